@@ -1,0 +1,1 @@
+//! The autotuner of HiMuon kernels, and the himuon command.

@@ -1,0 +1,5 @@
+//! The `himuon` command.
+
+fn main() {
+    println!("himuon {}", env!("CARGO_PKG_VERSION"));
+}

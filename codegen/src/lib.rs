@@ -1,0 +1,1 @@
+//! Attribute grammar, rendering and compiling of HiMuon kernels.

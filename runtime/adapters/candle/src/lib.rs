@@ -1,0 +1,1 @@
+//! HiMuon as an optimizer for candle.

@@ -1,0 +1,1 @@
+//! Hierarchical Muon: the optimizer step of every layer as independent tiles.

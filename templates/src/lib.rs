@@ -1,0 +1,1 @@
+//! What a HiMuon kernel is: specification, coefficients, variants and template text.

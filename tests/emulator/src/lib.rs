@@ -1,0 +1,1 @@
+//! PTX emulator and the CUDA driver library built on it (test equipment).

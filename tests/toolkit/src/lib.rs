@@ -1,0 +1,1 @@
+//! Finds or installs the CUDA compiler for tests (test equipment).
