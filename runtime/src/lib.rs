@@ -1,1 +1,10 @@
 //! Hierarchical Muon: the optimizer step of every layer as independent tiles.
+
+pub mod launch;
+pub mod registry;
+pub mod tensor;
+
+pub use himuon_macros as macros;
+pub use himuon_templates as templates;
+pub use himuon_templates::{KernelSource, KernelSpec, Tile};
+pub use registry::LayerConfig;

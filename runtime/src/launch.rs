@@ -1,0 +1,106 @@
+//! What every backend is handed: the matrices of one launch, the run-time scalars of their group, and
+//! what it reports back.
+
+use crate::tensor::{TensorMut, TensorRef};
+
+/// How a mapped tile is scaled before it is subtracted from the weight.
+///
+/// `h`, `w`: rows and columns of the tile as cut (a ragged tile is smaller); `H`, `W`: of the matrix.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum ScaleRule {
+    /// factor * sqrt(max(h, w)): every tile, ragged ones too, has the same RMS.
+    Exact,
+    /// factor * sqrt(max(Th, Tw)) of the whole tile: the published code's.
+    Paper,
+    /// sqrt(max(1, H / W)): `original` of torch.optim.Muon.
+    Original,
+    /// factor * sqrt(max(H, W)): `match_rms_adamw` of torch.optim.Muon.
+    MatchRmsAdamW,
+    /// 1.
+    None,
+}
+
+/// The run-time scalars of a parameter group:
+/// `buf <- mu buf + c g; m <- alpha g + beta buf; W <- (1 - lr wd) W - lr scale(map(m))`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct GroupScalars {
+    /// Learning rate.
+    pub learning_rate: f32,
+    /// Decoupled weight decay.
+    pub weight_decay: f32,
+    /// Momentum decay.
+    pub mu: f32,
+    /// Weight of the gradient in the buffer.
+    pub c: f32,
+    /// Weight of the gradient in the update.
+    pub alpha: f32,
+    /// Weight of the buffer in the update.
+    pub beta: f32,
+    /// The factor of the scale rules, 0.2 by default.
+    pub scale_factor: f32,
+    /// The scale rule.
+    pub scale: ScaleRule,
+}
+
+/// One matrix of a step. Row `i` of a tensor starts at `i * leading dimension`.
+#[derive(Debug)]
+pub struct MatrixStep<'a> {
+    /// Rows H.
+    pub rows: usize,
+    /// Columns W.
+    pub columns: usize,
+    /// Gradient, H x W.
+    pub gradient: TensorRef<'a>,
+    /// Leading dimension of the gradient, at least W.
+    pub gradient_leading: usize,
+    /// Momentum, H x W, contiguous.
+    pub momentum: TensorMut<'a>,
+    /// Weight, H x W.
+    pub weight: TensorMut<'a>,
+    /// Leading dimension of the weight, at least W.
+    pub weight_leading: usize,
+    /// NorMuon's row second moment, H numbers, and its settings; `None`: no row normalisation.
+    pub row_normalisation: Option<RowNormalisation<'a>>,
+    /// Scalars of the group.
+    pub scalars: GroupScalars,
+    /// Per tile, row by row, when the caller wants them.
+    pub diagnostics: Option<&'a mut [TileDiagnostics]>,
+}
+
+/// NorMuon (arXiv 2510.05491): v <- b2 v + (1 - b2) mean_columns(O^2); O / (sqrt(v) + eps), then the RMS
+/// of the whole matrix set to the scale factor.
+#[derive(Debug)]
+pub struct RowNormalisation<'a> {
+    /// The row second moment, H numbers.
+    pub second_moment: &'a mut [f32],
+    /// b2.
+    pub beta2: f32,
+    /// eps.
+    pub epsilon: f32,
+}
+
+/// What became of one tile.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct TileDiagnostics {
+    /// ||M||_F of the tile before the map.
+    pub norm: f32,
+    /// <X, O>, X = M / ||M||_F.
+    pub inner_product: f32,
+    /// ||O||_F^2.
+    pub mapped_norm_squared: f32,
+    /// The tile held a NaN or an infinity and was left alone.
+    pub non_finite: bool,
+    /// The criterion held, or there is none.
+    pub orthogonalised: bool,
+}
+
+/// What a launch did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LaunchReport {
+    /// Tiles of all matrices.
+    pub tiles: usize,
+    /// Tiles left unchanged because gradient or momentum held a NaN or an infinity.
+    pub non_finite_tiles: usize,
+    /// Tiles that the criterion left unorthogonalised.
+    pub unorthogonalised_tiles: usize,
+}
