@@ -1,6 +1,7 @@
 //! Hierarchical Muon: the optimizer step of every layer as independent tiles.
 
 pub mod launch;
+pub mod reference;
 pub mod registry;
 pub mod tensor;
 
