@@ -8,10 +8,12 @@
 pub mod coefficients;
 pub mod sources;
 pub mod spec;
+mod text;
 
 pub use coefficients::StepTable;
 pub use sources::KernelSource;
 pub use spec::{
-    CoefficientSet, Criterion, Element, Finite, KernelSpec, Measure, Mode, Operand, Otherwise,
-    Power, Recurrence, Scope, Storage, Tile,
+    CoefficientSet, Criterion, Element, Field, Finite, KernelSpec, Measure, Mode, Operand,
+    Otherwise, Power, Recurrence, RecurrenceName, Scope, SpecError, SpecFields, Storage, Tile,
 };
+pub use text::ParseError;

@@ -1,4 +1,17 @@
 //! The coefficients that a specification resolves to.
+//!
+//! Published numbers are in `published`, computed ones in `minimax` and `coupled`, fitted ones in `fitted`.
+//! All are designed in f64 and rounded once to the `f32` bits that every backend uses.
+
+mod coupled;
+mod fitted;
+mod minimax;
+mod published;
+mod resolve;
+mod response;
+
+pub(crate) use resolve::fitted_powers;
+pub use resolve::{ACCEPTED_LOWER, MAX_COUPLED_DENOMINATOR, MAX_STEPS};
 
 /// What a kernel iterates, as exact `f32` values: every backend and the f64 reference use these bits.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,4 +41,36 @@ pub enum StepTable {
     },
     /// p = 1: the tile itself.
     Identity,
+}
+
+impl StepTable {
+    /// Number of steps K; 0 for the identity.
+    pub fn steps(&self) -> usize {
+        match self {
+            StepTable::Odd(list) | StepTable::Turbo(list) => list.len(),
+            StepTable::Fitted(list) => list.len(),
+            StepTable::Coupled { steps, .. } => steps.len(),
+            StepTable::Authors { steps, .. } => *steps as usize,
+            StepTable::Identity => 0,
+        }
+    }
+
+    /// Matrix products of the whole iteration: 3 a step for quintics, 2 where c = 0, 2 for the fitted and
+    /// the authors' recurrences, (1 + m + n) K - m for the coupled one. Every product of a T x T tile is 2 T^3
+    /// operations before symmetry is used.
+    pub fn products(&self) -> usize {
+        match self {
+            StepTable::Odd(list) | StepTable::Turbo(list) => list
+                .iter()
+                .map(|step| if step[2] == 0.0 { 2 } else { 3 })
+                .sum(),
+            StepTable::Fitted(list) => 2 * list.len(),
+            StepTable::Coupled { m, n, steps } => {
+                let (m, n) = (*m as usize, *n as usize);
+                ((1 + m + n) * steps.len()).saturating_sub(m)
+            }
+            StepTable::Authors { steps, .. } => 2 * *steps as usize,
+            StepTable::Identity => 0,
+        }
+    }
 }

@@ -69,6 +69,9 @@ pub enum Mode {
 pub struct Finite(f32);
 
 impl Finite {
+    /// 0.
+    pub const ZERO: Finite = Finite(0.0);
+
     /// `value` if it is finite.
     pub const fn new(value: f32) -> Option<Finite> {
         if value.is_finite() {

@@ -3,13 +3,17 @@
 mod check;
 mod criterion;
 mod element;
+mod error;
+mod fields;
 mod power;
 mod recurrence;
 mod tile;
 
-pub use check::SpecError;
+pub use check::MAX_TILE_EDGE;
 pub use criterion::{Criterion, Measure, Otherwise, Scope};
 pub use element::{Element, Finite, Mode, Operand, Storage};
+pub use error::{Field, SpecError};
+pub use fields::{RecurrenceName, SpecFields};
 pub use power::Power;
 pub use recurrence::{CoefficientSet, Recurrence};
 pub use tile::Tile;
