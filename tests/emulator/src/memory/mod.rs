@@ -84,8 +84,14 @@ pub struct GlobalMemory {
 impl GlobalMemory {
     /// Memory of `capacity` bytes, nothing allocated.
     pub fn new(capacity: u64) -> Self {
+        Self::starting_at(GLOBAL_BASE, capacity)
+    }
+
+    /// As [`Self::new`], with a first address of its own at or above [`GLOBAL_BASE`], so that the addresses of several
+    /// devices differ.
+    pub fn starting_at(first: u64, capacity: u64) -> Self {
         let table = Table {
-            next: GLOBAL_BASE,
+            next: first,
             live: BTreeMap::new(),
             freed: BTreeMap::new(),
             live_bytes: 0,

@@ -1,0 +1,197 @@
+//! Queued work. Streams, events and graphs all come down to one thing: work that depends on other work.
+//!
+//! Nothing runs when it is queued. [`Session::complete`] executes what a piece of work depends on, then the work
+//! itself, and nothing else: a program that forgot to wait for something finds it not done, every time.
+
+use std::sync::Arc;
+
+use himuon_emulator::LoadedModule;
+use parking_lot::Mutex;
+
+use crate::abi::{HostAddress, HostCall};
+use crate::context::Context;
+use crate::driver::Session;
+use crate::error::DriverResult;
+use crate::handle::Handle;
+use crate::module::Function;
+
+/// What a piece of work does.
+#[derive(Debug, Clone)]
+pub(crate) enum Action {
+    /// Only stands for its dependencies.
+    Join,
+    Launch(KernelLaunch),
+    Upload {
+        destination: u64,
+        source: HostSource,
+    },
+    Download {
+        destination: HostAddress,
+        source: u64,
+        bytes: usize,
+    },
+    Copy {
+        destination: u64,
+        source: u64,
+        bytes: u64,
+    },
+    Fill(Fill),
+    Free {
+        address: u64,
+    },
+    Call(HostCall),
+}
+
+/// A kernel with all that a launch needs; it keeps its module's code alive.
+#[derive(Debug, Clone)]
+pub(crate) struct KernelLaunch {
+    pub(crate) function: Handle<Function>,
+    pub(crate) device: usize,
+    pub(crate) module: Arc<LoadedModule>,
+    pub(crate) kernel: Arc<str>,
+    pub(crate) grid: [u32; 3],
+    pub(crate) block: [u32; 3],
+    pub(crate) dynamic_shared: u32,
+    pub(crate) shared_limit: u32,
+    /// The parameter block.
+    pub(crate) parameters: Vec<u8>,
+}
+
+/// Where an upload finds its bytes.
+#[derive(Debug, Clone)]
+pub(crate) enum HostSource {
+    /// Copied when the upload was called, as the driver does with pageable memory.
+    Staged(Arc<[u8]>),
+    /// Read when the upload executes: pinned memory, and all memory in a graph.
+    Deferred { address: HostAddress, bytes: usize },
+}
+
+/// Rows of a repeated pattern.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Fill {
+    pub(crate) destination: u64,
+    /// Bytes from row to row.
+    pub(crate) pitch: u64,
+    /// Value in the lowest `element_bytes` bytes.
+    pub(crate) value: u32,
+    pub(crate) element_bytes: u32,
+    /// Elements of a row.
+    pub(crate) width: u64,
+    pub(crate) height: u64,
+}
+
+/// A piece of queued work.
+#[derive(Debug)]
+pub(crate) struct Work {
+    pub(crate) context: Handle<Context>,
+    stage: Mutex<Stage>,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Queued {
+        dependencies: Vec<Arc<Work>>,
+        action: Action,
+    },
+    Running,
+    /// Instruction clock at the end.
+    Done(u64),
+}
+
+/// What can be done next about a piece of work.
+enum Step {
+    Done,
+    /// Another thread executes it.
+    Elsewhere,
+    After(Arc<Work>),
+    /// Its turn has come, at this instruction clock.
+    Now(Action, u64),
+}
+
+impl Work {
+    pub(crate) fn new(
+        context: Handle<Context>,
+        dependencies: Vec<Arc<Work>>,
+        action: Action,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            context,
+            stage: Mutex::new(Stage::Queued {
+                dependencies,
+                action,
+            }),
+        })
+    }
+
+    /// The instruction clock at its end; `None` while it is not done.
+    pub(crate) fn finish(&self) -> Option<u64> {
+        match *self.stage.lock() {
+            Stage::Done(clock) => Some(clock),
+            _ => None,
+        }
+    }
+
+    fn next_step(&self) -> Step {
+        let mut stage = self.stage.lock();
+        match &mut *stage {
+            Stage::Done(_) => Step::Done,
+            Stage::Running => Step::Elsewhere,
+            Stage::Queued {
+                dependencies,
+                action,
+            } => {
+                if let Some(unfinished) = dependencies
+                    .iter()
+                    .find(|dependency| dependency.finish().is_none())
+                {
+                    return Step::After(Arc::clone(unfinished));
+                }
+                let start = dependencies.iter().filter_map(|done| done.finish()).max();
+                let action = std::mem::replace(action, Action::Join);
+                *stage = Stage::Running;
+                Step::Now(action, start.unwrap_or(0))
+            }
+        }
+    }
+
+    fn end(&self, clock: u64) {
+        // This drops the dependencies: finished work keeps nothing else alive.
+        *self.stage.lock() = Stage::Done(clock);
+    }
+}
+
+impl Session {
+    /// Executes `target` with everything it depends on; then the fault of its device, if there is one.
+    pub(crate) fn complete(&mut self, target: &Arc<Work>) -> DriverResult {
+        self.execute(target, usize::MAX);
+        self.check_fault_of(target.context)
+    }
+
+    /// Executes at most `limit` pieces of what `target` needs; whether `target` is done.
+    pub(crate) fn execute(&mut self, target: &Arc<Work>, limit: usize) -> bool {
+        let mut executed = 0;
+        let mut path = vec![Arc::clone(target)];
+        while let Some(work) = path.last().map(Arc::clone) {
+            match work.next_step() {
+                Step::Done => {
+                    path.pop();
+                }
+                Step::After(dependency) => path.push(dependency),
+                Step::Elsewhere => {
+                    let finished = &self.driver.finished;
+                    finished.wait(&mut self.state);
+                }
+                Step::Now(action, start) => {
+                    let cost = self.perform(work.context, action);
+                    work.end(start + cost);
+                    self.driver.finished.notify_all();
+                    executed += 1;
+                    if executed >= limit {
+                        return target.finish().is_some();
+                    }
+                }
+            }
+        }
+        true
+    }
+}
