@@ -1,5 +1,6 @@
-//! Rendered kernels.
+//! The CUDA text that kernels are rendered from, and what rendering gives.
 
+use crate::variant::Variant;
 use std::borrow::Cow;
 
 /// The CUDA text of one kernel, as the attribute emits it and the runtime loads it.
@@ -14,4 +15,40 @@ pub struct KernelSource {
     pub architecture: u32,
     /// Self-contained CUDA C++.
     pub text: Cow<'static, str>,
+}
+
+/// A file under `cuda/`, as it stands in the repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourceFile {
+    /// Path below `cuda/`, with `/`.
+    pub path: &'static str,
+    /// Its text.
+    pub text: &'static str,
+}
+
+macro_rules! files {
+    ($($path:literal),+ $(,)?) => {
+        &[$(SourceFile { path: $path, text: include_str!(concat!("../cuda/", $path)) }),+]
+    };
+}
+
+/// One template per kernel family.
+pub const TEMPLATES: &[SourceFile] = files!["plain.cu.tera"];
+
+/// What templates include: plain CUDA that compiles by itself.
+pub const LIBRARY: &[SourceFile] = files![
+    "plain/element.cuh",
+    "plain/launch.cuh",
+    "plain/block.cuh",
+    "plain/tile.cuh",
+    "plain/odd.cuh",
+    "plain/powers.cuh",
+    "plain/step.cuh",
+];
+
+/// The template of the family of `variant`.
+pub const fn template_path(variant: &Variant) -> &'static str {
+    match variant {
+        Variant::Plain(_) => "plain.cu.tera",
+    }
 }
