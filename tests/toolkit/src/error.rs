@@ -85,6 +85,34 @@ pub enum ToolkitError {
         output: String,
     },
 
+    /// The emulated driver could not be built.
+    #[error("the emulated driver cannot be built:\n{output}")]
+    DriverBuild {
+        /// What cargo printed.
+        output: String,
+    },
+
+    /// `libcuda.so` of this process is not the emulated driver.
+    #[error(
+        "`libcuda.so` of this process is not the emulated driver ({reason}); load the emulated one before anything \
+         that opens a driver, or run the test in a child process"
+    )]
+    ForeignDriver {
+        /// What was found.
+        reason: String,
+    },
+
+    /// A test in a process of its own failed.
+    #[error("the test `{test}` failed in a process of its own ({status}):\n{output}")]
+    Isolated {
+        /// Full name of the test.
+        test: String,
+        /// Exit status.
+        status: String,
+        /// Both outputs.
+        output: String,
+    },
+
     /// The resource lines of `ptxas -v` do not read as expected.
     #[error("ptxas printed a resource line that this reader does not know: `{line}`")]
     ResourceLine {

@@ -26,8 +26,12 @@
 //!    (or `uv`) fills it with the wheels named in [`PINNED_WHEELS`].
 //!
 //! `HIMUON_TOOLKIT_OFFLINE=1` forbids the installation.
+//!
+//! [`emulated`] is the other half: the emulated CUDA driver, for tests that launch kernels.
 
 mod assemble;
+#[cfg(unix)]
+pub mod emulated;
 mod error;
 mod install;
 mod locate;

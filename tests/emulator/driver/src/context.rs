@@ -97,7 +97,10 @@ impl Session {
 
     /// Waits for everything that was queued in the current context.
     pub(crate) fn drain(&mut self) -> DriverResult {
-        let context = self.context;
+        self.drain_context(self.context)
+    }
+
+    pub(crate) fn drain_context(&mut self, context: Handle<Context>) -> DriverResult {
         let last: Vec<Arc<Work>> = self
             .state
             .streams

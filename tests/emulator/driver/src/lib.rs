@@ -13,6 +13,8 @@
 //! null one gives an error code and never touches memory.
 
 mod abi;
+#[cfg(test)]
+mod abi_layout;
 mod api;
 mod capture;
 mod context;

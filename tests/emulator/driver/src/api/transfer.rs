@@ -178,6 +178,7 @@ pub(super) extern "C" fn cuMemcpyPeerAsync(
     })
 }
 
+/// In contrast to the asynchronous form, this waits for both contexts.
 #[unsafe(no_mangle)]
 pub(super) extern "C" fn cuMemcpyPeer(
     destination: u64,
@@ -193,6 +194,7 @@ pub(super) extern "C" fn cuMemcpyPeer(
                 .contexts
                 .get(context)
                 .map_err(|_| CudaError::INVALID_CONTEXT)?;
+            session.drain_context(context)?;
         }
         let action = session.copy_action(destination, source, bytes)?;
         session.submit_and_wait(action)

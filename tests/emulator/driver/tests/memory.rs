@@ -1,0 +1,122 @@
+//! Device memory: contents, accounts, running out, and pointers that lead nowhere.
+#![allow(unsafe_code)]
+
+use cudarc::driver::sys::{CUresult, cuMemFree_v2, cuMemcpyDtoD_v2, cuMemcpyHtoD_v2};
+use cudarc::driver::{CudaContext, CudaSlice, DriverError, result};
+use himuon_toolkit::emulated::{EmulatedDriver, Inspection, isolated};
+
+const OUT_OF_MEMORY: DriverError = DriverError(CUresult::CUDA_ERROR_OUT_OF_MEMORY);
+const INVALID_VALUE: DriverError = DriverError(CUresult::CUDA_ERROR_INVALID_VALUE);
+
+#[test]
+fn copies_and_fills_keep_every_byte() {
+    EmulatedDriver::build().unwrap().load().unwrap();
+    let context = CudaContext::new(0).unwrap();
+    let stream = context.default_stream();
+    // An odd length, so that no copy is a whole number of words.
+    let bytes: Vec<u8> = (0..1021).map(|index| (index * 7 % 251) as u8).collect();
+    let first = stream.clone_htod(&bytes).unwrap();
+    let second = stream.clone_dtod(&first).unwrap();
+    assert_eq!(stream.clone_dtoh(&second).unwrap(), bytes);
+    let part = second.slice(3..10);
+    assert_eq!(stream.clone_dtoh(&part).unwrap(), bytes[3..10]);
+    let zeros: CudaSlice<f64> = stream.alloc_zeros(33).unwrap();
+    assert_eq!(stream.clone_dtoh(&zeros).unwrap(), [0.0; 33]);
+}
+
+#[test]
+fn memory_runs_out_and_comes_back() {
+    let small = [("HIMUON_EMULATOR_DEVICES", "sm_80,memory=1MiB")];
+    isolated("memory_runs_out_and_comes_back", &small, || {
+        let context = CudaContext::new(0).unwrap();
+        let stream = context.new_stream().unwrap();
+        let half: CudaSlice<u8> = stream.alloc_zeros(512 << 10).unwrap();
+        let refused = stream.alloc_zeros::<u8>((512 << 10) + 1).unwrap_err();
+        assert_eq!(refused, OUT_OF_MEMORY);
+        let other_half: CudaSlice<u8> = stream.alloc_zeros(512 << 10).unwrap();
+        assert_eq!(context.mem_get_info().unwrap(), (0, 1 << 20));
+        drop(half);
+        // The free is queued; the allocation makes it happen.
+        let again: CudaSlice<u8> = stream.alloc_zeros(512 << 10).unwrap();
+        assert_eq!(stream.clone_dtoh(&again).unwrap(), vec![0; 512 << 10]);
+        drop((again, other_half));
+        context.synchronize().unwrap();
+        assert_eq!(context.mem_get_info().unwrap(), (1 << 20, 1 << 20));
+        let message = Inspection::open().unwrap().last_message().unwrap();
+        assert!(
+            message.contains("524289 bytes asked for, 524288 of 1048576 left"),
+            "{message}"
+        );
+    })
+    .unwrap();
+}
+
+/// As the stream-ordered allocator of hardware does, and in contrast to freeing late: the peak is that of one round.
+#[test]
+fn a_stream_reuses_what_it_has_freed() {
+    isolated("a_stream_reuses_what_it_has_freed", &[], || {
+        let context = CudaContext::new(0).unwrap();
+        let stream = context.new_stream().unwrap();
+        for _ in 0..100 {
+            let block: CudaSlice<u8> = stream.alloc_zeros(1 << 20).unwrap();
+            drop(block);
+        }
+        let memory = Inspection::open().unwrap().memory(0).unwrap();
+        assert_eq!(memory.peak_bytes, 1 << 20);
+    })
+    .unwrap();
+}
+
+#[test]
+fn pointers_that_lead_nowhere_are_refused() {
+    EmulatedDriver::build().unwrap().load().unwrap();
+    let context = CudaContext::new(0).unwrap();
+    context.bind_to_thread().unwrap();
+    let bytes = [1_u8; 16];
+    // SAFETY: the allocation is freed once with success; every other address is what the driver is to refuse.
+    unsafe {
+        let block = result::malloc_sync(16).unwrap();
+        let host = bytes.as_ptr().cast();
+        for foreign in [0, 0x1000, bytes.as_ptr() as u64, block + 1, u64::MAX] {
+            assert_eq!(
+                cuMemcpyHtoD_v2(foreign, host, 16).result(),
+                Err(INVALID_VALUE),
+                "{foreign:#x}"
+            );
+            assert_eq!(
+                cuMemcpyDtoD_v2(block, foreign, 16).result(),
+                Err(INVALID_VALUE)
+            );
+        }
+        for foreign in [0x1000, bytes.as_ptr() as u64, block + 1] {
+            assert_eq!(cuMemFree_v2(foreign).result(), Err(INVALID_VALUE));
+        }
+        assert_eq!(cuMemFree_v2(0).result(), Ok(()), "freeing null is no error");
+        assert_eq!(cuMemFree_v2(block).result(), Ok(()));
+        assert_eq!(
+            cuMemFree_v2(block).result(),
+            Err(INVALID_VALUE),
+            "freed twice"
+        );
+        assert_eq!(
+            cuMemcpyHtoD_v2(block, host, 16).result(),
+            Err(INVALID_VALUE),
+            "freed"
+        );
+    }
+}
+
+#[test]
+fn a_context_frees_what_it_leaves() {
+    isolated("a_context_frees_what_it_leaves", &[], || {
+        let context = CudaContext::new(0).unwrap();
+        let stream = context.default_stream();
+        let lost: CudaSlice<u8> = stream.alloc_zeros(4096).unwrap();
+        lost.leak();
+        let inspection = Inspection::open().unwrap();
+        assert_eq!(inspection.memory(0).unwrap().live_bytes, 4096);
+        drop((stream, context));
+        assert_eq!(inspection.memory(0).unwrap().live_bytes, 0);
+    })
+    .unwrap();
+}
