@@ -1,5 +1,5 @@
 //! Stream capture and graphs, on copies and fills: what is recorded, replayed, changed and refused.
-#![allow(unsafe_code)]
+#![allow(unsafe_code, clippy::unwrap_used)]
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
 //! Devices: how they present themselves, several at once, and none.
-#![allow(unsafe_code)]
+#![allow(unsafe_code, clippy::unwrap_used)]
 
 use cudarc::driver::sys::{CUdevice_attribute as Attribute, CUresult, cuDriverGetVersion};
 use cudarc::driver::{CudaContext, DriverError};

@@ -1,5 +1,5 @@
 //! Device memory: contents, accounts, running out, and pointers that lead nowhere.
-#![allow(unsafe_code)]
+#![allow(unsafe_code, clippy::unwrap_used)]
 
 use cudarc::driver::sys::{CUresult, cuMemFree_v2, cuMemcpyDtoD_v2, cuMemcpyHtoD_v2};
 use cudarc::driver::{CudaContext, CudaSlice, DriverError, result};

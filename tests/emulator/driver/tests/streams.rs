@@ -1,6 +1,6 @@
 //! Streams and events: order where it was asked for, and none where it was not.
 
-#![allow(unsafe_code)]
+#![allow(unsafe_code, clippy::unwrap_used)]
 
 use std::ffi::c_void;
 use std::sync::{Arc, Mutex};
