@@ -1,7 +1,7 @@
 //! The process-wide state: devices, and under one lock everything that handles stand for.
 //!
 //! One lock is enough: a kernel executes while it is held, since nothing else could run meanwhile that a program may
-//! rely on. Only host functions run without it, because they may wait for other threads.
+//! rely on. Only host functions run without it, on threads of their own, because they may wait for other threads.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

@@ -10,7 +10,7 @@ use crate::error::{CudaError, DriverResult};
 use crate::graph::Node;
 use crate::handle::Handle;
 use crate::stream::Stream;
-use crate::work::{Action, Work};
+use crate::work::{Action, Patience, Work};
 
 #[derive(Debug)]
 pub(crate) struct Event {
@@ -99,11 +99,15 @@ impl Session {
         }
     }
 
-    fn marked_work(&self, event: Handle<Event>) -> DriverResult<Option<Arc<Work>>> {
-        match &self.state.events.get(event)?.recorded {
+    /// The work that the host asks about. To ask about a place in a capture is an error that spoils the capture.
+    fn marked_work(&mut self, event: Handle<Event>) -> DriverResult<Option<Arc<Work>>> {
+        match self.state.events.get(event)?.recorded {
             None => Ok(None),
-            Some(Recorded::Work(work)) => Ok(Some(Arc::clone(work))),
-            Some(Recorded::Captured { .. }) => Err(CudaError::CAPTURED_EVENT),
+            Some(Recorded::Work(ref work)) => Ok(Some(Arc::clone(work))),
+            Some(Recorded::Captured { capture, .. }) => {
+                self.invalidate(capture);
+                Err(CudaError::CAPTURED_EVENT)
+            }
         }
     }
 
@@ -126,14 +130,18 @@ impl Session {
         if work.finish().is_some() {
             return self.check_fault_of(work.context);
         }
-        self.execute(work, 1);
+        self.execute(work, Patience::OneStep);
         self.check_fault_of(work.context)?;
         Err(CudaError::NOT_READY)
     }
 
     /// Milliseconds of the instruction clock between two marks.
-    pub(crate) fn elapsed(&self, start: Handle<Event>, end: Handle<Event>) -> DriverResult<f32> {
-        let clock = |event| {
+    pub(crate) fn elapsed(
+        &mut self,
+        start: Handle<Event>,
+        end: Handle<Event>,
+    ) -> DriverResult<f32> {
+        let mut clock = |event| {
             if self.state.events.get(event)?.flags & DISABLE_TIMING != 0 {
                 return Err(CudaError::INVALID_HANDLE);
             }

@@ -1,7 +1,6 @@
 //! Executing one action: the only place where kernels run and memory moves.
 
 use himuon_emulator::{FaultKind, Launch, MemoryError, Space};
-use parking_lot::MutexGuard;
 
 use crate::context::Context;
 use crate::driver::{Driver, Session};
@@ -54,11 +53,8 @@ impl Session {
                 self.release(address);
                 Ok(0)
             }
-            Action::Call(call) => {
-                // Without the lock: the function may wait for other threads of the program.
-                MutexGuard::unlocked(&mut self.state, || call.run());
-                Ok(0)
-            }
+            // Host functions run on threads of their own; see `start_host_call`.
+            Action::Call(_) => Ok(0),
         };
         outcome.unwrap_or_else(|Failure { code, message }| {
             self.state.reports.tell(message);

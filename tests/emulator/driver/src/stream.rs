@@ -10,7 +10,7 @@ use crate::driver::Session;
 use crate::error::{CudaError, DriverResult};
 use crate::handle::Handle;
 use crate::settings::StreamPolicy;
-use crate::work::{Action, Work};
+use crate::work::{Action, Patience, Work};
 
 /// How a stream relates to the legacy stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,7 +134,7 @@ impl Session {
     pub(crate) fn append(&mut self, stream: Handle<Stream>, work: &Arc<Work>) -> DriverResult {
         self.state.streams.get_mut(stream)?.last = Some(Arc::clone(work));
         if self.driver.settings.streams == StreamPolicy::Eager {
-            self.execute(work, usize::MAX);
+            self.execute(work, Patience::ToTheEnd);
         }
         Ok(())
     }

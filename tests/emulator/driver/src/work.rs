@@ -160,38 +160,66 @@ impl Work {
     }
 }
 
+/// How far [`Session::execute`] goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// Until the work is done.
+    ToTheEnd,
+    /// One piece of work, and no waiting for a host function: what a query may do.
+    OneStep,
+}
+
 impl Session {
     /// Executes `target` with everything it depends on; then the fault of its device, if there is one.
     pub(crate) fn complete(&mut self, target: &Arc<Work>) -> DriverResult {
-        self.execute(target, usize::MAX);
+        self.execute(target, Patience::ToTheEnd);
         self.check_fault_of(target.context)
     }
 
-    /// Executes at most `limit` pieces of what `target` needs; whether `target` is done.
-    pub(crate) fn execute(&mut self, target: &Arc<Work>, limit: usize) -> bool {
-        let mut executed = 0;
+    /// Executes what `target` needs and `target` itself, as far as `patience` goes.
+    pub(crate) fn execute(&mut self, target: &Arc<Work>, patience: Patience) {
         let mut path = vec![Arc::clone(target)];
         while let Some(work) = path.last().map(Arc::clone) {
             match work.next_step() {
                 Step::Done => {
                     path.pop();
+                    continue;
                 }
-                Step::After(dependency) => path.push(dependency),
-                Step::Elsewhere => {
+                Step::After(dependency) => {
+                    path.push(dependency);
+                    continue;
+                }
+                Step::Elsewhere if patience == Patience::ToTheEnd => {
                     let finished = &self.driver.finished;
                     finished.wait(&mut self.state);
                 }
+                Step::Elsewhere => {}
+                Step::Now(Action::Call(call), start) => self.start_host_call(&work, call, start),
                 Step::Now(action, start) => {
                     let cost = self.perform(work.context, action);
                     work.end(start + cost);
-                    self.driver.finished.notify_all();
-                    executed += 1;
-                    if executed >= limit {
-                        return target.finish().is_some();
-                    }
                 }
             }
+            if patience == Patience::OneStep {
+                return;
+            }
         }
-        true
+    }
+
+    /// Runs a host function on a thread of its own, as drivers do: it may wait for other threads of the program, the
+    /// one that waits for the work included.
+    fn start_host_call(&mut self, work: &Arc<Work>, call: HostCall, start: u64) {
+        if self.check_fault_of(work.context).is_err() {
+            work.end(start);
+            return;
+        }
+        let (driver, work) = (self.driver, Arc::clone(work));
+        std::thread::spawn(move || {
+            call.run();
+            // The lock makes sure that a waiting thread does not miss the signal.
+            let _state = driver.state.lock();
+            work.end(start);
+            driver.finished.notify_all();
+        });
     }
 }

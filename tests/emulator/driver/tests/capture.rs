@@ -182,7 +182,10 @@ fn an_event_from_inside_cannot_be_waited_for_by_the_host() {
     stream.begin_capture(THREAD_LOCAL).unwrap();
     let inside = stream.record_event(None).unwrap();
     refused(inside.synchronize(), CUresult::CUDA_ERROR_CAPTURED_EVENT);
-    end(&stream).unwrap();
+    refused(
+        end(&stream),
+        CUresult::CUDA_ERROR_STREAM_CAPTURE_INVALIDATED,
+    );
 }
 
 #[test]
