@@ -5,7 +5,7 @@ pub mod reference;
 pub mod registry;
 pub mod tensor;
 
-pub use himuon_macros as macros;
+pub use himuon_macros::himuon;
 pub use himuon_templates as templates;
 pub use himuon_templates::{KernelSource, KernelSpec, Tile};
 pub use registry::LayerConfig;

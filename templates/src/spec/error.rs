@@ -1,6 +1,6 @@
 //! Why a specification is refused.
 
-use super::{Element, Finite, Measure, Operand, Power, Recurrence};
+use super::{CoefficientSet, Element, Finite, Measure, Operand, Power, Recurrence};
 use crate::coefficients::MAX_STEPS;
 use std::fmt;
 
@@ -254,18 +254,25 @@ impl fmt::Display for SpecError {
 
 fn write_steps(f: &mut fmt::Formatter<'_>, recurrence: &Recurrence, found: u32) -> fmt::Result {
     let range = recurrence.accepted_steps();
-    write!(
-        f,
-        "steps of {recurrence} out of range: found {found}, accepted are "
-    )?;
+    write!(f, "steps: found {found}, accepted for ")?;
+    match recurrence {
+        Recurrence::NewtonSchulz(CoefficientSet::Custom(list)) => {
+            return write!(f, "this list of coefficients is its length, {}", list.len());
+        }
+        Recurrence::Identity => {
+            return f.write_str("power 1 is 0: nothing is iterated, leave `steps` out");
+        }
+        Recurrence::NewtonSchulz(set) => write!(f, "coefficients {set}")?,
+        named => write!(f, "the recurrence {named}")?,
+    }
     if range.start() == range.end() {
-        write!(f, "exactly {}", range.start())?;
+        write!(f, " is {}", range.start())?;
     } else {
-        write!(f, "{} to {}", range.start(), range.end())?;
+        write!(f, " are {} to {}", range.start(), range.end())?;
     }
     match recurrence {
-        Recurrence::NewtonSchulz(_) if found >= 1 && found < *range.start() => f.write_str(
-            " (a list cut short is far from its design; minimax(1e-3) is built for any number of steps from 1 to 10)",
+        Recurrence::NewtonSchulz(_) if (1..*range.start()).contains(&found) => f.write_str(
+            " (a list cut short is far from its design; minimax(1e-3) is built for any number from 1 to 10)",
         ),
         _ => Ok(()),
     }
@@ -286,7 +293,7 @@ fn write_pairing(f: &mut fmt::Formatter<'_>, recurrence: &Recurrence, power: Pow
         ),
         Recurrence::Coupled => write!(
             f,
-            "the recurrence coupled goes with 0 < power < 1 whose denominator is at most 8: found power {power}"
+            "the recurrence coupled goes with 0 < power < 1 whose denominator is at most 8, as 2/5: found power {power}"
         ),
         Recurrence::Authors => write!(
             f,

@@ -89,7 +89,7 @@ impl fmt::Display for Recurrence {
     /// The name alone; the coefficients of `newton-schulz` are the set's own text.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Recurrence::NewtonSchulz(set) => write!(f, "newton-schulz with {set}"),
+            Recurrence::NewtonSchulz(set) => write!(f, "newton-schulz with coefficients {set}"),
             Recurrence::Fitted => RecurrenceName::Fitted.fmt(f),
             Recurrence::Coupled => RecurrenceName::Coupled.fmt(f),
             Recurrence::Authors => RecurrenceName::Authors.fmt(f),

@@ -45,7 +45,7 @@ impl fmt::Display for ParseError {
                 what,
                 found,
                 accepted,
-            } => write!(f, "{what}: found `{found}`, accepted are {accepted}"),
+            } => write!(f, "{what}: found `{found}`, accepted: {accepted}"),
             ParseError::NoValue { found } => {
                 write!(f, "found `{found}`, expected key=value, as in tile=128")
             }

@@ -1,0 +1,6 @@
+use himuon::himuon;
+
+#[himuon(tile = 64, coefficients = [(1e39, -0.5, 0.0)])]
+struct Layer;
+
+fn main() {}

@@ -1,0 +1,6 @@
+use himuon::himuon;
+
+#[himuon(tile = 64, element = "f64")]
+struct Layer;
+
+fn main() {}

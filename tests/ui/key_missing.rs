@@ -1,0 +1,6 @@
+use himuon::himuon;
+
+#[himuon(128)]
+struct Layer;
+
+fn main() {}

@@ -1,0 +1,6 @@
+use himuon::himuon;
+
+#[himuon(tile)]
+struct Layer;
+
+fn main() {}

@@ -1,0 +1,6 @@
+use himuon::himuon;
+
+#[himuon(tile = 64, mode = "reference", operand = "tf32")]
+struct Layer;
+
+fn main() {}

@@ -1,0 +1,6 @@
+use himuon::himuon;
+
+#[himuon(tile = 64, momentum = "f16")]
+struct Layer;
+
+fn main() {}

@@ -1,0 +1,6 @@
+use himuon::himuon;
+
+#[himuon(tile = 64)]
+fn layer() {}
+
+fn main() {}

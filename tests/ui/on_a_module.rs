@@ -1,0 +1,6 @@
+use himuon::himuon;
+
+#[himuon(tile = 64)]
+mod layer {}
+
+fn main() {}

@@ -1,0 +1,8 @@
+use himuon::himuon;
+
+#[himuon(tile = 64)]
+enum Layer {
+    One,
+}
+
+fn main() {}

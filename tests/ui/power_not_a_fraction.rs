@@ -1,0 +1,6 @@
+use himuon::himuon;
+
+#[himuon(tile = 64, power = "one half")]
+struct Layer;
+
+fn main() {}

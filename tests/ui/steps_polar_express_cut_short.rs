@@ -1,0 +1,6 @@
+use himuon::himuon;
+
+#[himuon(tile = 64, steps = 4, coefficients = "polar-express")]
+struct Layer;
+
+fn main() {}

@@ -1,0 +1,6 @@
+use himuon::himuon;
+
+#[himuon(tile = 64, steps = 6, coefficients = "you")]
+struct Layer;
+
+fn main() {}

@@ -1,0 +1,6 @@
+use himuon::himuon;
+
+#[himuon(steps = 5)]
+struct Layer;
+
+fn main() {}

@@ -1,0 +1,6 @@
+use himuon::himuon;
+
+#[himuon(tile = -128)]
+struct Layer;
+
+fn main() {}

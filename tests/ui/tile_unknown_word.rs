@@ -1,0 +1,6 @@
+use himuon::himuon;
+
+#[himuon(tile = "whole")]
+struct Layer;
+
+fn main() {}

@@ -1,0 +1,6 @@
+use himuon::himuon;
+
+#[himuon(tile = true)]
+struct Layer;
+
+fn main() {}

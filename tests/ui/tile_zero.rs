@@ -1,0 +1,6 @@
+use himuon::himuon;
+
+#[himuon(tile = 0)]
+struct Layer;
+
+fn main() {}

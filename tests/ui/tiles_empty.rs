@@ -1,0 +1,6 @@
+use himuon::himuon;
+
+#[himuon(tiles = [])]
+struct Layer;
+
+fn main() {}
