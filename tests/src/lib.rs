@@ -1,1 +1,18 @@
 //! Conformance suite of HiMuon.
+//!
+//! [`conformance`] holds the parts of the suite; each runs on any [`backend::Backend`] and is judged against
+//! [`himuon::reference`] (the same map in `f64`) and [`svd`] (an independent decomposition), within the
+//! bounds of [`tolerances`].
+
+pub mod backend;
+pub mod conformance;
+pub mod grid;
+pub mod inputs;
+pub mod judge;
+pub mod quadratic;
+pub mod random;
+pub mod report;
+pub mod specs;
+pub mod storage;
+pub mod svd;
+pub mod tolerances;

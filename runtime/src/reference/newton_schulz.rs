@@ -8,9 +8,9 @@ pub(crate) fn odd(start: &Matrix, steps: &[[f32; 3]], rounding: Rounding) -> Mat
     let mut x = start.oriented();
     for step in steps {
         let [a, b, c] = step.map(f64::from);
-        let gram = rounding.store(x.gram());
-        let polynomial = rounding.store(gram.combined(b, c, &gram.product(&gram)));
-        let product = rounding.store(polynomial.product(&x));
+        let gram = rounding.store(rounding.gram(&x));
+        let polynomial = rounding.store(gram.combined(b, c, &rounding.product(&gram, &gram)));
+        let product = rounding.store(rounding.product(&polynomial, &x));
         x = rounding.store(x.combined(a, 1.0, &product));
     }
     x.oriented_back(start)

@@ -17,8 +17,9 @@ pub(crate) fn fitted(start: &Matrix, steps: &[[f32; 4]], power: f64, rounding: R
     let mut y = x.clone();
     for step in steps {
         let [a, b, d, e] = step.map(f64::from);
-        let gram = rounding.store(y.gram());
-        let product = rounding.store(gram.product(&rounding.store(y.combined(b, e, &x))));
+        let gram = rounding.store(rounding.gram(&y));
+        let combined = rounding.store(y.combined(b, e, &x));
+        let product = rounding.store(rounding.product(&gram, &combined));
         y = rounding.store(y.combined(a, d, &x).combined(1.0, 1.0, &product));
     }
     y.scaled(nu.powf(power)).oriented_back(start)
@@ -37,13 +38,13 @@ pub(crate) fn coupled(
     let (mut y, mut z) = (x.clone(), x);
     for (index, step) in steps.iter().enumerate() {
         let [a, b] = step.map(f64::from);
-        let q = rounding.store(y.gram().scaled(-b).plus_identity(a));
+        let q = rounding.store(rounding.gram(&y).scaled(-b).plus_identity(a));
         for _ in 0..n {
-            z = rounding.store(q.product(&z));
+            z = rounding.store(rounding.product(&q, &z));
         }
         if index + 1 < steps.len() {
             for _ in 0..m {
-                y = rounding.store(q.product(&y));
+                y = rounding.store(rounding.product(&q, &y));
             }
         }
     }
@@ -56,8 +57,8 @@ pub(crate) fn authors(start: &Matrix, steps: u32, damping: f32, rounding: Roundi
     let damping = f64::from(damping);
     let mut y = x.clone();
     for _ in 0..steps {
-        let gram = rounding.store(y.gram());
-        let cube = rounding.store(gram.product(&y));
+        let gram = rounding.store(rounding.gram(&y));
+        let cube = rounding.store(rounding.product(&gram, &y));
         let residual = cube.combined(1.0, -1.0, &x);
         y = rounding.store(y.combined(1.0, -damping, &residual));
     }

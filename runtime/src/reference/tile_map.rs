@@ -6,13 +6,14 @@ use super::matrix::Matrix;
 use super::newton_schulz::{almost_orthogonal, odd};
 use super::power::{authors, coupled, fitted};
 use super::rounding::Rounding;
-use himuon_templates::{Criterion, KernelSpec, Otherwise, Power, Scope, StepTable};
+use himuon_templates::{Criterion, KernelSpec, Otherwise, Scope, StepTable};
 
 /// The map of a specification, in `f64`.
 #[derive(Clone, Debug)]
 pub struct ReferenceMap {
     pub(crate) spec: KernelSpec,
     table: StepTable,
+    rounding: Rounding,
 }
 
 /// One tile and what became of it.
@@ -38,16 +39,21 @@ impl ReferenceMap {
     /// # Errors
     /// When its parts do not go together.
     pub fn new(spec: &KernelSpec) -> Result<ReferenceMap, ReferenceError> {
-        if spec.criterion != Criterion::Always && spec.power != Power::ZERO {
-            return Err(ReferenceError::CriterionWithPower {
-                numerator: spec.power.numerator(),
-                denominator: spec.power.denominator(),
-            });
-        }
         Ok(ReferenceMap {
             table: spec.step_table()?,
+            rounding: Rounding::of(spec.mode),
             spec: spec.clone(),
         })
+    }
+
+    /// The same map with the factors of each matrix product rounded to the operand type of the
+    /// specification: what a kernel with exact accumulation would give, and so the part of its error
+    /// that the operand type alone causes. (`F32` operands are not rounded.)
+    pub fn with_rounded_operands(self) -> ReferenceMap {
+        ReferenceMap {
+            rounding: self.rounding.with_operand(self.spec.operand),
+            ..self
+        }
     }
 
     /// The specification.
@@ -58,7 +64,7 @@ impl ReferenceMap {
     /// The map of X = tile/||tile||_F alone, whatever the size of the tile and without the criterion.
     /// The tile must be finite; a zero tile gives zero.
     pub fn polynomial(&self, tile: &Matrix) -> Matrix {
-        let rounding = Rounding::of(self.spec.mode);
+        let rounding = self.rounding;
         let tile = rounding.store(tile.clone());
         let norm = tile.norm();
         if norm == 0.0 {

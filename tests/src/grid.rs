@@ -1,0 +1,137 @@
+//! Which cases are run.
+
+use crate::inputs::Input;
+use crate::specs::{Labelled, every_recurrence, other_steps_and_powers, tile};
+use himuon::templates::{Element, Mode, Operand, Tile};
+
+/// Set to run the larger grids.
+pub const LONG_TESTS: &str = "HIMUON_LONG_TESTS";
+
+/// Whether the larger grids run; prints what is left out if not.
+pub fn long_tests(left_out: &str) -> bool {
+    let wanted = std::env::var_os(LONG_TESTS).is_some_and(|v| !v.is_empty() && v != "0");
+    if !wanted {
+        println!("SKIPPED: {left_out}: set {LONG_TESTS}=1 to run it");
+    }
+    wanted
+}
+
+/// The product of what is varied.
+#[derive(Clone, Debug)]
+pub struct Grid {
+    /// Specifications; their tile, storage, operand and mode are replaced.
+    pub specs: Vec<Labelled>,
+    /// Tiles, each with the shapes of the matrices that are cut into it.
+    pub tiles: Vec<(Tile, Vec<(usize, usize)>)>,
+    /// Input classes.
+    pub inputs: Vec<Input>,
+    /// Types of weights and gradients.
+    pub elements: Vec<Element>,
+    /// Operands and modes.
+    pub roundings: Vec<(Operand, Mode)>,
+}
+
+/// Everything in `f32`, accurate.
+pub const PLAIN: (Operand, Mode) = (Operand::F32, Mode::Accurate);
+
+/// Square and rectangular tiles up to `largest`, each with a matrix of four tiles, three of them ragged.
+pub fn tiles_up_to(largest: u32) -> Vec<(Tile, Vec<(usize, usize)>)> {
+    let sizes = [
+        (1, 1),
+        (3, 5),
+        (16, 16),
+        (32, 32),
+        (64, 64),
+        (128, 128),
+        (256, 256),
+        (1, 24),
+        (24, 1),
+        (20, 48),
+        (96, 40),
+        (64, 256),
+    ];
+    let mut tiles: Vec<(Tile, Vec<(usize, usize)>)> = sizes
+        .into_iter()
+        .filter(|(rows, columns)| rows.max(columns) <= &largest)
+        .map(|(h, w)| {
+            let ragged = |edge: u32| (edge + edge / 2 + 1) as usize;
+            (tile(h, w), vec![(ragged(h), ragged(w))])
+        })
+        .collect();
+    tiles.push((Tile::Full, vec![(37, 53), (53, 37), (1, 40), (40, 1)]));
+    tiles
+}
+
+impl Grid {
+    /// Every recurrence on every input class, small and middle tiles.
+    pub fn recurrences_and_inputs(largest: u32) -> Grid {
+        Grid {
+            specs: every_recurrence(),
+            tiles: tiles_up_to(largest),
+            inputs: Input::ALL.to_vec(),
+            elements: vec![Element::F32],
+            roundings: vec![PLAIN],
+        }
+    }
+
+    /// Other numbers of steps and powers, on what differs most.
+    pub fn steps_and_powers() -> Grid {
+        Grid {
+            specs: other_steps_and_powers(),
+            tiles: vec![
+                (Tile::square(16), vec![(40, 24)]),
+                (tile(20, 48), vec![(30, 100)]),
+            ],
+            inputs: vec![Input::Gaussian, Input::NearLowRank, Input::RankOne],
+            elements: vec![Element::F32],
+            roundings: vec![PLAIN],
+        }
+    }
+
+    /// 16-bit storage.
+    pub fn storage() -> Grid {
+        Grid {
+            specs: every_recurrence(),
+            tiles: vec![
+                (Tile::square(16), vec![(40, 24)]),
+                (tile(48, 20), vec![(100, 30)]),
+            ],
+            inputs: vec![
+                Input::Gaussian,
+                Input::Zero,
+                Input::RankOne,
+                Input::Huge,
+                Input::Tiny,
+            ],
+            elements: vec![Element::Bf16, Element::F16],
+            roundings: vec![PLAIN],
+        }
+    }
+
+    /// Operands and modes that round to 16 bits or to TF32.
+    pub fn roundings(largest: u32) -> Grid {
+        let mut specs = every_recurrence();
+        // A user's own list promises nothing about the rounding that it amplifies.
+        specs.retain(|(label, _)| !label.starts_with("custom"));
+        Grid {
+            specs,
+            tiles: tiles_up_to(largest),
+            inputs: Input::ALL.to_vec(),
+            elements: vec![Element::F32],
+            roundings: vec![
+                (Operand::Tf32, Mode::Accurate),
+                (Operand::Bf16, Mode::Accurate),
+                (Operand::F16, Mode::Accurate),
+            ],
+        }
+    }
+
+    /// The rounding points of the published code.
+    pub fn published_rounding(largest: u32) -> Grid {
+        Grid {
+            specs: vec![every_recurrence().swap_remove(0)],
+            roundings: vec![(Operand::F32, Mode::Reference)],
+            ..Grid::roundings(largest)
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Every tolerance of the suite, with the worst case that was measured beside it.
+//!
+//! A bound is about three times the worst error that any judged backend has shown on the seeded inputs of
+//! the suite; `cargo test -p himuon-tests -- --nocapture` prints the worst of a run. Where the worst is
+//! above [`LARGEST_BOUND`] there is no bound, and the reason is printed instead.
+
+mod table;
+
+use crate::inputs::Input;
+use crate::judge::Norm;
+use himuon::templates::{CoefficientSet, KernelSpec, Mode, Operand, Recurrence};
+
+/// Above this a bound says nothing: an output with the wrong K would pass.
+pub const LARGEST_BOUND: f64 = 0.1;
+
+/// Recurrences that are judged alike: by how much they magnify a relative rounding error, above all of
+/// singular values near 1, where tiles of low rank have theirs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Family {
+    /// `cubic`, `quintic`: flat at 1, hardly at all.
+    Flat,
+    /// `muon`, `you`, `turbo` and custom lists: ten to thirty times.
+    Odd,
+    /// `polar-express`: the first step is steep at 1, more than twenty times by itself.
+    PolarExpress,
+    /// `minimax`: the same without a margin above 1.
+    Minimax,
+    /// `cans`: the first step maps 1 to 0.0044, more than a thousand times.
+    Cans,
+    /// 0 < p < 1, fitted and the authors'.
+    Fitted,
+    /// 0 < p < 1, coupled.
+    Coupled,
+    /// p = 1.
+    Identity,
+}
+
+/// Size of a tile. On a tile with a few singular values rounding does not average out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Size {
+    /// min(h, w) < 16.
+    Few,
+    /// min(h, w) >= 16.
+    Many,
+}
+
+/// Inputs that are judged alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum InputClass {
+    /// Gaussian, huge and tiny: the size of the numbers is no excuse.
+    Regular,
+    /// Low rank and noise.
+    NearLowRank,
+    /// Low rank and rank 1.
+    Deficient,
+    /// Rows scaled down to 1e-4.
+    IllConditioned,
+    /// Zero: exactly zero comes out.
+    Zero,
+}
+
+/// What an error is compared within.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Class {
+    /// Recurrence.
+    pub family: Family,
+    /// Operand of the products.
+    pub operand: Operand,
+    /// Rounding points.
+    pub mode: Mode,
+    /// Size of the tile.
+    pub size: Size,
+    /// Input class.
+    pub input: InputClass,
+    /// The norm of the error.
+    pub norm: Norm,
+}
+
+impl std::fmt::Display for Class {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{:?} {:?} {:?} {:?} {:?} {:?}",
+            self.family, self.operand, self.mode, self.size, self.input, self.norm
+        )
+    }
+}
+
+/// A bound that was earned.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Tolerance {
+    /// An error above this fails.
+    pub bound: f64,
+    /// The worst error of all backends that were measured.
+    pub worst: f64,
+}
+
+impl Class {
+    /// The class of a specification on a tile of smaller edge `edge`.
+    pub fn of(spec: &KernelSpec, edge: usize, input: Input, norm: Norm) -> Class {
+        Class {
+            family: match &spec.recurrence {
+                Recurrence::NewtonSchulz(set) => match set {
+                    CoefficientSet::Cubic | CoefficientSet::Quintic => Family::Flat,
+                    CoefficientSet::PolarExpress => Family::PolarExpress,
+                    CoefficientSet::Minimax { .. } => Family::Minimax,
+                    CoefficientSet::Cans => Family::Cans,
+                    _ => Family::Odd,
+                },
+                Recurrence::Fitted | Recurrence::Authors => Family::Fitted,
+                Recurrence::Coupled => Family::Coupled,
+                Recurrence::Identity => Family::Identity,
+            },
+            operand: spec.operand,
+            mode: spec.mode,
+            size: if edge < 16 { Size::Few } else { Size::Many },
+            input: match input {
+                Input::Gaussian | Input::Huge | Input::Tiny => InputClass::Regular,
+                Input::NearLowRank => InputClass::NearLowRank,
+                Input::LowRank | Input::RankOne => InputClass::Deficient,
+                Input::IllConditioned => InputClass::IllConditioned,
+                Input::Zero => InputClass::Zero,
+            },
+            norm,
+        }
+    }
+
+    /// The tolerance of the class.
+    ///
+    /// # Errors
+    /// The reason why there is none.
+    pub fn tolerance(self) -> Result<Tolerance, String> {
+        if self.input == InputClass::Zero {
+            return Ok(Tolerance {
+                bound: 0.0,
+                worst: 0.0,
+            });
+        }
+        let row = table::ROWS.iter().find(|row| {
+            (row.family, row.operand, row.mode, row.size)
+                == (self.family, self.operand, self.mode, self.size)
+        });
+        let Some(row) = row else {
+            return Err(format!("no tolerance has been measured for {self}"));
+        };
+        let worst = match self.input {
+            InputClass::Regular | InputClass::Zero => row.regular,
+            InputClass::NearLowRank => row.near_low_rank,
+            InputClass::Deficient => row.deficient,
+            InputClass::IllConditioned => row.ill_conditioned,
+        };
+        let bound = 3.0 * worst;
+        if bound <= LARGEST_BOUND {
+            Ok(Tolerance { bound, worst })
+        } else if worst <= LARGEST_BOUND {
+            Ok(Tolerance {
+                bound: LARGEST_BOUND,
+                worst,
+            })
+        } else {
+            Err(format!(
+                "{self}: rounding alone reaches {worst:.2}, and a bound above {LARGEST_BOUND} is no bound"
+            ))
+        }
+    }
+}
+
+/// ||W - W_ref||_F of one `f32` tile over ||W_ref - W_before||_F, besides the last bit of W; of 16-bit weights
+/// what an element may be off beyond its rounding, over the largest change.
+pub const STEP: Tolerance = Tolerance {
+    bound: 1e-4,
+    worst: f64::NAN,
+};
+
+/// |buf - buf_ref| of one element of Gaussian momentum, beyond its rounding to storage.
+pub const MOMENTUM: Tolerance = Tolerance {
+    bound: 1e-6,
+    worst: f64::NAN,
+};
+
+/// Relative error of ||M||_F, <X, O> and ||O||_F^2.
+pub const DIAGNOSTICS: Tolerance = Tolerance {
+    bound: 1e-4,
+    worst: f64::NAN,
+};
