@@ -54,6 +54,9 @@ struct OnTheHost;
 fn check<L: LayerConfig>(specs: &[&str]) {
     let expected: Result<Vec<KernelSpec>, _> = specs.iter().map(|text| text.parse()).collect();
     assert_eq!(Ok(L::SPECS.to_vec()), expected);
+    // The attribute's text is what codegen renders: the tuner's and the runtime's kernels are the user's.
+    let rendered = himuon_codegen::sources(L::SPECS).ok();
+    assert_eq!(Some(L::SOURCES), rendered.as_deref());
     for (index, spec) in L::SPECS.iter().enumerate() {
         assert!(spec.check().is_ok());
         let sources: Vec<_> = L::SOURCES
