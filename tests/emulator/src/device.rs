@@ -1,7 +1,5 @@
 //! A device: limits, memory, loaded modules and launches.
 
-use std::collections::HashMap;
-
 use crate::{
     Counters, DeviceConfig, ExecutionOptions, Fault, GlobalMemory, Kernel, MemoryError, Module,
 };
@@ -19,7 +17,8 @@ pub struct Device {
 #[derive(Debug, Clone)]
 pub struct LoadedModule {
     module: Module,
-    globals: HashMap<String, (u64, u64)>,
+    /// Addresses, in the order of the module's variables.
+    addresses: Vec<u64>,
 }
 
 /// One kernel launch.
@@ -52,7 +51,16 @@ impl LoadedModule {
 
     /// Address and bytes of a `.global` or `.const` variable.
     pub fn global(&self, name: &str) -> Option<(u64, u64)> {
-        self.globals.get(name).copied()
+        let index = self
+            .module
+            .globals()
+            .iter()
+            .position(|variable| variable.name == name)?;
+        Some((self.addresses[index], self.module.globals()[index].bytes))
+    }
+
+    pub(crate) fn global_addresses(&self) -> &[u64] {
+        &self.addresses
     }
 }
 
@@ -68,10 +76,29 @@ impl Device {
     /// # Errors
     /// [`MemoryError::OutOfMemory`] when they do not fit; nothing stays allocated then.
     pub fn load(&self, module: &Module) -> Result<LoadedModule, MemoryError> {
-        Ok(LoadedModule {
+        let mut loaded = LoadedModule {
             module: module.clone(),
-            globals: HashMap::new(),
-        })
+            addresses: Vec::new(),
+        };
+        for variable in module.globals() {
+            match self.memory.alloc(variable.bytes) {
+                Ok(address) => loaded.addresses.push(address),
+                Err(error) => {
+                    self.unload(&loaded)?;
+                    return Err(error);
+                }
+            }
+        }
+        for (variable, address) in module.globals().iter().zip(&loaded.addresses) {
+            let mut contents = variable.initial.clone();
+            contents.resize(variable.bytes as usize, 0);
+            for (offset, target) in &variable.relocations {
+                let place = *offset as usize..*offset as usize + 8;
+                contents[place].copy_from_slice(&loaded.addresses[*target as usize].to_le_bytes());
+            }
+            self.memory.write(*address, &contents)?;
+        }
+        Ok(loaded)
     }
 
     /// Frees the module's variables.
@@ -80,9 +107,9 @@ impl Device {
     /// [`MemoryError::NotAllocated`] when it was unloaded before.
     pub fn unload(&self, module: &LoadedModule) -> Result<(), MemoryError> {
         module
-            .globals
-            .values()
-            .try_for_each(|(address, _)| self.memory.free(*address))
+            .addresses
+            .iter()
+            .try_for_each(|address| self.memory.free(*address))
     }
 
     /// Runs a kernel to its end.

@@ -1,11 +1,11 @@
 //! A PTX emulator: executes the kernels that NVRTC and Triton emit, on a CPU, with the checks of compute-sanitizer.
 //!
 //! The stages are folders: [`ptx`] turns text into a decoded, typed [`Module`]; [`memory`] is the device's address
-//! space; [`exec`] runs blocks, warps and lanes and checks every access; [`Counters`] say what a kernel did.
+//! space; `exec` runs blocks, warps and lanes and checks every access; [`Counters`] say what a kernel did.
 //! It is test equipment: nothing that users receive links it.
 //!
 //! # Example
-//! ```no_run
+//! ```
 //! use himuon_emulator::{Device, DeviceConfig, ExecutionOptions, Launch, Module};
 //!
 //! let text = "
@@ -44,13 +44,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-#![allow(dead_code)]
-
 mod config;
 mod counters;
 mod device;
-pub mod exec;
+mod exec;
 mod fault;
+mod isa;
+mod lanes;
 pub mod memory;
 mod options;
 pub mod ptx;
@@ -63,4 +63,4 @@ pub use device::{Device, Launch, LoadedModule};
 pub use fault::{Access, Fault, FaultKind, Resource, Site, Space};
 pub use memory::{GlobalMemory, MemoryError};
 pub use options::{ExecutionOptions, Order};
-pub use ptx::{Kernel, Module, Param, PtxError};
+pub use ptx::{GlobalVariable, Kernel, Module, Param, PtxError};

@@ -6,6 +6,7 @@
 mod allocation;
 
 pub use allocation::Allocation;
+pub(crate) use allocation::update as update_word;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
