@@ -158,16 +158,12 @@ pub(crate) fn mad(ty: Type, part: Part) -> Option<LaneFn> {
         (Part::Wide, Type::S32) => Some(lane_fn!(|a: i32, b: i32, c: i64| (i64::from(a)
             * i64::from(b))
         .wrapping_add(c))),
-        (Part::High, Type::U32) => {
-            Some(lane_fn!(|a: u32, b: u32, c: u32| {
-                (((u64::from(a) * u64::from(b)) >> 32) as u32).wrapping_add(c)
-            }))
-        }
-        (Part::High, Type::S32) => {
-            Some(lane_fn!(|a: i32, b: i32, c: i32| {
-                (((i64::from(a) * i64::from(b)) >> 32) as i32).wrapping_add(c)
-            }))
-        }
+        (Part::High, Type::U32) => Some(lane_fn!(|a: u32, b: u32, c: u32| {
+            (((u64::from(a) * u64::from(b)) >> 32) as u32).wrapping_add(c)
+        })),
+        (Part::High, Type::S32) => Some(lane_fn!(|a: i32, b: i32, c: i32| {
+            (((i64::from(a) * i64::from(b)) >> 32) as i32).wrapping_add(c)
+        })),
         (Part::High, Type::U64) => Some(lane_fn!(
             |a: u64, b: u64, c: u64| high_unsigned(a, b).wrapping_add(c)
         )),

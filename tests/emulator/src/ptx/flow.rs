@@ -129,11 +129,10 @@ fn meet(dominator: &[Option<usize>], rank: &[usize], mut a: usize, mut b: usize)
 pub(super) fn set_reconvergence(code: &mut [Inst]) {
     let graph = Graph::build(code);
     let dominators = graph.post_dominators();
-    for block in 0..graph.end() {
+    for (block, dominator) in dominators.iter().enumerate().take(graph.end()) {
         let last = graph.starts.get(block + 1).copied().unwrap_or(code.len()) - 1;
-        let meeting = dominators[block]
-            .filter(|meeting| *meeting != graph.end())
-            .map_or(NEVER, |meeting| graph.starts[meeting] as u32);
+        let meeting = dominator.filter(|meeting| *meeting != graph.end());
+        let meeting = meeting.map_or(NEVER, |meeting| graph.starts[meeting] as u32);
         if let Op::Branch { reconverge, .. } | Op::BranchTable { reconverge, .. } =
             &mut code[last].op
         {

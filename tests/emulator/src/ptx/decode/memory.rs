@@ -62,11 +62,14 @@ impl<'a> Decoder<'a> {
 
     /// Removes ordering and scope. Anything but `weak` is synchronisation.
     pub(super) fn order(&self, m: &mut Modifiers<'a>) -> MemOrder {
-        let strong = [
-            "volatile", "relaxed", "acquire", "release", "acq_rel", "mmio",
-        ]
-        .iter()
-        .fold(false, |strong, word| m.take(word) || strong);
+        let before = m.left().len();
+        m.drop_all(|suffix| {
+            matches!(
+                suffix,
+                "volatile" | "relaxed" | "acquire" | "release" | "acq_rel" | "mmio"
+            )
+        });
+        let strong = m.left().len() < before;
         m.take("weak");
         m.drop_all(|suffix| matches!(suffix, "cta" | "cluster" | "gpu" | "sys"));
         if strong {
