@@ -1,5 +1,6 @@
 //! Hierarchical Muon: the optimizer step of every layer as independent tiles.
 
+pub mod cpu;
 pub mod launch;
 pub mod reference;
 pub mod registry;

@@ -1,0 +1,149 @@
+//! Ranges of tiles to threads, and tiles to the kernel of their size.
+
+use super::job::{Counts, Job, Map};
+use super::pool::Pool;
+use super::simd::{InstructionSet, Line, Simd, WithSimd};
+use super::tile::{Batch, process};
+use crate::cpu::engine::MOST_TILES;
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// About how many elements one thread takes at a time.
+const ELEMENTS_AT_A_TIME: usize = 32 * 1024;
+
+/// Scratch that threads divide among themselves.
+#[derive(Clone, Copy)]
+struct Shared(*mut Line);
+// SAFETY: each worker uses its own part.
+unsafe impl Send for Shared {}
+// SAFETY: as above.
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    /// # Safety
+    /// The line exists.
+    unsafe fn part(&self, line: usize) -> *mut f32 {
+        // SAFETY: the caller's word.
+        unsafe { self.0.add(line).cast() }
+    }
+}
+
+/// Processes every tile of `jobs`; each thread of the pool takes an equal part of `scratch`, which
+/// holds what [`Map::scratch`] says.
+///
+/// # Safety
+/// The tensors of the jobs are valid, of their sizes, and nobody else's meanwhile.
+pub(super) unsafe fn run(
+    set: InstructionSet,
+    map: &Map,
+    jobs: &[Job],
+    pool: &Pool,
+    scratch: &mut [Line],
+) -> Counts {
+    let per_worker = scratch.len() / pool.threads();
+    let shared = Shared(scratch.as_mut_ptr());
+    let ranges = Ranges::new(jobs);
+    let non_finite = AtomicUsize::new(0);
+    let unorthogonalised = AtomicUsize::new(0);
+    pool.for_each(ranges.count(), |worker, unit| {
+        let (job, tiles) = ranges.get(unit);
+        let task = Task {
+            map,
+            job: &jobs[job],
+            tiles,
+            // SAFETY: worker < threads, so that the part lies inside `scratch`.
+            base: unsafe { shared.part(worker * per_worker) },
+        };
+        let counts = set.with(task);
+        non_finite.fetch_add(counts.non_finite, Ordering::Relaxed);
+        unorthogonalised.fetch_add(counts.unorthogonalised, Ordering::Relaxed);
+    });
+    Counts {
+        non_finite: non_finite.into_inner(),
+        unorthogonalised: unorthogonalised.into_inner(),
+    }
+}
+
+/// The tiles of all jobs, cut into ranges.
+struct Ranges {
+    /// For each job: tiles, tiles in a range, and number of its first range.
+    jobs: Vec<(usize, usize, usize)>,
+    count: usize,
+}
+
+impl Ranges {
+    fn new(jobs: &[Job]) -> Ranges {
+        let mut count = 0;
+        let jobs = jobs
+            .iter()
+            .map(|job| {
+                let area = job.grid.tile_rows * job.grid.tile_columns;
+                let at_a_time = ELEMENTS_AT_A_TIME
+                    .div_ceil(area)
+                    .next_multiple_of(if area <= 32 * 32 { MOST_TILES } else { 1 });
+                let first = count;
+                count += job.grid.tiles().div_ceil(at_a_time);
+                (job.grid.tiles(), at_a_time, first)
+            })
+            .collect();
+        Ranges { jobs, count }
+    }
+
+    fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The job and the tiles of a range.
+    fn get(&self, range: usize) -> (usize, Range<usize>) {
+        let job = self.jobs.partition_point(|&(_, _, first)| first <= range) - 1;
+        let (tiles, at_a_time, first) = self.jobs[job];
+        let start = (range - first) * at_a_time;
+        (job, start..tiles.min(start + at_a_time))
+    }
+}
+
+/// A range of tiles for one thread.
+struct Task<'a> {
+    map: &'a Map,
+    job: &'a Job,
+    tiles: Range<usize>,
+    base: *mut f32,
+}
+
+impl WithSimd for Task<'_> {
+    type Output = Counts;
+    fn with<S: Simd>(self, simd: S) -> Counts {
+        let mut counts = Counts::default();
+        let mut first = self.tiles.start;
+        while first < self.tiles.end {
+            let batch = self.batch(first);
+            first += batch.count;
+            // SAFETY: `run` of this module granted the tensors and this worker's scratch; the ranges of two
+            // tasks share no tile.
+            let done = unsafe { process(simd, self.map, self.job, batch, self.base) };
+            counts.non_finite += done.non_finite;
+            counts.unorthogonalised += done.unorthogonalised;
+        }
+        counts
+    }
+}
+
+impl Task<'_> {
+    /// Tiles from `first` on that lie side by side and are of one size.
+    fn batch(&self, first: usize) -> Batch {
+        let grid = &self.job.grid;
+        let rectangle = grid.rectangle(first);
+        // A ragged tile may count as small where its matrix's do not; the scratch is laid out for the latter.
+        let most = self.map.batch_of(grid.tile_rows, grid.tile_columns);
+        let same = (grid.columns - rectangle.column) / rectangle.columns;
+        let count = most
+            .clamp(1, MOST_TILES)
+            .min(self.tiles.end - first)
+            .min(same);
+        Batch {
+            first,
+            rectangle,
+            count: count.max(1),
+        }
+    }
+}

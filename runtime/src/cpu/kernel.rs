@@ -1,0 +1,180 @@
+//! A specification resolved for this processor.
+
+use super::error::CpuError;
+use super::job::{Grid, Map};
+use super::launch;
+use super::pool::Pool;
+use super::simd::InstructionSet;
+use super::validate;
+use super::variant::CpuVariant;
+use super::workspace::Workspace;
+use crate::launch::{LaunchReport, MatrixStep};
+use crate::tensor::TensorRef;
+use himuon_templates::{Criterion, KernelSpec, Scope};
+
+/// How [`CpuKernel::map`] scales mapped tiles.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum ApplyScale {
+    /// Not at all: the map of X = tile / ||tile||_F.
+    #[default]
+    None,
+    /// 0.2 sqrt(max(h, w)) for an h x w tile.
+    Tile,
+    /// Each tile times f_t^p, f_t its norm, then the RMS of the whole matrix set to 0.2.
+    Rms,
+}
+
+/// A specification with its coefficients, and how it is computed.
+#[derive(Clone, Debug)]
+pub struct CpuKernel {
+    spec: KernelSpec,
+    variant: CpuVariant,
+    map: Map,
+}
+
+impl CpuKernel {
+    /// The kernel of `spec` with the default variant of this processor's best instruction set.
+    ///
+    /// # Errors
+    /// When the parts of the specification do not go together, or the CPU lacks something it asks for.
+    ///
+    /// ```
+    /// use himuon::{KernelSpec, Tile, tensor::TensorRef};
+    /// use himuon::cpu::{ApplyScale, CpuKernel, Pool, Workspace};
+    ///
+    /// let kernel = CpuKernel::new(&KernelSpec::new(Tile::square(2)))?;
+    /// let (input, mut output) = ([3.0, 0.0, 0.0, 3.0], [0.0; 4]);
+    /// let (pool, mut workspace) = (Pool::new(1)?, Workspace::new());
+    /// kernel.map(&pool, TensorRef::F32(&input), 2, 2, &mut output, ApplyScale::None, &mut workspace)?;
+    /// assert!(output[0] > 0.6 && output[1] == 0.0);
+    /// # Ok::<(), himuon::cpu::CpuError>(())
+    /// ```
+    pub fn new(spec: &KernelSpec) -> Result<Self, CpuError> {
+        Self::with_variant(spec, CpuVariant::new(InstructionSet::best()))
+    }
+
+    /// The kernel of `spec` computed as `variant` says. The bits do not depend on it.
+    ///
+    /// # Errors
+    /// As [`CpuKernel::new`], and when this processor lacks the instruction set.
+    pub fn with_variant(spec: &KernelSpec, variant: CpuVariant) -> Result<Self, CpuError> {
+        let table = spec.step_table()?;
+        if !variant.instruction_set.is_available() {
+            return Err(CpuError::InstructionSet(variant.instruction_set.name()));
+        }
+        if spec.coarse != 0 {
+            return Err(CpuError::Unsupported {
+                found: format!("a coarse part of rank {}", spec.coarse),
+                hint: "use coarse = 0",
+            });
+        }
+        Ok(CpuKernel {
+            spec: spec.clone(),
+            variant,
+            map: Map {
+                table,
+                power: spec.power.to_f64(),
+                tile: spec.tile,
+                criterion: spec.criterion,
+                mode: spec.mode,
+                blocking: variant.blocking,
+                batch: variant.batch.into(),
+            },
+        })
+    }
+
+    /// The variants that make sense for `spec` on this processor, the default first.
+    pub fn variants(_spec: &KernelSpec) -> Vec<CpuVariant> {
+        CpuVariant::all()
+    }
+
+    /// The specification.
+    pub fn spec(&self) -> &KernelSpec {
+        &self.spec
+    }
+
+    /// How it is computed.
+    pub fn variant(&self) -> CpuVariant {
+        self.variant
+    }
+
+    /// What all its tiles have in common.
+    pub(super) fn resolved(&self) -> &Map {
+        &self.map
+    }
+
+    pub(super) fn set(&self) -> InstructionSet {
+        self.variant.instruction_set
+    }
+
+    /// Whether the criterion needs the whole matrix.
+    pub(super) fn decides_by_matrix(&self) -> bool {
+        matches!(
+            self.spec.criterion,
+            Criterion::Tested {
+                scope: Scope::Matrix,
+                ..
+            }
+        )
+    }
+
+    /// One optimizer step of every matrix, in place. All tiles of all matrices form one list that the threads
+    /// work off.
+    ///
+    /// A tile whose gradient or momentum holds a NaN or an infinity keeps its weight and its momentum.
+    ///
+    /// # Errors
+    /// When a tensor, a shape or a scalar is wrong; then nothing has been written.
+    pub fn step(
+        &self,
+        pool: &Pool,
+        matrices: &mut [MatrixStep<'_>],
+        workspace: &mut Workspace,
+    ) -> Result<LaunchReport, CpuError> {
+        for (index, matrix) in matrices.iter().enumerate() {
+            let tiles = || Grid::new(self.spec.tile, matrix.rows, matrix.columns).tiles();
+            validate::matrix_step(self.spec.storage, index, matrix, tiles)?;
+        }
+        Ok(launch::step(self, pool, matrices, workspace))
+    }
+
+    /// The bare map of every tile of a rows x columns matrix, to `output`; row i of both starts at i x columns.
+    /// A tile that holds a NaN or an infinity becomes zero and is counted.
+    ///
+    /// # Errors
+    /// When a tensor is too short; then nothing has been written.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "two tensors with their size, and what a step is handed too"
+    )]
+    pub fn map(
+        &self,
+        pool: &Pool,
+        input: TensorRef<'_>,
+        rows: usize,
+        columns: usize,
+        output: &mut [f32],
+        scale: ApplyScale,
+        workspace: &mut Workspace,
+    ) -> Result<LaunchReport, CpuError> {
+        validate::size(0, rows, columns)?;
+        validate::length(0, "input", input.len(), rows * columns)?;
+        validate::length(0, "output", output.len(), rows * columns)?;
+        let output = &mut output[..rows * columns];
+        Ok(launch::apply(
+            self,
+            pool,
+            input,
+            (rows, columns),
+            output,
+            scale,
+            workspace,
+        ))
+    }
+
+    /// The most bytes that a launch of matrices of these sizes (rows, columns) allocates in its [`Workspace`],
+    /// diagnostics and row normalisation included.
+    pub fn workspace_bytes(&self, shapes: &[(usize, usize)], threads: usize) -> usize {
+        launch::workspace_bytes(self, shapes, threads)
+    }
+}

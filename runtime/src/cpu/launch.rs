@@ -1,0 +1,264 @@
+//! From checked matrices to jobs.
+
+use super::decide::decide;
+use super::dispatch;
+use super::job::{Counts, Grid, Job, Outcome, Scale};
+use super::kernel::{ApplyScale, CpuKernel};
+use super::load::Source;
+use super::pool::Pool;
+use super::simd::LANES;
+use super::storage::Pointer;
+use super::store::Sink;
+use super::whole_matrix::{WholeMatrix, WholeSink};
+use super::workspace::{Needs, Parts, Workspace};
+use crate::launch::{LaunchReport, MatrixStep, ScaleRule, TileDiagnostics};
+use crate::tensor::TensorRef;
+use himuon_templates::Mode;
+
+/// 0.2: the RMS of an update (arXiv 2606.27216).
+const SCALE_FACTOR: f32 = 0.2;
+
+/// One step of checked matrices.
+pub(super) fn step(
+    kernel: &CpuKernel,
+    pool: &Pool,
+    matrices: &mut [MatrixStep<'_>],
+    workspace: &mut Workspace,
+) -> LaunchReport {
+    let map = kernel.resolved();
+    let is_whole = |matrix: &MatrixStep<'_>| map.power > 0.0 || matrix.row_normalisation.is_some();
+    let mut needs = Needs::default();
+    let mut tiles = 0;
+    let mut fused_tiles = 0;
+    for matrix in matrices.iter() {
+        let grid = Grid::new(map.tile, matrix.rows, matrix.columns);
+        let whole = is_whole(matrix);
+        let diagnosed = matrix.diagnostics.is_some();
+        needs = needs.max(needs_of(kernel, &grid, pool.threads(), diagnosed, whole));
+        tiles += grid.tiles();
+        fused_tiles += if diagnosed && !whole { grid.tiles() } else { 0 };
+    }
+    needs.outcomes = needs.outcomes.max(fused_tiles);
+    let mut parts = workspace.parts(needs);
+    let decisions: Vec<Option<bool>> = matrices
+        .iter_mut()
+        .map(|matrix| decide(kernel, pool, &job(kernel, matrix), &mut parts))
+        .collect();
+    let mut counts = Counts::default();
+    let mut fused: Vec<(&mut MatrixStep<'_>, Option<bool>)> = Vec::new();
+    for (matrix, decided) in matrices.iter_mut().zip(decisions) {
+        if is_whole(matrix) {
+            counts.merge(step_whole(kernel, pool, matrix, decided, &mut parts));
+        } else {
+            fused.push((matrix, decided));
+        }
+    }
+    counts.merge(step_fused(kernel, pool, &mut fused, &mut parts));
+    counts.report(tiles)
+}
+
+/// Matrices whose tiles are finished one by one.
+fn step_fused(
+    kernel: &CpuKernel,
+    pool: &Pool,
+    matrices: &mut [(&mut MatrixStep<'_>, Option<bool>)],
+    parts: &mut Parts<'_>,
+) -> Counts {
+    let mut free = &mut *parts.outcomes;
+    let mut kept: Vec<Option<&mut [Outcome]>> = Vec::with_capacity(matrices.len());
+    let mut jobs = Vec::with_capacity(matrices.len());
+    for (matrix, decided) in matrices.iter_mut() {
+        let mut job = job(kernel, matrix);
+        job.decided = *decided;
+        let mut outcomes = None;
+        if matrix.diagnostics.is_some() {
+            let (own, rest) = free.split_at_mut(job.grid.tiles());
+            free = rest;
+            job.outcomes = Some(own.as_mut_ptr());
+            outcomes = Some(own);
+        }
+        kept.push(outcomes);
+        jobs.push(job);
+    }
+    // SAFETY: the tensors were checked, and are borrowed for writing; each tile has its outcome.
+    let counts =
+        unsafe { dispatch::run(kernel.set(), kernel.resolved(), &jobs, pool, parts.scratch) };
+    for ((job, outcomes), (matrix, _)) in jobs.iter().zip(&kept).zip(matrices) {
+        if let (Some(outcomes), Some(diagnostics)) = (outcomes, &mut matrix.diagnostics) {
+            debug_assert_eq!(outcomes.len(), job.grid.tiles());
+            report(outcomes, diagnostics);
+        }
+    }
+    counts
+}
+
+/// A matrix whose map must be complete before its weights change.
+fn step_whole(
+    kernel: &CpuKernel,
+    pool: &Pool,
+    matrix: &mut MatrixStep<'_>,
+    decided: Option<bool>,
+    parts: &mut Parts<'_>,
+) -> Counts {
+    let mut job = job(kernel, matrix);
+    job.decided = decided;
+    let sink = job.sink;
+    let mut whole = WholeMatrix::new(kernel, pool, job.grid, parts);
+    let counts = whole.map(job);
+    whole.finish(
+        WholeSink::Update(sink),
+        f64::from(matrix.scalars.scale_factor),
+        matrix.row_normalisation.as_mut(),
+    );
+    if let Some(diagnostics) = &mut matrix.diagnostics {
+        report(whole.outcomes(), diagnostics);
+    }
+    counts
+}
+
+fn report(outcomes: &[Outcome], diagnostics: &mut [TileDiagnostics]) {
+    for (outcome, diagnostics) in outcomes.iter().zip(diagnostics) {
+        *diagnostics = outcome.diagnostics();
+    }
+}
+
+/// The bare map of a checked matrix.
+pub(super) fn apply(
+    kernel: &CpuKernel,
+    pool: &Pool,
+    input: TensorRef<'_>,
+    (rows, columns): (usize, usize),
+    output: &mut [f32],
+    scale: ApplyScale,
+    workspace: &mut Workspace,
+) -> LaunchReport {
+    let map = kernel.resolved();
+    let grid = Grid::new(map.tile, rows, columns);
+    let whole = scale == ApplyScale::Rms;
+    let mut parts = workspace.parts(needs_of(kernel, &grid, pool.threads(), false, whole));
+    let mut job = Job {
+        grid,
+        source: Source::plain(input, columns, map.mode == Mode::Reference),
+        sink: Sink::Plain {
+            output: Pointer::F32(output.as_mut_ptr()),
+            leading: columns,
+        },
+        scale: Scale::One,
+        decided: None,
+        outcomes: None,
+    };
+    job.decided = decide(kernel, pool, &job, &mut parts);
+    if scale == ApplyScale::Tile {
+        job.scale = Scale::Rule {
+            rule: ScaleRule::Exact,
+            factor: SCALE_FACTOR,
+            tile: map.tile,
+        };
+    }
+    if whole {
+        let mut whole = WholeMatrix::new(kernel, pool, grid, &mut parts);
+        let counts = whole.map(job);
+        whole.finish(WholeSink::Write(output), f64::from(SCALE_FACTOR), None);
+        return counts.report(grid.tiles());
+    }
+    // Non-finite tiles stay zero.
+    output.fill(0.0);
+    // SAFETY: the tensors were checked, and the output is borrowed for writing.
+    let counts = unsafe { dispatch::run(kernel.set(), map, &[job], pool, parts.scratch) };
+    counts.report(grid.tiles())
+}
+
+/// The job of one matrix.
+fn job(kernel: &CpuKernel, matrix: &mut MatrixStep<'_>) -> Job {
+    let map = kernel.resolved();
+    let scalars = matrix.scalars;
+    let decay = f64::from(scalars.learning_rate) * f64::from(scalars.weight_decay);
+    Job {
+        grid: Grid::new(map.tile, matrix.rows, matrix.columns),
+        source: Source {
+            gradient: Pointer::to_read(matrix.gradient),
+            gradient_leading: matrix.gradient_leading,
+            momentum: Some((Pointer::to_write(&mut matrix.momentum), matrix.columns)),
+            mu: scalars.mu,
+            c: scalars.c,
+            alpha: scalars.alpha,
+            beta: scalars.beta,
+            rounds: map.mode == Mode::Reference,
+            advances: true,
+        },
+        sink: Sink::Weight {
+            weight: Pointer::to_write(&mut matrix.weight),
+            leading: matrix.weight_leading,
+            keep: (1.0 - decay) as f32,
+            rate: scalars.learning_rate,
+        },
+        scale: Scale::Rule {
+            rule: scalars.scale,
+            factor: scalars.scale_factor,
+            tile: map.tile,
+        },
+        decided: None,
+        outcomes: None,
+    }
+}
+
+/// What one matrix needs; `whole` where its map must be complete before its weights change.
+fn needs_of(
+    kernel: &CpuKernel,
+    grid: &Grid,
+    threads: usize,
+    diagnosed: bool,
+    whole: bool,
+) -> Needs {
+    let map = kernel.resolved();
+    let kept = map.keeps(diagnosed || whole);
+    let tile = map.scratch(grid.tile_rows, grid.tile_columns, kept);
+    let mut needs = Needs {
+        scratch: tile.div_ceil(LANES) * threads,
+        ..Needs::default()
+    };
+    if whole {
+        needs.mapped = (grid.rows * grid.columns).div_ceil(LANES);
+        needs.outcomes = grid.tiles();
+        needs.rows = 2 * grid.rows;
+    }
+    if kernel.decides_by_matrix() {
+        needs = needs.max(super::decide::needs(kernel, grid, threads));
+    }
+    needs
+}
+
+/// See [`CpuKernel::workspace_bytes`].
+pub(super) fn workspace_bytes(
+    kernel: &CpuKernel,
+    shapes: &[(usize, usize)],
+    threads: usize,
+) -> usize {
+    let threads = threads.max(1);
+    let mut needs = Needs::default();
+    let mut tiles = 0;
+    for &(rows, columns) in shapes.iter().filter(|&&(rows, columns)| rows * columns > 0) {
+        let grid = Grid::new(kernel.resolved().tile, rows, columns);
+        needs = needs.max(needs_of(kernel, &grid, threads, true, true));
+        tiles += grid.tiles();
+    }
+    needs.outcomes = needs.outcomes.max(tiles);
+    needs.bytes()
+}
+
+impl Source {
+    /// A matrix itself, without momentum.
+    pub(super) fn plain(input: TensorRef<'_>, leading: usize, rounds: bool) -> Source {
+        Source {
+            gradient: Pointer::to_read(input),
+            gradient_leading: leading,
+            momentum: None,
+            mu: 0.0,
+            c: 1.0,
+            alpha: 1.0,
+            beta: 0.0,
+            rounds,
+            advances: false,
+        }
+    }
+}

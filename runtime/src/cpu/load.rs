@@ -1,0 +1,210 @@
+//! From memory into panels, with the momentum on the way.
+
+use super::elementwise::{largest, poisoned};
+use super::layout::Panels;
+use super::simd::{LANES, Simd, Vectorized};
+use super::storage::{Pointer, Stored, read, with_type, write};
+
+/// What a tile is made of: `buf <- mu buf + c g; m <- alpha g + beta buf`, or the gradient itself.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Source {
+    pub(super) gradient: Pointer,
+    pub(super) gradient_leading: usize,
+    /// The momentum and the distance of its rows.
+    pub(super) momentum: Option<(Pointer, usize)>,
+    pub(super) mu: f32,
+    pub(super) c: f32,
+    pub(super) alpha: f32,
+    pub(super) beta: f32,
+    /// Whether the next momentum is stored.
+    pub(super) advances: bool,
+    /// Whether buf and m are rounded to bf16, as in `reference` mode.
+    pub(super) rounds: bool,
+}
+
+/// A part of a matrix.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rectangle {
+    pub(super) row: usize,
+    pub(super) column: usize,
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+}
+
+/// What loading found out.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Loaded {
+    /// Largest |m|.
+    pub(super) largest: f32,
+    /// A NaN or an infinity was met.
+    pub(super) non_finite: bool,
+}
+
+/// Writes m of the rectangle to `target`, element (0, 0) of the rectangle first; memory stays as it is.
+///
+/// # Safety
+/// The tensors hold the rectangle and are not written meanwhile; `target` has its rows and panels.
+pub(super) unsafe fn load<S: Simd>(
+    simd: S,
+    source: &Source,
+    rectangle: Rectangle,
+    target: Panels,
+) -> Loaded {
+    with_type!(source.gradient, gradient => match source.momentum {
+        None => simd.vectorize(Load {
+            source,
+            gradient: gradient.cast_const(),
+            momentum: None::<(*const f32, usize)>,
+            rectangle,
+            target,
+        }),
+        Some((momentum, leading)) => with_type!(momentum, momentum => simd.vectorize(Load {
+            source,
+            gradient: gradient.cast_const(),
+            momentum: Some((momentum.cast_const(), leading)),
+            rectangle,
+            target,
+        })),
+    })
+}
+
+/// [`load`] of known types; made by it alone, so that its caller's word holds for the addresses.
+struct Load<'a, G, M> {
+    source: &'a Source,
+    gradient: *const G,
+    momentum: Option<(*const M, usize)>,
+    rectangle: Rectangle,
+    target: Panels,
+}
+
+impl<G: Stored, M: Stored> Vectorized for Load<'_, G, M> {
+    type Output = Loaded;
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> Loaded {
+        let Rectangle { rows, columns, .. } = self.rectangle;
+        let mut maximum = simd.splat(0.0);
+        let mut zeros = simd.splat(0.0);
+        let zero = simd.splat(0.0);
+        for row in 0..rows {
+            for panel in 0..columns.div_ceil(LANES) {
+                let count = columns - panel * LANES;
+                let column = self.rectangle.column + panel * LANES;
+                // SAFETY: the next `count` columns lie in the rectangle.
+                let (m, new) = unsafe { self.at(simd, self.rectangle.row + row, column, count) };
+                zeros = simd.fused(new, zero, zeros);
+                zeros = simd.fused(m, zero, zeros);
+                maximum = simd.max(maximum, simd.abs(m));
+                // SAFETY: the target has the rectangle's rows and panels.
+                unsafe { simd.store(self.target.row(panel, row), m) }
+            }
+        }
+        let non_finite = poisoned(simd, zeros);
+        Loaded {
+            largest: if non_finite {
+                0.0
+            } else {
+                largest(simd, maximum)
+            },
+            non_finite,
+        }
+    }
+}
+
+impl<G: Stored, M: Stored> Load<'_, G, M> {
+    /// m and the next momentum of up to sixteen columns.
+    /// # Safety
+    /// They lie in the rectangle.
+    #[inline(always)]
+    unsafe fn at<S: Simd>(
+        &self,
+        simd: S,
+        row: usize,
+        column: usize,
+        count: usize,
+    ) -> (S::Vector, S::Vector) {
+        let source = self.source;
+        // SAFETY: the caller's word.
+        let g = unsafe {
+            read(
+                simd,
+                self.gradient.add(row * source.gradient_leading + column),
+                count,
+            )
+        };
+        let (mut m, mut new) = (g, g);
+        if let Some((momentum, leading)) = self.momentum {
+            // SAFETY: the caller's word.
+            let old = unsafe { read(simd, momentum.add(row * leading + column), count) };
+            new = next_momentum(simd, source, g, old);
+            let from_gradient = simd.mul(simd.splat(source.alpha), g);
+            m = simd.fused(simd.splat(source.beta), new, from_gradient);
+        }
+        if source.rounds {
+            m = simd.round_bf16(m);
+        }
+        (m, new)
+    }
+}
+
+#[inline(always)]
+fn next_momentum<S: Simd>(simd: S, source: &Source, g: S::Vector, old: S::Vector) -> S::Vector {
+    let from_gradient = simd.mul(simd.splat(source.c), g);
+    let new = simd.fused(simd.splat(source.mu), old, from_gradient);
+    if source.rounds {
+        simd.round_bf16(new)
+    } else {
+        new
+    }
+}
+
+/// Writes the next momentum of the rectangle. The gradient and the momentum are still in the cache.
+///
+/// # Safety
+/// The tensors hold the rectangle, and nobody else accesses this part of the momentum meanwhile.
+pub(super) unsafe fn store_momentum<S: Simd>(simd: S, source: &Source, rectangle: Rectangle) {
+    let Some((momentum, leading)) = source.momentum.filter(|_| source.advances) else {
+        return;
+    };
+    with_type!(source.gradient, gradient => with_type!(momentum, momentum => {
+        simd.vectorize(StoreMomentum {
+            source,
+            gradient: gradient.cast_const(),
+            momentum,
+            leading,
+            rectangle,
+        });
+    }));
+}
+
+/// [`store_momentum`] of known types; made by it alone, so that its caller's word holds for the addresses.
+struct StoreMomentum<'a, G, M> {
+    source: &'a Source,
+    gradient: *const G,
+    momentum: *mut M,
+    leading: usize,
+    rectangle: Rectangle,
+}
+
+impl<G: Stored, M: Stored> Vectorized for StoreMomentum<'_, G, M> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Rectangle { rows, columns, .. } = self.rectangle;
+        for row in self.rectangle.row..self.rectangle.row + rows {
+            for panel in 0..columns.div_ceil(LANES) {
+                let count = columns - panel * LANES;
+                let column = self.rectangle.column + panel * LANES;
+                // SAFETY: the next `count` columns lie in the rectangle.
+                unsafe {
+                    let g = self
+                        .gradient
+                        .add(row * self.source.gradient_leading + column);
+                    let at = self.momentum.add(row * self.leading + column);
+                    let old = read(simd, at.cast_const(), count);
+                    let new = next_momentum(simd, self.source, read(simd, g, count), old);
+                    write(simd, at, new, count);
+                }
+            }
+        }
+    }
+}

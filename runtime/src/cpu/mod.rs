@@ -1,0 +1,58 @@
+//! The CPU kernels: the whole optimizer step of every tile of a launch, fused, on all threads.
+//!
+//! * [`CpuKernel`] is a specification resolved for this processor; [`CpuKernel::step`] runs an optimizer
+//!   step, [`CpuKernel::map`] the bare map of a matrix.
+//! * [`Pool`] holds the threads, [`Workspace`] the scratch memory.
+//! * [`adamw_step`] is the fused step of the parameters that are no matrices.
+//!
+//! From the outside in: `kernel` checks and resolves, `dispatch` hands ranges of tiles to threads, `tile`
+//! takes a few tiles from load to store, `recurrence` is the mathematics in the operations of `engine`,
+//! `product` the two matrix products, `simd` the vectors of sixteen numbers, `layout` how a tile lies in
+//! scratch. What needs a whole matrix before its weights change (p > 0, row normalisation) is in `whole_matrix`.
+//!
+//! **The same bits.** Instruction set, number of threads and variant never change the result: every element of a
+//! product is one ascending chain of fused multiply-adds, and every sum has a fixed number of lanes and a fixed
+//! order.
+#![allow(unsafe_code)]
+#![allow(
+    clippy::needless_range_loop,
+    reason = "an index names a row or a panel, in more places than the array that is looped over"
+)]
+
+mod adamw;
+mod criterion;
+mod decide;
+mod dispatch;
+mod elementwise;
+mod engine;
+mod error;
+mod finite;
+mod job;
+mod kernel;
+mod launch;
+mod layout;
+mod load;
+mod pool;
+mod product;
+mod recurrence;
+mod simd;
+mod storage;
+mod store;
+mod tile;
+mod validate;
+mod variant;
+mod whole_matrix;
+mod workspace;
+
+#[cfg(test)]
+mod tests;
+
+pub use adamw::{AdamWScalars, AdamWTensor, adamw_step};
+pub use error::CpuError;
+pub use finite::all_finite;
+pub use kernel::{ApplyScale, CpuKernel};
+pub use pool::Pool;
+pub use product::Blocking;
+pub use simd::InstructionSet;
+pub use variant::CpuVariant;
+pub use workspace::Workspace;

@@ -1,0 +1,137 @@
+//! L R with a symmetric R: what brings X to the next step.
+
+use super::finish::Finish;
+use super::piece::{Direct, Place, piece};
+use super::{SUM_BLOCK, group};
+use crate::cpu::layout::Panels;
+use crate::cpu::simd::{LANES, Simd, leaf};
+use std::ops::Range;
+
+/// One multiplication, or a part of it.
+#[derive(Clone, Debug)]
+pub(crate) struct UpdatePart {
+    pub(crate) left: Panels,
+    /// `depth` rows.
+    pub(crate) right: Panels,
+    pub(crate) depth: usize,
+    pub(crate) output: Panels,
+    /// Rows that are computed.
+    pub(crate) rows: Range<usize>,
+    /// Panels that are computed.
+    pub(crate) columns: Range<usize>,
+    /// Panels of a piece: 1 to 4.
+    pub(crate) width: usize,
+}
+
+/// Computes `part`; `INLINE` compiles everything into the caller, which then needs the set's features.
+///
+/// # Safety
+/// All rows and panels named exist in the operands, the output and the matrices of `finish`; nobody else
+/// accesses this part of the output meanwhile; the output overlaps neither `left` nor `right`.
+#[inline(always)]
+pub(crate) unsafe fn update<S: Simd, const INLINE: bool>(
+    simd: S,
+    part: UpdatePart,
+    finish: Finish,
+) {
+    let mut panel = part.columns.start;
+    let width = if S::WIDE { part.width } else { 1 };
+    while panel < part.columns.end {
+        let panels = group(width, part.columns.end - panel);
+        // SAFETY: the caller's word; panel..panel + panels lie in the columns.
+        unsafe {
+            match panels {
+                1 if !S::WIDE => group_of::<S, INLINE, 4, 1>(simd, &part, panel, finish),
+                1 => group_of::<S, INLINE, 16, 1>(simd, &part, panel, finish),
+                2 => group_of::<S, INLINE, 12, 2>(simd, &part, panel, finish),
+                3 => group_of::<S, INLINE, 8, 3>(simd, &part, panel, finish),
+                _ => group_of::<S, INLINE, 6, 4>(simd, &part, panel, finish),
+            }
+        }
+        panel += panels;
+    }
+}
+
+/// All rows of one group of panels.
+/// # Safety
+/// As [`update`].
+#[inline(always)]
+unsafe fn group_of<S: Simd, const INLINE: bool, const ROWS: usize, const PANELS: usize>(
+    simd: S,
+    part: &UpdatePart,
+    panel: usize,
+    finish: Finish,
+) {
+    let mut k = 0;
+    while k < part.depth {
+        let sum = k..part.depth.min(k + SUM_BLOCK);
+        k = sum.end;
+        // SAFETY: the caller's word.
+        unsafe {
+            if INLINE {
+                rows::<S, ROWS, PANELS>(simd, part, panel, sum, finish);
+            } else {
+                outlined::<S, ROWS, PANELS>(simd, part.clone(), panel, sum, finish);
+            }
+        }
+    }
+}
+
+leaf! {
+    /// # Safety
+    /// As [`update`].
+    unsafe fn outlined<const ROWS: usize, const PANELS: usize>(
+        simd: S,
+        part: UpdatePart,
+        panel: usize,
+        sum: Range<usize>,
+        finish: Finish,
+    ) {
+        // SAFETY: the caller's word.
+        unsafe { rows::<S, ROWS, PANELS>(simd, &part, panel, sum, finish) }
+    }
+}
+
+/// All rows of one group of panels, one part of the sum.
+/// # Safety
+/// As [`update`].
+#[inline(always)]
+unsafe fn rows<S: Simd, const ROWS: usize, const PANELS: usize>(
+    simd: S,
+    part: &UpdatePart,
+    panel: usize,
+    sum: Range<usize>,
+    finish: Finish,
+) {
+    let last = sum.end == part.depth;
+    let mut place = Place {
+        output: part.output,
+        row: part.rows.start,
+        panel,
+        sum,
+        last,
+    };
+    // SAFETY: the caller's word; every piece ends at or before the last row.
+    unsafe {
+        let right = Panels {
+            start: part.right.row(panel, 0),
+            stride: part.right.stride,
+        };
+        let left = |row: usize| Direct {
+            start: part.left.start.add(row * LANES),
+            stride: part.left.stride,
+        };
+        while place.row + ROWS <= part.rows.end {
+            piece::<S, _, ROWS, PANELS>(simd, left(place.row), right, &place, finish);
+            place.row += ROWS;
+        }
+        while ROWS > 4 && place.row + 4 <= part.rows.end {
+            piece::<S, _, 4, PANELS>(simd, left(place.row), right, &place, finish);
+            place.row += 4;
+        }
+        while place.row < part.rows.end {
+            piece::<S, _, 1, PANELS>(simd, left(place.row), right, &place, finish);
+            place.row += 1;
+        }
+    }
+}

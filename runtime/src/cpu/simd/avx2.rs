@@ -1,0 +1,212 @@
+//! AVX2, FMA and F16C: two 256-bit registers a vector.
+
+use super::{Line, Simd, Vectorized};
+use half::{bf16, f16};
+use std::arch::x86_64::*;
+
+/// Exists only where AVX2, FMA and F16C were detected: the field is private to this module.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Avx2(());
+
+impl Avx2 {
+    /// The proof, where the processor has the set.
+    pub(super) fn detect() -> Option<Self> {
+        let present = std::arch::is_x86_feature_detected!("avx2")
+            && std::arch::is_x86_feature_detected!("fma")
+            && std::arch::is_x86_feature_detected!("f16c");
+        present.then_some(Avx2(()))
+    }
+}
+
+/// # Safety
+/// The processor has AVX2, FMA and F16C.
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn with_features<K: Vectorized>(simd: Avx2, kernel: K) -> K::Output {
+    kernel.run(simd)
+}
+
+/// Lanes 0..8 and 8..16.
+type Pair = [__m256; 2];
+
+#[inline(always)]
+fn zip(a: Pair, b: Pair, f: impl Fn(__m256, __m256) -> __m256) -> Pair {
+    [f(a[0], b[0]), f(a[1], b[1])]
+}
+
+impl Simd for Avx2 {
+    type Vector = Pair;
+    const WIDE: bool = false;
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> Pair {
+        // SAFETY: `self` proves AVX2, FMA and F16C; so in every block of this implementation.
+        unsafe { [_mm256_set1_ps(value); 2] }
+    }
+    #[inline(always)]
+    fn add(self, a: Pair, b: Pair) -> Pair {
+        // SAFETY: as `splat`.
+        zip(a, b, |a, b| unsafe { _mm256_add_ps(a, b) })
+    }
+    #[inline(always)]
+    fn mul(self, a: Pair, b: Pair) -> Pair {
+        // SAFETY: as `splat`.
+        zip(a, b, |a, b| unsafe { _mm256_mul_ps(a, b) })
+    }
+    #[inline(always)]
+    fn div(self, a: Pair, b: Pair) -> Pair {
+        // SAFETY: as `splat`.
+        zip(a, b, |a, b| unsafe { _mm256_div_ps(a, b) })
+    }
+    #[inline(always)]
+    fn sqrt(self, a: Pair) -> Pair {
+        // SAFETY: as `splat`.
+        unsafe { [_mm256_sqrt_ps(a[0]), _mm256_sqrt_ps(a[1])] }
+    }
+    #[inline(always)]
+    fn fused(self, a: Pair, b: Pair, c: Pair) -> Pair {
+        // SAFETY: as `splat`.
+        unsafe {
+            [
+                _mm256_fmadd_ps(a[0], b[0], c[0]),
+                _mm256_fmadd_ps(a[1], b[1], c[1]),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn max(self, a: Pair, b: Pair) -> Pair {
+        // SAFETY: as `splat`.
+        zip(a, b, |a, b| unsafe { _mm256_max_ps(a, b) })
+    }
+    #[inline(always)]
+    fn abs(self, a: Pair) -> Pair {
+        // SAFETY: as `splat`.
+        unsafe {
+            let sign = _mm256_set1_ps(-0.0);
+            [_mm256_andnot_ps(sign, a[0]), _mm256_andnot_ps(sign, a[1])]
+        }
+    }
+    #[inline(always)]
+    fn round_bf16(self, a: Pair) -> Pair {
+        // SAFETY: as `splat`.
+        a.map(|half| unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<16>(bf16_bits(half))) })
+    }
+    #[inline(always)]
+    fn to_line(self, a: Pair) -> Line {
+        let mut line = Line::ZERO;
+        // SAFETY: as `splat`; a line is 64 bytes.
+        unsafe { self.store(line.0.as_mut_ptr(), a) }
+        line
+    }
+    #[inline(always)]
+    unsafe fn load(self, source: *const f32) -> Pair {
+        // SAFETY: as `splat`; readable by the caller's word, no alignment needed.
+        unsafe { [_mm256_loadu_ps(source), _mm256_loadu_ps(source.add(8))] }
+    }
+    #[inline(always)]
+    unsafe fn store(self, target: *mut f32, a: Pair) {
+        // SAFETY: as `splat`; writable by the caller's word, no alignment needed.
+        unsafe {
+            _mm256_storeu_ps(target, a[0]);
+            _mm256_storeu_ps(target.add(8), a[1]);
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(self, source: *const bf16) -> Pair {
+        // SAFETY: as `load`: 8 numbers from 0 and 8 from 8.
+        [0, 8].map(|first| unsafe {
+            let bits = _mm256_cvtepu16_epi32(_mm_loadu_si128(source.add(first).cast()));
+            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(bits))
+        })
+    }
+    #[inline(always)]
+    unsafe fn store_bf16(self, target: *mut bf16, a: Pair) {
+        // SAFETY: as `store`, 32 bytes; the pack puts the lanes of 128 bits in the order 0 2 1 3.
+        unsafe {
+            let packed = _mm256_packus_epi32(bf16_bits(a[0]), bf16_bits(a[1]));
+            _mm256_storeu_si256(
+                target.cast(),
+                _mm256_permute4x64_epi64::<0b1101_1000>(packed),
+            );
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_f16(self, source: *const f16) -> Pair {
+        // SAFETY: as `load_bf16`.
+        [0, 8].map(|first| unsafe { _mm256_cvtph_ps(_mm_loadu_si128(source.add(first).cast())) })
+    }
+    #[inline(always)]
+    unsafe fn store_f16(self, target: *mut f16, a: Pair) {
+        for (half, first) in a.into_iter().zip([0, 8]) {
+            // SAFETY: as `store`: 8 numbers from 0 and 8 from 8.
+            unsafe {
+                let numbers = _mm256_cvtps_ph::<{ _MM_FROUND_TO_NEAREST_INT }>(half);
+                _mm_storeu_si128(target.add(first).cast(), numbers);
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn transpose(self, source: *const f32, target: *mut f32) {
+        for (row, column) in [(0, 0), (0, 8), (8, 0), (8, 8)] {
+            // SAFETY: the 8 x 8 block at (row, column) and its place (column, row) lie inside the 16 x 16 blocks.
+            unsafe { transpose_8(source.add(row * 16 + column), target.add(column * 16 + row)) }
+        }
+    }
+    #[inline(always)]
+    fn vectorize<K: Vectorized>(self, kernel: K) -> K::Output {
+        // SAFETY: `self` proves the features.
+        unsafe { with_features(self, kernel) }
+    }
+}
+
+/// Four columns of rows `row` and `row + 4`, one row per 128 bits.
+/// # Safety
+/// The processor has AVX; both rows are readable.
+#[inline(always)]
+unsafe fn join(source: *const f32, row: usize, column: usize) -> __m256 {
+    // SAFETY: the caller's word.
+    unsafe {
+        let first = source.add(row * 16 + column);
+        let low = _mm256_castps128_ps256(_mm_loadu_ps(first));
+        _mm256_insertf128_ps::<1>(low, _mm_loadu_ps(first.add(64)))
+    }
+}
+
+/// Transposes an 8 x 8 block; rows are 16 numbers apart on both sides.
+/// # Safety
+/// The processor has AVX; both blocks are valid.
+#[inline(always)]
+unsafe fn transpose_8(source: *const f32, target: *mut f32) {
+    for column in [0, 4] {
+        // SAFETY: the caller's word; rows column..column + 4 of the target lie in its block.
+        unsafe {
+            let (row0, row1) = (join(source, 0, column), join(source, 1, column));
+            let (row2, row3) = (join(source, 2, column), join(source, 3, column));
+            let low01 = _mm256_castps_pd(_mm256_unpacklo_ps(row0, row1));
+            let high01 = _mm256_castps_pd(_mm256_unpackhi_ps(row0, row1));
+            let low23 = _mm256_castps_pd(_mm256_unpacklo_ps(row2, row3));
+            let high23 = _mm256_castps_pd(_mm256_unpackhi_ps(row2, row3));
+            let target = target.add(column * 16).cast::<f64>();
+            _mm256_storeu_pd(target, _mm256_unpacklo_pd(low01, low23));
+            _mm256_storeu_pd(target.add(8), _mm256_unpackhi_pd(low01, low23));
+            _mm256_storeu_pd(target.add(16), _mm256_unpacklo_pd(high01, high23));
+            _mm256_storeu_pd(target.add(24), _mm256_unpackhi_pd(high01, high23));
+        }
+    }
+}
+
+/// The upper halves after rounding to nearest even; a NaN stays one (its payload cut, made quiet).
+/// # Safety
+/// The processor has AVX2.
+#[inline(always)]
+unsafe fn bf16_bits(a: __m256) -> __m256i {
+    // SAFETY: the caller's word.
+    unsafe {
+        let bits = _mm256_castps_si256(a);
+        let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
+        let bias = _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff));
+        let rounded = _mm256_srli_epi32::<16>(_mm256_add_epi32(bits, bias));
+        let quiet = _mm256_or_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(0x40));
+        let nan = _mm256_castps_si256(_mm256_cmp_ps::<_CMP_UNORD_Q>(a, a));
+        _mm256_blendv_epi8(rounded, quiet, nan)
+    }
+}

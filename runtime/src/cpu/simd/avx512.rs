@@ -1,0 +1,173 @@
+//! AVX-512F: one 512-bit register a vector.
+
+use super::{Line, Simd, Vectorized};
+use half::{bf16, f16};
+use std::arch::x86_64::*;
+
+/// Exists only where AVX-512F was detected: the field is private to this module.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Avx512(());
+
+impl Avx512 {
+    /// The proof, where the processor has the set.
+    pub(super) fn detect() -> Option<Self> {
+        std::arch::is_x86_feature_detected!("avx512f").then_some(Avx512(()))
+    }
+}
+
+/// # Safety
+/// The processor has AVX-512F.
+#[target_feature(enable = "avx512f")]
+unsafe fn with_features<K: Vectorized>(simd: Avx512, kernel: K) -> K::Output {
+    kernel.run(simd)
+}
+
+/// Columns `column..column + 4` of rows {row, row + 4, row + 8, row + 12}, one row per 128 bits.
+/// # Safety
+/// As [`Simd::transpose`]; `column` <= 12 and a multiple of 4, `row` < 4.
+#[inline(always)]
+unsafe fn quarter(source: *const f32, row: usize, column: usize) -> __m512 {
+    // SAFETY: the largest index is (3 + 12) * 16 + 12 + 3 = 255; 16-byte alignment follows from the block's.
+    unsafe {
+        let first = source.add(row * 16 + column);
+        let mut rows = _mm512_castps128_ps512(_mm_load_ps(first));
+        rows = _mm512_insertf32x4::<1>(rows, _mm_load_ps(first.add(64)));
+        rows = _mm512_insertf32x4::<2>(rows, _mm_load_ps(first.add(128)));
+        _mm512_insertf32x4::<3>(rows, _mm_load_ps(first.add(192)))
+    }
+}
+
+impl Simd for Avx512 {
+    type Vector = __m512;
+    const WIDE: bool = true;
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> __m512 {
+        // SAFETY: `self` proves AVX-512F; so in every block of this implementation.
+        unsafe { _mm512_set1_ps(value) }
+    }
+    #[inline(always)]
+    fn add(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: as `splat`.
+        unsafe { _mm512_add_ps(a, b) }
+    }
+    #[inline(always)]
+    fn mul(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: as `splat`.
+        unsafe { _mm512_mul_ps(a, b) }
+    }
+    #[inline(always)]
+    fn div(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: as `splat`.
+        unsafe { _mm512_div_ps(a, b) }
+    }
+    #[inline(always)]
+    fn sqrt(self, a: __m512) -> __m512 {
+        // SAFETY: as `splat`.
+        unsafe { _mm512_sqrt_ps(a) }
+    }
+    #[inline(always)]
+    fn fused(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        // SAFETY: as `splat`.
+        unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
+    fn max(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: as `splat`.
+        unsafe { _mm512_max_ps(a, b) }
+    }
+    #[inline(always)]
+    fn abs(self, a: __m512) -> __m512 {
+        // SAFETY: as `splat`.
+        unsafe { _mm512_abs_ps(a) }
+    }
+    #[inline(always)]
+    fn round_bf16(self, a: __m512) -> __m512 {
+        // SAFETY: as `splat`.
+        unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<16>(bf16_bits(a))) }
+    }
+    #[inline(always)]
+    fn to_line(self, a: __m512) -> Line {
+        let mut line = Line::ZERO;
+        // SAFETY: as `splat`; a line is 64 bytes on a 64-byte boundary.
+        unsafe { _mm512_store_ps(line.0.as_mut_ptr(), a) }
+        line
+    }
+    #[inline(always)]
+    unsafe fn load(self, source: *const f32) -> __m512 {
+        // SAFETY: as `splat`; readable by the caller's word, no alignment needed.
+        unsafe { _mm512_loadu_ps(source) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, target: *mut f32, a: __m512) {
+        // SAFETY: as `splat`; writable by the caller's word, no alignment needed.
+        unsafe { _mm512_storeu_ps(target, a) }
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(self, source: *const bf16) -> __m512 {
+        // SAFETY: as `load`, 32 bytes.
+        unsafe {
+            let bits = _mm512_cvtepu16_epi32(_mm256_loadu_si256(source.cast()));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(bits))
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_bf16(self, target: *mut bf16, a: __m512) {
+        // SAFETY: as `store`, 32 bytes.
+        unsafe { _mm256_storeu_si256(target.cast(), _mm512_cvtepi32_epi16(bf16_bits(a))) }
+    }
+    #[inline(always)]
+    unsafe fn load_f16(self, source: *const f16) -> __m512 {
+        // SAFETY: as `load`, 32 bytes.
+        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(source.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn store_f16(self, target: *mut f16, a: __m512) {
+        // SAFETY: as `store`, 32 bytes.
+        unsafe {
+            let numbers = _mm512_cvtps_ph::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a);
+            _mm256_storeu_si256(target.cast(), numbers);
+        }
+    }
+    #[inline(always)]
+    unsafe fn transpose(self, source: *const f32, target: *mut f32) {
+        for column in [0, 4, 8, 12] {
+            // SAFETY: `self` proves AVX-512F; rows column..column + 4 of the target lie in its 256 numbers.
+            unsafe {
+                let (row0, row1) = (quarter(source, 0, column), quarter(source, 1, column));
+                let (row2, row3) = (quarter(source, 2, column), quarter(source, 3, column));
+                let low01 = _mm512_castps_pd(_mm512_unpacklo_ps(row0, row1));
+                let high01 = _mm512_castps_pd(_mm512_unpackhi_ps(row0, row1));
+                let low23 = _mm512_castps_pd(_mm512_unpacklo_ps(row2, row3));
+                let high23 = _mm512_castps_pd(_mm512_unpackhi_ps(row2, row3));
+                let target = target.add(column * 16).cast::<f64>();
+                _mm512_store_pd(target, _mm512_unpacklo_pd(low01, low23));
+                _mm512_store_pd(target.add(8), _mm512_unpackhi_pd(low01, low23));
+                _mm512_store_pd(target.add(16), _mm512_unpacklo_pd(high01, high23));
+                _mm512_store_pd(target.add(24), _mm512_unpackhi_pd(high01, high23));
+            }
+        }
+    }
+    #[inline(always)]
+    fn vectorize<K: Vectorized>(self, kernel: K) -> K::Output {
+        // SAFETY: `self` proves AVX-512F.
+        unsafe { with_features(self, kernel) }
+    }
+}
+
+/// The upper halves after rounding to nearest even; a NaN stays one (its payload cut, made quiet).
+/// # Safety
+/// The processor has AVX-512F.
+#[inline(always)]
+unsafe fn bf16_bits(a: __m512) -> __m512i {
+    // SAFETY: the caller's word.
+    unsafe {
+        let bits = _mm512_castps_si512(a);
+        let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
+        let bias = _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff));
+        let rounded = _mm512_srli_epi32::<16>(_mm512_add_epi32(bits, bias));
+        let quiet = _mm512_or_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(0x40));
+        let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(a, a);
+        _mm512_mask_mov_epi32(rounded, nan, quiet)
+    }
+}

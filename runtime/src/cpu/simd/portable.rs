@@ -1,0 +1,119 @@
+//! Plain Rust: arrays of sixteen numbers, one fused multiply-add a lane.
+
+use super::{LANES, Line, Simd, Vectorized};
+use half::{bf16, f16};
+
+/// Needs nothing of the processor.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Portable;
+
+#[inline(always)]
+fn map(a: Line, f: impl Fn(f32) -> f32) -> Line {
+    Line(a.0.map(f))
+}
+
+#[inline(always)]
+fn zip(a: Line, b: Line, f: impl Fn(f32, f32) -> f32) -> Line {
+    Line(std::array::from_fn(|lane| f(a.0[lane], b.0[lane])))
+}
+
+impl Simd for Portable {
+    type Vector = Line;
+    const WIDE: bool = false;
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> Line {
+        Line([value; LANES])
+    }
+    #[inline(always)]
+    fn add(self, a: Line, b: Line) -> Line {
+        zip(a, b, |a, b| a + b)
+    }
+    #[inline(always)]
+    fn mul(self, a: Line, b: Line) -> Line {
+        zip(a, b, |a, b| a * b)
+    }
+    #[inline(always)]
+    fn div(self, a: Line, b: Line) -> Line {
+        zip(a, b, |a, b| a / b)
+    }
+    #[inline(always)]
+    fn sqrt(self, a: Line) -> Line {
+        map(a, f32::sqrt)
+    }
+    #[inline(always)]
+    fn fused(self, a: Line, b: Line, c: Line) -> Line {
+        Line(std::array::from_fn(|lane| {
+            a.0[lane].mul_add(b.0[lane], c.0[lane])
+        }))
+    }
+    #[inline(always)]
+    fn max(self, a: Line, b: Line) -> Line {
+        zip(a, b, f32::max)
+    }
+    #[inline(always)]
+    fn abs(self, a: Line) -> Line {
+        map(a, f32::abs)
+    }
+    #[inline(always)]
+    fn round_bf16(self, a: Line) -> Line {
+        map(a, |value| bf16::from_f32(value).to_f32())
+    }
+    #[inline(always)]
+    fn to_line(self, a: Line) -> Line {
+        a
+    }
+    #[inline(always)]
+    unsafe fn load(self, source: *const f32) -> Line {
+        // SAFETY: the caller says that 16 numbers are readable; no alignment is assumed.
+        Line(unsafe { source.cast::<[f32; LANES]>().read_unaligned() })
+    }
+    #[inline(always)]
+    unsafe fn store(self, target: *mut f32, a: Line) {
+        // SAFETY: the caller says that 16 numbers are writable; no alignment is assumed.
+        unsafe { target.cast::<[f32; LANES]>().write_unaligned(a.0) }
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(self, source: *const bf16) -> Line {
+        // SAFETY: as `load`; bf16 is two bytes without padding.
+        let numbers = unsafe { source.cast::<[bf16; LANES]>().read_unaligned() };
+        Line(numbers.map(bf16::to_f32))
+    }
+    #[inline(always)]
+    unsafe fn store_bf16(self, target: *mut bf16, a: Line) {
+        // SAFETY: as `store`.
+        unsafe {
+            target
+                .cast::<[bf16; LANES]>()
+                .write_unaligned(a.0.map(bf16::from_f32));
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_f16(self, source: *const f16) -> Line {
+        // SAFETY: as `load`; f16 is two bytes without padding.
+        let numbers = unsafe { source.cast::<[f16; LANES]>().read_unaligned() };
+        Line(numbers.map(f16::to_f32))
+    }
+    #[inline(always)]
+    unsafe fn store_f16(self, target: *mut f16, a: Line) {
+        // SAFETY: as `store`.
+        unsafe {
+            target
+                .cast::<[f16; LANES]>()
+                .write_unaligned(a.0.map(f16::from_f32));
+        }
+    }
+    #[inline(always)]
+    unsafe fn transpose(self, source: *const f32, target: *mut f32) {
+        for row in 0..LANES {
+            for column in 0..LANES {
+                // SAFETY: both indices are below 256, which the caller grants.
+                unsafe { *target.add(column * LANES + row) = *source.add(row * LANES + column) }
+            }
+        }
+    }
+    #[inline(always)]
+    fn vectorize<K: Vectorized>(self, kernel: K) -> K::Output {
+        kernel.run(self)
+    }
+}

@@ -1,0 +1,165 @@
+//! From panels into memory, with scale, decay and update on the way.
+
+use super::layout::Panels;
+use super::load::Rectangle;
+use super::simd::{LANES, Simd, Vectorized};
+use super::storage::{Pointer, Stored, read, with_type, write};
+
+/// Where the mapped tiles go.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Sink {
+    /// W <- keep W - rate u, u the mapped and scaled tile.
+    Weight {
+        weight: Pointer,
+        leading: usize,
+        /// 1 - lr wd.
+        keep: f32,
+        /// lr.
+        rate: f32,
+    },
+    /// The mapped tile itself.
+    Plain { output: Pointer, leading: usize },
+}
+
+/// Where a vector of the matrix is found.
+#[derive(Clone, Copy, Debug)]
+struct Rows {
+    start: *const f32,
+    /// Numbers from one vector of a row to the next.
+    panel: usize,
+    /// Numbers from one row to the next.
+    row: usize,
+    /// Whether a row's last vector ends with the row.
+    ends: bool,
+}
+
+impl Rows {
+    /// The first `count` numbers of a vector.
+    /// # Safety
+    /// The vector exists.
+    #[inline(always)]
+    unsafe fn vector<S: Simd>(self, simd: S, panel: usize, row: usize, count: usize) -> S::Vector {
+        // SAFETY: the caller's word.
+        unsafe {
+            let at = self.start.add(panel * self.panel + row * self.row);
+            if self.ends {
+                read(simd, at, count)
+            } else {
+                simd.load(at)
+            }
+        }
+    }
+}
+
+/// Writes factor times the matrix `from` into the rectangle of `sink`.
+///
+/// # Safety
+/// The tensor holds the rectangle, `from` its rows and panels; nobody else accesses this part of the tensor
+/// meanwhile.
+pub(super) unsafe fn store<S: Simd>(
+    simd: S,
+    sink: &Sink,
+    rectangle: Rectangle,
+    from: Panels,
+    factor: f64,
+) {
+    let from = Rows {
+        start: from.start,
+        panel: from.stride,
+        row: LANES,
+        ends: false,
+    };
+    // SAFETY: the caller's word.
+    unsafe { store_from(simd, sink, rectangle, from, factor) }
+}
+
+/// As [`store`], for one row whose numbers follow each other in memory.
+///
+/// # Safety
+/// As [`store`]; `from` is readable for the row.
+pub(super) unsafe fn store_row<S: Simd>(
+    simd: S,
+    sink: &Sink,
+    rectangle: Rectangle,
+    from: *const f32,
+    factor: f64,
+) {
+    let from = Rows {
+        start: from,
+        panel: LANES,
+        row: rectangle.columns,
+        ends: true,
+    };
+    // SAFETY: the caller's word.
+    unsafe { store_from(simd, sink, rectangle, from, factor) }
+}
+
+/// # Safety
+/// As [`store`].
+unsafe fn store_from<S: Simd>(simd: S, sink: &Sink, rectangle: Rectangle, from: Rows, factor: f64) {
+    match *sink {
+        Sink::Weight {
+            weight,
+            leading,
+            keep,
+            rate,
+        } => with_type!(weight, to => simd.vectorize(Store {
+            to,
+            leading,
+            rectangle,
+            from,
+            keep: Some(keep),
+            factor: (-f64::from(rate) * factor) as f32,
+        })),
+        Sink::Plain { output, leading } => with_type!(output, to => simd.vectorize(Store {
+            to,
+            leading,
+            rectangle,
+            from,
+            keep: None,
+            factor: factor as f32,
+        })),
+    }
+}
+
+/// to <- keep to + factor O, or factor O; made by [`store_from`] alone, so that its caller's word holds for
+/// the addresses.
+struct Store<E> {
+    to: *mut E,
+    leading: usize,
+    rectangle: Rectangle,
+    from: Rows,
+    keep: Option<f32>,
+    factor: f32,
+}
+
+impl<E: Stored> Vectorized for Store<E> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Rectangle { rows, columns, .. } = self.rectangle;
+        let factor = simd.splat(self.factor);
+        for row in 0..rows {
+            for panel in 0..columns.div_ceil(LANES) {
+                let count = columns - panel * LANES;
+                let column = self.rectangle.column + panel * LANES;
+                // SAFETY: the next `count` columns lie in the rectangle.
+                unsafe {
+                    let at = self
+                        .to
+                        .add((self.rectangle.row + row) * self.leading + column);
+                    let mapped = self.from.vector(simd, panel, row, count);
+                    let value = match self.keep {
+                        Some(keep) => {
+                            let kept =
+                                simd.mul(simd.splat(keep), read(simd, at.cast_const(), count));
+                            simd.fused(factor, mapped, kept)
+                        }
+                        None => simd.mul(factor, mapped),
+                    };
+                    write(simd, at, value, count);
+                }
+            }
+        }
+    }
+}

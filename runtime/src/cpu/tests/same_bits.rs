@@ -1,0 +1,71 @@
+//! Instruction set, threads and variant never change the bits.
+
+use super::inputs::Normal;
+use super::maps::{recurrences, sized};
+use crate::cpu::{ApplyScale, CpuKernel, Pool, Workspace};
+use crate::tensor::TensorRef;
+use himuon_templates::{KernelSpec, Mode, Tile};
+
+fn bits(
+    kernel: &CpuKernel,
+    threads: usize,
+    input: &[f32],
+    rows: usize,
+    columns: usize,
+) -> Vec<u32> {
+    let mut output = vec![f32::NAN; rows * columns];
+    let (pool, mut workspace) = (Pool::new(threads).expect("a pool"), Workspace::new());
+    let input = TensorRef::F32(input);
+    kernel
+        .map(
+            &pool,
+            input,
+            rows,
+            columns,
+            &mut output,
+            ApplyScale::Rms,
+            &mut workspace,
+        )
+        .expect("a map");
+    output.iter().map(|x| x.to_bits()).collect()
+}
+
+#[test]
+fn every_variant_and_thread_count_gives_the_same_bits() {
+    let shapes = [
+        (Tile::square(16), 40, 100),
+        (Tile::square(32), 70, 64),
+        (Tile::square(64), 64, 140),
+        (Tile::square(128), 128, 128),
+        (sized(9, 50), 30, 60),
+        (sized(70, 33), 140, 40),
+        (Tile::Full, 60, 144),
+    ];
+    for (tile, rows, columns) in shapes {
+        let input = Normal::new(21).numbers(rows * columns);
+        let mut specs = recurrences(tile);
+        specs.push(KernelSpec {
+            mode: Mode::Reference,
+            ..KernelSpec::new(tile)
+        });
+        for spec in specs {
+            let expected = bits(
+                &CpuKernel::new(&spec).expect("a kernel"),
+                1,
+                &input,
+                rows,
+                columns,
+            );
+            for variant in CpuKernel::variants(&spec) {
+                let kernel = CpuKernel::with_variant(&spec, variant).expect("a kernel");
+                let found = bits(&kernel, 1, &input, rows, columns);
+                assert!(found == expected, "{} {spec:?}", variant.name());
+            }
+            let kernel = CpuKernel::new(&spec).expect("a kernel");
+            for threads in [2, 3] {
+                let found = bits(&kernel, threads, &input, rows, columns);
+                assert!(found == expected, "{threads} threads {spec:?}");
+            }
+        }
+    }
+}

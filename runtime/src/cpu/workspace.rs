@@ -1,0 +1,101 @@
+//! Scratch memory that lives from step to step.
+
+use super::job::Outcome;
+use super::simd::Line;
+
+/// Scratch memory; grows to what a launch needs and is kept for the next one.
+#[derive(Debug, Default)]
+pub struct Workspace {
+    scratch: Vec<Line>,
+    mapped: Vec<Line>,
+    outcomes: Vec<Outcome>,
+    rows: Vec<f64>,
+}
+
+/// How much of each part.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Needs {
+    /// Lines that the threads divide among themselves.
+    pub(super) scratch: usize,
+    /// Lines of a mapped matrix.
+    pub(super) mapped: usize,
+    /// Tiles whose outcome is kept.
+    pub(super) outcomes: usize,
+    /// Rows whose factor is kept.
+    pub(super) rows: usize,
+}
+
+/// The parts, each of any content.
+#[derive(Debug)]
+pub(super) struct Parts<'a> {
+    pub(super) scratch: &'a mut [Line],
+    pub(super) mapped: &'a mut [Line],
+    pub(super) outcomes: &'a mut [Outcome],
+    pub(super) rows: &'a mut [f64],
+}
+
+impl Needs {
+    /// Enough for either.
+    pub(super) fn max(self, other: Needs) -> Needs {
+        Needs {
+            scratch: self.scratch.max(other.scratch),
+            mapped: self.mapped.max(other.mapped),
+            outcomes: self.outcomes.max(other.outcomes),
+            rows: self.rows.max(other.rows),
+        }
+    }
+
+    pub(super) fn bytes(self) -> usize {
+        (self.scratch + self.mapped) * size_of::<Line>()
+            + self.outcomes * size_of::<Outcome>()
+            + self.rows * size_of::<f64>()
+    }
+}
+
+impl Workspace {
+    /// Nothing allocated yet.
+    pub fn new() -> Self {
+        Workspace::default()
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        let lines = self.scratch.capacity() + self.mapped.capacity();
+        lines * size_of::<Line>()
+            + self.outcomes.capacity() * size_of::<Outcome>()
+            + self.rows.capacity() * size_of::<f64>()
+    }
+
+    /// The parts, grown where they are too small.
+    pub(super) fn parts(&mut self, needs: Needs) -> Parts<'_> {
+        grow(&mut self.scratch, needs.scratch, Line::ZERO);
+        grow(&mut self.mapped, needs.mapped, Line::ZERO);
+        grow(&mut self.outcomes, needs.outcomes, Outcome::default());
+        grow(&mut self.rows, needs.rows, 0.0);
+        #[cfg(test)]
+        self.poison();
+        Parts {
+            scratch: &mut self.scratch[..needs.scratch],
+            mapped: &mut self.mapped[..needs.mapped],
+            outcomes: &mut self.outcomes[..needs.outcomes],
+            rows: &mut self.rows[..needs.rows],
+        }
+    }
+
+    /// Fills everything with NaN, so that tests see every number that is used before it is written.
+    #[cfg(test)]
+    fn poison(&mut self) {
+        self.scratch.fill(Line([f32::NAN; super::simd::LANES]));
+        self.mapped.fill(Line([f32::NAN; super::simd::LANES]));
+        self.rows.fill(f64::NAN);
+    }
+}
+
+fn grow<T: Clone>(part: &mut Vec<T>, length: usize, filler: T) {
+    if part.len() < length {
+        // Nothing is worth copying: the old part goes first.
+        *part = Vec::new();
+        part.reserve_exact(length);
+        part.resize(length, filler);
+    }
+}
