@@ -104,3 +104,35 @@ pub struct LaunchReport {
     /// Tiles that the criterion left unorthogonalised.
     pub unorthogonalised_tiles: usize,
 }
+
+/// The scalars of AdamW (arXiv 1711.05101).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamWScalars {
+    /// Learning rate.
+    pub learning_rate: f32,
+    /// Decay of the first moment, below 1.
+    pub beta1: f32,
+    /// Decay of the second moment, below 1.
+    pub beta2: f32,
+    /// Added to the root of the second moment.
+    pub epsilon: f32,
+    /// Decoupled weight decay.
+    pub weight_decay: f32,
+    /// Number of this step, from 1 on: for the bias correction.
+    pub step: u64,
+}
+
+/// One tensor of an AdamW step; all four hold as many numbers.
+#[derive(Debug)]
+pub struct AdamWTensor<'a> {
+    /// Weight.
+    pub weight: TensorMut<'a>,
+    /// Gradient.
+    pub gradient: TensorRef<'a>,
+    /// Running mean of the gradient.
+    pub first_moment: &'a mut [f32],
+    /// Running mean of its square.
+    pub second_moment: &'a mut [f32],
+    /// Scalars of the group.
+    pub scalars: AdamWScalars,
+}

@@ -55,3 +55,63 @@ macro_rules! common {
 }
 common!(TensorRef);
 common!(TensorMut);
+
+impl<'a> TensorRef<'a> {
+    /// The numbers as bytes, in the machine's order.
+    pub(crate) fn bytes(self) -> &'a [u8] {
+        match self {
+            TensorRef::F32(values) => bytemuck::cast_slice(values),
+            TensorRef::Bf16(values) => bytemuck::cast_slice(values),
+            TensorRef::F16(values) => bytemuck::cast_slice(values),
+        }
+    }
+
+    /// Consecutive parts of `size` numbers each; a shorter rest is left out.
+    pub fn pieces(self, size: usize) -> Vec<TensorRef<'a>> {
+        let size = size.max(1);
+        match self {
+            TensorRef::F32(values) => values.chunks_exact(size).map(TensorRef::F32).collect(),
+            TensorRef::Bf16(values) => values.chunks_exact(size).map(TensorRef::Bf16).collect(),
+            TensorRef::F16(values) => values.chunks_exact(size).map(TensorRef::F16).collect(),
+        }
+    }
+}
+
+impl<'a> TensorMut<'a> {
+    /// The same numbers for a shorter time.
+    pub fn reborrow(&mut self) -> TensorMut<'_> {
+        match self {
+            TensorMut::F32(values) => TensorMut::F32(values),
+            TensorMut::Bf16(values) => TensorMut::Bf16(values),
+            TensorMut::F16(values) => TensorMut::F16(values),
+        }
+    }
+
+    /// The same numbers, to be read.
+    pub fn as_ref(&self) -> TensorRef<'_> {
+        match self {
+            TensorMut::F32(values) => TensorRef::F32(values),
+            TensorMut::Bf16(values) => TensorRef::Bf16(values),
+            TensorMut::F16(values) => TensorRef::F16(values),
+        }
+    }
+
+    /// The numbers as bytes, in the machine's order.
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        match self {
+            TensorMut::F32(values) => bytemuck::cast_slice_mut(values),
+            TensorMut::Bf16(values) => bytemuck::cast_slice_mut(values),
+            TensorMut::F16(values) => bytemuck::cast_slice_mut(values),
+        }
+    }
+
+    /// Consecutive parts of `size` numbers each; a shorter rest is left out.
+    pub fn pieces(self, size: usize) -> Vec<TensorMut<'a>> {
+        let size = size.max(1);
+        match self {
+            TensorMut::F32(values) => values.chunks_exact_mut(size).map(TensorMut::F32).collect(),
+            TensorMut::Bf16(values) => values.chunks_exact_mut(size).map(TensorMut::Bf16).collect(),
+            TensorMut::F16(values) => values.chunks_exact_mut(size).map(TensorMut::F16).collect(),
+        }
+    }
+}

@@ -5,43 +5,11 @@ use super::pool::Pool;
 use super::simd::{InstructionSet, LANES, Simd, Vectorized, WithSimd};
 use super::storage::{Pointer, Stored, read, with_type, write};
 use super::validate;
-use crate::tensor::{TensorMut, TensorRef};
+use crate::launch::{AdamWScalars, AdamWTensor};
 use std::ops::Range;
 
 /// Elements that one thread takes at a time.
 const ELEMENTS_AT_A_TIME: usize = 16 * 1024;
-
-/// The scalars of AdamW (arXiv 1711.05101).
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct AdamWScalars {
-    /// Learning rate.
-    pub learning_rate: f32,
-    /// Decay of the first moment, below 1.
-    pub beta1: f32,
-    /// Decay of the second moment, below 1.
-    pub beta2: f32,
-    /// Added to the root of the second moment.
-    pub epsilon: f32,
-    /// Decoupled weight decay.
-    pub weight_decay: f32,
-    /// Number of this step, from 1 on: for the bias correction.
-    pub step: u64,
-}
-
-/// One tensor of an AdamW step; all four hold as many numbers.
-#[derive(Debug)]
-pub struct AdamWTensor<'a> {
-    /// Weight.
-    pub weight: TensorMut<'a>,
-    /// Gradient.
-    pub gradient: TensorRef<'a>,
-    /// Running mean of the gradient.
-    pub first_moment: &'a mut [f32],
-    /// Running mean of its square.
-    pub second_moment: &'a mut [f32],
-    /// Scalars of the group.
-    pub scalars: AdamWScalars,
-}
 
 /// One AdamW step of every tensor, in place:
 /// `m <- b1 m + (1 - b1) g; v <- b2 v + (1 - b2) g^2;`

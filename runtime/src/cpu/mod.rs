@@ -47,7 +47,7 @@ mod workspace;
 #[cfg(test)]
 mod tests;
 
-pub use adamw::{AdamWScalars, AdamWTensor, adamw_step};
+pub use adamw::adamw_step;
 pub use error::CpuError;
 pub use finite::all_finite;
 pub use kernel::{ApplyScale, CpuKernel};

@@ -1,0 +1,390 @@
+//! Declaring an optimizer: parameters, groups, options.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use globset::{Glob, GlobMatcher};
+use himuon_templates::Element;
+
+use super::buffers::{Buffer, ParameterState};
+use super::check::{check_adamw, check_muon};
+use super::error::BuildError;
+use super::group::{AdamWOptions, GroupOptions, LearningRate, MuonOptions};
+use super::parameter::{MatrixView, Parameter};
+use super::{Group, HiMuon, NonFinitePolicy, Protection, routing};
+use crate::backend::{Backend, CpuBackend};
+use crate::error::Error;
+use crate::launch::ScaleRule;
+use crate::registry::LayerConfig;
+use crate::schedule::TileSchedule;
+use crate::tuning::TuningTable;
+
+/// The group of the parameters that no other takes.
+pub(crate) const REST: &str = "(rest)";
+
+/// Collects what an optimizer is made from; [`HiMuon::builder`] makes one.
+#[derive(Debug)]
+pub struct HiMuonBuilder {
+    parameters: Vec<(String, Vec<usize>)>,
+    groups: Vec<(String, GroupOptions)>,
+    learning_rate: f64,
+    adamw: AdamWOptions,
+    schedule: TileSchedule,
+    budget_bytes: Option<u64>,
+    threads: Option<usize>,
+    non_finite: NonFinitePolicy,
+    protection: Protection,
+    tuning: Option<TuningTable>,
+    backend: Option<Box<dyn Backend>>,
+}
+
+impl Default for HiMuonBuilder {
+    fn default() -> Self {
+        HiMuonBuilder {
+            parameters: Vec::new(),
+            groups: Vec::new(),
+            learning_rate: 0.02,
+            adamw: AdamWOptions::default(),
+            schedule: TileSchedule::default(),
+            budget_bytes: None,
+            threads: None,
+            non_finite: NonFinitePolicy::default(),
+            protection: Protection::default(),
+            tuning: None,
+            backend: None,
+        }
+    }
+}
+
+impl HiMuonBuilder {
+    /// Declares a parameter, row-major and contiguous. Steps pass parameters in the declared order.
+    pub fn parameter(mut self, name: impl Into<String>, shape: &[usize]) -> Self {
+        self.parameters.push((name.into(), shape.to_vec()));
+        self
+    }
+
+    /// Declares parameters by name and shape.
+    pub fn parameters<N: Into<String>, S: AsRef<[usize]>>(
+        mut self,
+        parameters: impl IntoIterator<Item = (N, S)>,
+    ) -> Self {
+        let declared = parameters.into_iter();
+        self.parameters
+            .extend(declared.map(|(name, shape)| (name.into(), shape.as_ref().to_vec())));
+        self
+    }
+
+    /// The matrices whose name matches `pattern` get the tiles that `#[himuon(...)]` declared on `C`.
+    ///
+    /// `*` stands for any part of a name, dots included. The first group that matches takes the parameter.
+    pub fn group<C: LayerConfig>(self, pattern: impl Into<String>) -> Self {
+        self.group_with(pattern, MuonOptions::of::<C>())
+    }
+
+    /// As [`group`](Self::group), with options: [`MuonOptions`] or [`AdamWOptions`].
+    pub fn group_with(
+        mut self,
+        pattern: impl Into<String>,
+        options: impl Into<GroupOptions>,
+    ) -> Self {
+        self.groups.push((pattern.into(), options.into()));
+        self
+    }
+
+    /// The learning rate that groups follow; 0.02 by default.
+    pub fn learning_rate(mut self, rate: f64) -> Self {
+        self.learning_rate = rate;
+        self
+    }
+
+    /// Options of the parameters that no group takes, and of those without a matrix.
+    pub fn adamw(mut self, options: AdamWOptions) -> Self {
+        self.adamw = options;
+        self
+    }
+
+    /// Which declared tile holds at which step, for groups without a schedule of their own.
+    pub fn schedule(mut self, schedule: TileSchedule) -> Self {
+        self.schedule = schedule;
+        self
+    }
+
+    /// Bytes of scratch memory that no launch may pass; none by default.
+    pub fn memory_budget(mut self, bytes: u64) -> Self {
+        self.budget_bytes = Some(bytes);
+        self
+    }
+
+    /// Threads of the CPU backend; all that the system offers by default.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = Some(threads);
+        self
+    }
+
+    /// What a NaN or an infinity does.
+    pub fn non_finite(mut self, policy: NonFinitePolicy) -> Self {
+        self.non_finite = policy;
+        self
+    }
+
+    /// What a failure in the middle of a step leaves behind.
+    pub fn protection(mut self, protection: Protection) -> Self {
+        self.protection = protection;
+        self
+    }
+
+    /// The tuned choices to use, instead of those in the cache folder.
+    pub fn tuning(mut self, table: TuningTable) -> Self {
+        self.tuning = Some(table);
+        self
+    }
+
+    /// Another device than the CPU.
+    pub fn backend(mut self, backend: Box<dyn Backend>) -> Self {
+        self.backend = Some(backend);
+        self
+    }
+
+    /// The published HiMuon's choices (arXiv 2606.27216) for all groups declared so far and for the rest:
+    /// learning rate 0.02, momentum 0.95 (heavy ball, Nesterov), decay 0.1 on everything, scale
+    /// 0.2 sqrt(T) for every tile, ragged or not; AdamW at 1e-3 with betas (0.95, 0.95) and eps 1e-8.
+    ///
+    /// Its rounding points are part of a specification: `mode = "reference"`, or [`MuonOptions::paper`].
+    pub fn paper(mut self) -> Self {
+        self.learning_rate = 0.02;
+        self.adamw = AdamWOptions::default().decay_vectors(true);
+        for (_, options) in &mut self.groups {
+            match options {
+                GroupOptions::Muon(options) => {
+                    let published = MuonOptions::paper();
+                    *options = MuonOptions {
+                        learning_rate: LearningRate::Factor(1.0),
+                        weight_decay: published.weight_decay,
+                        momentum: published.momentum,
+                        convention: published.convention,
+                        nesterov: published.nesterov,
+                        scale: ScaleRule::Paper,
+                        scale_factor: published.scale_factor,
+                        row_normalisation: None,
+                        ..options.clone()
+                    };
+                }
+                GroupOptions::AdamW(options) => {
+                    *options = AdamWOptions::default().decay_vectors(true);
+                }
+            }
+        }
+        self
+    }
+
+    /// Checks every declaration, routes every parameter, and makes the optimizer. State is allocated by the
+    /// first step.
+    ///
+    /// # Errors
+    /// The first declaration that cannot be met; see [`BuildError`], and
+    /// [`ScheduleError`](crate::schedule::ScheduleError) for a schedule's tile that no config declares.
+    pub fn build(self) -> Result<HiMuon, Error> {
+        let Self {
+            parameters,
+            groups,
+            adamw,
+            schedule,
+            ..
+        } = self;
+        check_parameters(&parameters)?;
+        let mut warnings = Vec::new();
+        let groups = check_groups(groups, adamw, &schedule, &mut warnings)?;
+        let parameters = route(parameters, &groups, &mut warnings)?;
+        for warning in &warnings {
+            tracing::warn!("{warning}");
+        }
+        let backend = match self.backend {
+            Some(backend) => backend,
+            None => Box::new(CpuBackend::new(self.threads)?),
+        };
+        let tuning = match self.tuning {
+            Some(table) => table,
+            None => TuningTable::load_or_empty(backend.fingerprint()),
+        };
+        let mut optimizer = HiMuon {
+            parameters,
+            groups,
+            learning_rate: self.learning_rate,
+            step: 0,
+            backend,
+            tuning,
+            budget_bytes: self.budget_bytes,
+            non_finite: self.non_finite,
+            protection: self.protection,
+            plans: BTreeMap::new(),
+            snapshot: None,
+            torn: None,
+            warnings,
+        };
+        // A budget or a kernel that cannot be had is known before the first step.
+        optimizer.plan_for(0)?;
+        Ok(optimizer)
+    }
+}
+
+fn check_parameters(parameters: &[(String, Vec<usize>)]) -> Result<(), BuildError> {
+    if parameters.is_empty() {
+        return Err(BuildError::NoParameters);
+    }
+    let mut names = BTreeSet::new();
+    for (name, shape) in parameters {
+        if !names.insert(name) {
+            return Err(BuildError::DuplicateName { name: name.clone() });
+        }
+        if shape.contains(&0) {
+            return Err(BuildError::EmptyShape {
+                name: name.clone(),
+                shape: shape.clone(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Checks the options of all groups and adds the group of the rest.
+fn check_groups(
+    groups: Vec<(String, GroupOptions)>,
+    rest: AdamWOptions,
+    schedule: &TileSchedule,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<Group>, Error> {
+    let mut checked = Vec::with_capacity(groups.len() + 1);
+    for (pattern, mut options) in groups {
+        match &mut options {
+            GroupOptions::Muon(muon) => {
+                check_muon(&pattern, muon)?;
+                let own = muon.schedule.get_or_insert_with(|| schedule.clone());
+                own.check(&pattern, &muon.specs)?;
+                warnings.extend(muon.mimuon_warning(&pattern));
+            }
+            GroupOptions::AdamW(adamw) => check_adamw(&pattern, adamw)?,
+        }
+        checked.push(Group { pattern, options });
+    }
+    check_adamw(REST, &rest)?;
+    checked.push(Group {
+        pattern: REST.to_owned(),
+        options: GroupOptions::AdamW(rest),
+    });
+    Ok(checked)
+}
+
+fn matcher(pattern: &str) -> Result<GlobMatcher, BuildError> {
+    Glob::new(pattern)
+        .map(|glob| glob.compile_matcher())
+        .map_err(|error| BuildError::Pattern {
+            pattern: pattern.to_owned(),
+            reason: error.kind().to_string(),
+        })
+}
+
+/// Gives each parameter its group and the reason for it.
+fn route(
+    parameters: Vec<(String, Vec<usize>)>,
+    groups: &[Group],
+    warnings: &mut Vec<String>,
+) -> Result<Vec<Parameter>, BuildError> {
+    let rest = groups.len() - 1;
+    let matchers = groups[..rest]
+        .iter()
+        .map(|group| matcher(&group.pattern))
+        .collect::<Result<Vec<_>, _>>()?;
+    for (group, matcher) in groups.iter().zip(&matchers) {
+        if !parameters.iter().any(|(name, _)| matcher.is_match(name)) {
+            return Err(BuildError::Unmatched {
+                pattern: group.pattern.clone(),
+                count: parameters.len(),
+                first: parameters[0].0.clone(),
+            });
+        }
+    }
+    parameters
+        .into_iter()
+        .map(|(name, shape)| {
+            let group = matchers.iter().position(|matcher| matcher.is_match(&name));
+            let parameter = place(name, shape, group, groups)?;
+            if group.is_none()
+                && routing::exclusion(&parameter.name, &parameter.shape, true).is_none()
+            {
+                warnings.push(format!(
+                    "parameter {} is a matrix that no group matches: it is updated by AdamW",
+                    parameter.name
+                ));
+            }
+            Ok(parameter)
+        })
+        .collect()
+}
+
+fn place(
+    name: String,
+    shape: Vec<usize>,
+    group: Option<usize>,
+    groups: &[Group],
+) -> Result<Parameter, BuildError> {
+    let rest = groups.len() - 1;
+    let adamw = |group: usize, reason: String, name: String, shape: Vec<usize>| Parameter {
+        len: shape.iter().product(),
+        name,
+        shape,
+        group,
+        reason,
+        matrices: None,
+        state: ParameterState::AdamW {
+            exp_avg: Vec::new(),
+            exp_avg_sq: Vec::new(),
+            updates: 0,
+        },
+    };
+    let Some(index) = group else {
+        let reason = routing::exclusion(&name, &shape, true)
+            .unwrap_or_else(|| "a matrix, but no group matches its name".to_owned());
+        return Ok(adamw(rest, reason, name, shape));
+    };
+    let Group { pattern, options } = &groups[index];
+    let options = match options {
+        GroupOptions::AdamW(_) => {
+            let reason = format!("{pattern} asks for AdamW");
+            return Ok(adamw(index, reason, name, shape));
+        }
+        GroupOptions::Muon(options) => options,
+    };
+    let by_name = options.name_rules && routing::has_wildcard(pattern);
+    if let Some(reason) = routing::exclusion(&name, &shape, by_name) {
+        return Ok(adamw(rest, reason, name, shape));
+    }
+    let view = MatrixView::of(&name, &shape, pattern, options)?;
+    Ok(Parameter {
+        len: shape.iter().product(),
+        name,
+        shape,
+        group: index,
+        reason: format!("matches {pattern}"),
+        matrices: Some(view),
+        state: ParameterState::Muon {
+            momentum: Buffer::empty(options.specs[0].storage.momentum),
+            row_second_moment: Vec::new(),
+        },
+    })
+}
+
+/// The weight's type of a group of tiles.
+pub(crate) fn weight_element(options: &MuonOptions) -> Element {
+    options.specs[0].storage.weight
+}
+
+/// A specification that is refused, with its text.
+pub(crate) fn refused(
+    group: &str,
+    spec: &himuon_templates::KernelSpec,
+    reason: &str,
+) -> BuildError {
+    BuildError::Spec {
+        group: group.to_owned(),
+        reason: format!("{spec}: {reason}"),
+    }
+}

@@ -1,0 +1,241 @@
+//! Why an optimizer is not built, or a step not taken.
+
+use himuon_templates::Element;
+
+use crate::backend::BackendError;
+
+/// Why an optimizer cannot be built as declared.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// Two parameters of one name.
+    #[error("two parameters are named {name}; give each its own name")]
+    DuplicateName {
+        /// The name.
+        name: String,
+    },
+    /// A parameter without elements.
+    #[error("parameter {name} has shape {shape:?} and so no element; leave it out")]
+    EmptyShape {
+        /// The name.
+        name: String,
+        /// The shape.
+        shape: Vec<usize>,
+    },
+    /// A pattern that is not a glob.
+    #[error(
+        "{pattern} is not a name pattern: {reason}; write * for any part of a name, as in blocks.*.attn.*"
+    )]
+    Pattern {
+        /// The pattern.
+        pattern: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A pattern that matches no parameter.
+    #[error(
+        "pattern {pattern} matches none of the {count} parameters (the first is {first}); correct it or remove the group"
+    )]
+    Unmatched {
+        /// The pattern.
+        pattern: String,
+        /// Number of parameters.
+        count: usize,
+        /// Name of the first.
+        first: String,
+    },
+    /// A group without specifications.
+    #[error("group {group} has no specification; declare at least one tile")]
+    NoSpec {
+        /// The group's pattern.
+        group: String,
+    },
+    /// Two specifications of one tile: a schedule could not tell them apart.
+    #[error("group {group} declares tile {tile} twice; keep one specification per tile")]
+    DuplicateTile {
+        /// The group's pattern.
+        group: String,
+        /// The tile.
+        tile: String,
+    },
+    /// Specifications of one group that differ in their types.
+    #[error(
+        "group {group}: tile {tile} has other types ({found}) than the first ({expected}); \
+         all tiles of a schedule share one weight and one momentum"
+    )]
+    MixedStorage {
+        /// The group's pattern.
+        group: String,
+        /// The tile that differs.
+        tile: String,
+        /// Its types.
+        found: String,
+        /// The first specification's.
+        expected: String,
+    },
+    /// A specification that no kernel computes.
+    #[error("group {group}: {reason}")]
+    Spec {
+        /// The group's pattern.
+        group: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Three dimensions may be a stack of matrices or a convolution.
+    #[error(
+        "parameter {name} has shape {shape:?}, which may be a stack of {stack} matrices or a convolution; \
+         say which with .view(View::Stack) or .view(View::Convolution) on group {group}"
+    )]
+    AmbiguousView {
+        /// The parameter.
+        name: String,
+        /// Its shape.
+        shape: Vec<usize>,
+        /// Matrices if it is a stack.
+        stack: usize,
+        /// The group's pattern.
+        group: String,
+    },
+    /// Row normalisation needs rows that are outputs.
+    #[error(
+        "parameter {name}: row normalisation needs Layout::OutIn, found Layout::InOut in group {group}; \
+         store the weight as [out, in] or leave the normalisation out"
+    )]
+    RowNormalisationLayout {
+        /// The parameter.
+        name: String,
+        /// The group's pattern.
+        group: String,
+    },
+    /// An option out of its range.
+    #[error("group {group}: {option} is {found}, expected {expected}")]
+    Option {
+        /// The group's pattern.
+        group: String,
+        /// Name of the option.
+        option: &'static str,
+        /// What was given.
+        found: f64,
+        /// The accepted values.
+        expected: &'static str,
+    },
+    /// No parameter at all.
+    #[error(
+        "no parameters; add each with .parameter(name, shape) in the order in which steps pass them"
+    )]
+    NoParameters,
+}
+
+/// Why a step was not taken, or failed. All but [`StepError::Torn`] leave every bit as it was.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StepError {
+    /// Another number of parameters than declared.
+    #[error(
+        "the step got {found} parameters, {expected} are declared; pass all of them in the declared order, those without a gradient with None"
+    )]
+    Count {
+        /// What was passed.
+        found: usize,
+        /// What was declared.
+        expected: usize,
+    },
+    /// A tensor of another size than declared.
+    #[error(
+        "parameter {name}: the {tensor} has {found} numbers, its shape {shape:?} has {expected}; pass it contiguous and in the declared order"
+    )]
+    Length {
+        /// The parameter.
+        name: String,
+        /// `weight` or `gradient`.
+        tensor: &'static str,
+        /// What was passed.
+        found: usize,
+        /// What the shape says.
+        expected: usize,
+        /// The declared shape.
+        shape: Vec<usize>,
+    },
+    /// A tensor of another type than declared.
+    #[error(
+        "parameter {name}: the {tensor} is {found:?}, expected {expected:?}; declare its type in the layer's attribute (element = ...) or convert it"
+    )]
+    Type {
+        /// The parameter.
+        name: String,
+        /// `weight` or `gradient`.
+        tensor: &'static str,
+        /// What was passed.
+        found: Element,
+        /// What the specification or the weight says.
+        expected: Element,
+    },
+    /// A learning rate that is not a finite number at least 0.
+    #[error(
+        "group {group}: the learning rate is {found}, expected a finite number of at least 0; set it with set_learning_rate"
+    )]
+    LearningRate {
+        /// The group's pattern.
+        group: String,
+        /// The rate.
+        found: f64,
+    },
+    /// Decay by more than the whole weight.
+    #[error(
+        "group {group}: learning rate {learning_rate} times weight decay {weight_decay} is above 1, the step would flip the weights; lower one of them"
+    )]
+    Decay {
+        /// The group's pattern.
+        group: String,
+        /// The learning rate.
+        learning_rate: f64,
+        /// The weight decay.
+        weight_decay: f64,
+    },
+    /// A NaN or an infinity under [`NonFinitePolicy::Error`](super::NonFinitePolicy::Error).
+    #[error(
+        "parameter {name}: the {tensor} holds a NaN or an infinity; nothing was changed. Lower the learning rate or clip gradients, or choose NonFinitePolicy::SkipTile"
+    )]
+    NonFinite {
+        /// The parameter.
+        name: String,
+        /// `gradient` or `momentum`.
+        tensor: &'static str,
+    },
+    /// A launch failed after others had changed weights.
+    #[error(
+        "the step was torn: launch {launched} of {total} failed ({source}); load a saved state and weights, or use Protection::Snapshot"
+    )]
+    Torn {
+        /// Launches that had been submitted.
+        launched: usize,
+        /// Launches of the step.
+        total: usize,
+        /// What the device said.
+        #[source]
+        source: BackendError,
+    },
+    /// An earlier step was torn.
+    #[error(
+        "an earlier step was torn after {launched} of {total} launches; load a saved state with its weights before the next step"
+    )]
+    StillTorn {
+        /// Launches that had been submitted.
+        launched: usize,
+        /// Launches of that step.
+        total: usize,
+    },
+    /// A launch failed and the snapshot was put back.
+    #[error(
+        "launch {launched} of {total} failed ({source}); weights and state are as before the step"
+    )]
+    Restored {
+        /// Launches that had been submitted.
+        launched: usize,
+        /// Launches of the step.
+        total: usize,
+        /// What the device said.
+        #[source]
+        source: BackendError,
+    },
+}

@@ -1,0 +1,373 @@
+//! What a group of parameters is told: the specifications of its layer config and the run-time options.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use himuon_templates::{Criterion, KernelSource, KernelSpec, Mode, Otherwise, Tile};
+
+use crate::launch::{GroupScalars, ScaleRule};
+pub use crate::reference::MomentumConvention;
+use crate::registry::LayerConfig;
+use crate::schedule::TileSchedule;
+
+/// How a group's learning rate follows the optimizer's.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum LearningRate {
+    /// This factor times the optimizer's learning rate: it follows every schedule.
+    Factor(f64),
+    /// This value, whatever [`HiMuon::set_learning_rate`](super::HiMuon::set_learning_rate) says.
+    Own(f64),
+}
+
+impl LearningRate {
+    pub(crate) fn resolve(self, base: f64) -> f64 {
+        match self {
+            LearningRate::Factor(factor) => factor * base,
+            LearningRate::Own(rate) => rate,
+        }
+    }
+}
+
+/// How the rows and columns of a stored matrix relate to the layer's outputs and inputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// Rows are outputs: torch, candle (the default).
+    OutIn,
+    /// Rows are inputs: burn, flax. Tiles and scale rules are applied as if the matrix were transposed.
+    InOut,
+}
+
+/// Which matrices a parameter of three or more dimensions holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    /// Two dimensions: a matrix. Four or more: a convolution. Three could be either of the others: refused.
+    Automatic,
+    /// (out, in, kh, kw, ...) as one matrix out x (in kh kw ...).
+    Convolution,
+    /// (experts, ..., H, W) as a stack of H x W matrices, each on its own.
+    Stack,
+}
+
+/// NorMuon's row normalisation (arXiv 2510.05491).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NorMuon {
+    /// Decay of the row second moment.
+    pub beta2: f32,
+    /// Added to its root.
+    pub epsilon: f32,
+}
+
+impl Default for NorMuon {
+    fn default() -> Self {
+        NorMuon {
+            beta2: 0.95,
+            epsilon: 1e-8,
+        }
+    }
+}
+
+/// Options of a group whose matrices are mapped tile by tile.
+#[derive(Clone, Debug)]
+pub struct MuonOptions {
+    pub(crate) specs: Cow<'static, [KernelSpec]>,
+    pub(crate) sources: &'static [KernelSource],
+    pub(crate) schedule: Option<TileSchedule>,
+    pub(crate) learning_rate: LearningRate,
+    pub(crate) weight_decay: f64,
+    pub(crate) momentum: f64,
+    pub(crate) convention: MomentumConvention,
+    pub(crate) nesterov: bool,
+    pub(crate) scale: ScaleRule,
+    pub(crate) scale_factor: f64,
+    pub(crate) row_normalisation: Option<NorMuon>,
+    pub(crate) layout: Layout,
+    pub(crate) view: View,
+    pub(crate) name_rules: bool,
+}
+
+impl MuonOptions {
+    /// The specifications that `#[himuon(...)]` put on a layer's config, and the default options:
+    /// the optimizer's learning rate, decay 0.1, heavy-ball Nesterov momentum of 0.95, scale
+    /// [`ScaleRule::Exact`] with factor 0.2.
+    pub fn of<C: LayerConfig>() -> Self {
+        let mut options = Self::from_cow(Cow::Borrowed(C::SPECS));
+        options.sources = C::SOURCES;
+        options
+    }
+
+    /// Specifications made at run time, one per tile that a schedule may use; the first is the default.
+    pub fn specs(specs: impl IntoIterator<Item = KernelSpec>) -> Self {
+        Self::from_cow(Cow::Owned(specs.into_iter().collect()))
+    }
+
+    /// The published HiMuon's own choices (arXiv 2606.27216): tile 512, its rounding points, scale
+    /// 0.2 sqrt(T) for every tile, ragged or not.
+    pub fn paper() -> Self {
+        let spec = KernelSpec {
+            mode: Mode::Reference,
+            ..KernelSpec::new(Tile::square(512))
+        };
+        Self::specs([spec]).scale(ScaleRule::Paper)
+    }
+
+    fn from_cow(specs: Cow<'static, [KernelSpec]>) -> Self {
+        MuonOptions {
+            specs,
+            sources: &[],
+            schedule: None,
+            learning_rate: LearningRate::Factor(1.0),
+            weight_decay: 0.1,
+            momentum: 0.95,
+            convention: MomentumConvention::HeavyBall,
+            nesterov: true,
+            scale: ScaleRule::Exact,
+            scale_factor: 0.2,
+            row_normalisation: None,
+            layout: Layout::OutIn,
+            view: View::Automatic,
+            name_rules: true,
+        }
+    }
+
+    /// Which declared tile holds at which step, instead of the optimizer's schedule.
+    pub fn schedule(mut self, schedule: TileSchedule) -> Self {
+        self.schedule = Some(schedule);
+        self
+    }
+
+    /// A factor of the optimizer's learning rate, or a rate of the group's own.
+    pub fn learning_rate(mut self, rate: LearningRate) -> Self {
+        self.learning_rate = rate;
+        self
+    }
+
+    /// Decoupled weight decay wd: W <- (1 - lr wd) W. lr wd must not pass 1.
+    pub fn weight_decay(mut self, decay: f64) -> Self {
+        self.weight_decay = decay;
+        self
+    }
+
+    /// Momentum decay mu in [0, 1).
+    pub fn momentum(mut self, mu: f64) -> Self {
+        self.momentum = mu;
+        self
+    }
+
+    /// How the gradient enters the buffer.
+    pub fn convention(mut self, convention: MomentumConvention) -> Self {
+        self.convention = convention;
+        self
+    }
+
+    /// Whether the update looks one step ahead.
+    pub fn nesterov(mut self, nesterov: bool) -> Self {
+        self.nesterov = nesterov;
+        self
+    }
+
+    /// How a mapped tile is scaled.
+    pub fn scale(mut self, rule: ScaleRule) -> Self {
+        self.scale = rule;
+        self
+    }
+
+    /// The factor of the scale rules, 0.2 by default.
+    pub fn scale_factor(mut self, factor: f64) -> Self {
+        self.scale_factor = factor;
+        self
+    }
+
+    /// Normalises the rows of the mapped matrix by their second moment (NorMuon).
+    pub fn row_normalisation(mut self, settings: NorMuon) -> Self {
+        self.row_normalisation = Some(settings);
+        self
+    }
+
+    /// Whether rows are outputs or inputs.
+    pub fn layout(mut self, layout: Layout) -> Self {
+        self.layout = layout;
+        self
+    }
+
+    /// What a parameter of three or more dimensions holds.
+    pub fn view(mut self, view: View) -> Self {
+        self.view = view;
+        self
+    }
+
+    /// Maps every matrix that the pattern matches, embeddings and heads by name too.
+    pub fn every_matrix(mut self) -> Self {
+        self.name_rules = false;
+        self
+    }
+
+    /// The scalars of a step: both conventions, with and without Nesterov, as one form.
+    pub(crate) fn scalars(&self, learning_rate: f64) -> GroupScalars {
+        let mu = self.momentum;
+        let c = match self.convention {
+            MomentumConvention::HeavyBall => 1.0,
+            MomentumConvention::MovingAverage => 1.0 - mu,
+        };
+        let (alpha, beta) = if self.nesterov { (c, mu) } else { (0.0, 1.0) };
+        GroupScalars {
+            learning_rate: learning_rate as f32,
+            weight_decay: self.weight_decay as f32,
+            mu: mu as f32,
+            c: c as f32,
+            alpha: alpha as f32,
+            beta: beta as f32,
+            scale_factor: self.scale_factor as f32,
+            scale: self.scale,
+        }
+    }
+
+    /// MiMuon's unorthogonalised branch is the momentum itself, whose size the heavy ball multiplies by
+    /// 1 / (1 - mu).
+    pub(crate) fn mimuon_warning(&self, pattern: &str) -> Option<String> {
+        let bare_momentum = self.specs.iter().any(|spec| {
+            matches!(
+                spec.criterion,
+                Criterion::Tested {
+                    otherwise: Otherwise::Momentum,
+                    ..
+                }
+            )
+        });
+        let warned = bare_momentum && self.convention == MomentumConvention::HeavyBall;
+        warned.then(|| {
+            format!(
+                "group {pattern}: a tile that fails the criterion is updated by the momentum itself, which MiMuon \
+                 defines for the moving average; the heavy ball makes it up to {:.0} times larger. Use \
+                 MomentumConvention::MovingAverage, or the RMS-matched alternative",
+                1.0 / (1.0 - self.momentum)
+            )
+        })
+    }
+}
+
+/// Options of a group updated element by element by AdamW.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamWOptions {
+    pub(crate) learning_rate: LearningRate,
+    pub(crate) betas: (f64, f64),
+    pub(crate) epsilon: f64,
+    pub(crate) weight_decay: f64,
+    pub(crate) decay_vectors: bool,
+}
+
+impl Default for AdamWOptions {
+    /// Learning rate 1/20 of the optimizer's (1e-3 beside 0.02), betas (0.95, 0.95), eps 1e-8, decay 0.1 on
+    /// everything but vectors and scalars.
+    fn default() -> Self {
+        AdamWOptions {
+            learning_rate: LearningRate::Factor(0.05),
+            betas: (0.95, 0.95),
+            epsilon: 1e-8,
+            weight_decay: 0.1,
+            decay_vectors: false,
+        }
+    }
+}
+
+impl AdamWOptions {
+    /// A factor of the optimizer's learning rate, or a rate of the group's own.
+    pub fn learning_rate(mut self, rate: LearningRate) -> Self {
+        self.learning_rate = rate;
+        self
+    }
+
+    /// Decays of the two moments, each in [0, 1).
+    pub fn betas(mut self, first: f64, second: f64) -> Self {
+        self.betas = (first, second);
+        self
+    }
+
+    /// Added to the root of the second moment.
+    pub fn epsilon(mut self, epsilon: f64) -> Self {
+        self.epsilon = epsilon;
+        self
+    }
+
+    /// Decoupled weight decay. lr wd must not pass 1.
+    pub fn weight_decay(mut self, decay: f64) -> Self {
+        self.weight_decay = decay;
+        self
+    }
+
+    /// Whether norms, biases and other parameters of at most one dimension decay too.
+    pub fn decay_vectors(mut self, decay: bool) -> Self {
+        self.decay_vectors = decay;
+        self
+    }
+}
+
+/// What happens to a group of parameters.
+#[derive(Clone, Debug)]
+pub enum GroupOptions {
+    /// Matrices are mapped tile by tile; parameters without a matrix go to AdamW.
+    Muon(MuonOptions),
+    /// Every parameter is updated element by element.
+    AdamW(AdamWOptions),
+}
+
+impl From<MuonOptions> for GroupOptions {
+    fn from(options: MuonOptions) -> Self {
+        GroupOptions::Muon(options)
+    }
+}
+
+impl From<AdamWOptions> for GroupOptions {
+    fn from(options: AdamWOptions) -> Self {
+        GroupOptions::AdamW(options)
+    }
+}
+
+impl GroupOptions {
+    /// The options by name, as a state file records them.
+    pub(crate) fn record(&self) -> BTreeMap<String, String> {
+        let rows: Vec<(&str, String)> = match self {
+            GroupOptions::AdamW(options) => vec![
+                ("method", "adamw".to_owned()),
+                ("learning_rate", format!("{:?}", options.learning_rate)),
+                ("betas", format!("{:?}", options.betas)),
+                ("epsilon", options.epsilon.to_string()),
+                ("weight_decay", options.weight_decay.to_string()),
+                ("decay_vectors", options.decay_vectors.to_string()),
+            ],
+            GroupOptions::Muon(options) => vec![
+                ("method", "muon".to_owned()),
+                (
+                    "specs",
+                    options
+                        .specs
+                        .iter()
+                        .map(ToString::to_string)
+                        .collect::<Vec<_>>()
+                        .join("; "),
+                ),
+                ("learning_rate", format!("{:?}", options.learning_rate)),
+                ("weight_decay", options.weight_decay.to_string()),
+                ("momentum", options.momentum.to_string()),
+                ("convention", format!("{:?}", options.convention)),
+                ("nesterov", options.nesterov.to_string()),
+                ("scale", format!("{:?}", options.scale)),
+                ("scale_factor", options.scale_factor.to_string()),
+                (
+                    "row_normalisation",
+                    format!("{:?}", options.row_normalisation),
+                ),
+                ("layout", format!("{:?}", options.layout)),
+                ("view", format!("{:?}", options.view)),
+                (
+                    "schedule",
+                    options
+                        .schedule
+                        .as_ref()
+                        .map_or_else(String::new, ToString::to_string),
+                ),
+            ],
+        };
+        let named = |(name, value): (&str, String)| (name.to_owned(), value);
+        rows.into_iter().map(named).collect()
+    }
+}

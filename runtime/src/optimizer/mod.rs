@@ -1,0 +1,226 @@
+//! The optimizer: parameters in groups, one step over all of them.
+
+mod buffers;
+mod builder;
+mod check;
+mod commit;
+mod error;
+mod explain;
+mod gather;
+mod group;
+mod parameter;
+mod persist;
+mod prepare;
+mod report;
+mod routing;
+mod snapshot;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub use builder::HiMuonBuilder;
+pub use error::{BuildError, StepError};
+pub use explain::{Explanation, ParameterLine, Totals};
+pub use group::{
+    AdamWOptions, GroupOptions, Layout, LearningRate, MomentumConvention, MuonOptions, NorMuon,
+    View,
+};
+pub use persist::LoadReport;
+pub use report::StepReport;
+
+use crate::backend::Backend;
+use crate::error::Error;
+use crate::plan::{Plan, PlanRequest, PlannedParameter, Planner};
+use crate::schedule::GroupPhase;
+use crate::tensor::{TensorMut, TensorRef};
+use crate::tuning::TuningTable;
+use parameter::Parameter;
+use snapshot::Snapshot;
+
+/// What a NaN or an infinity in a gradient or a momentum does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NonFinitePolicy {
+    /// The tile that holds it (for AdamW: the parameter) is left unchanged and counted.
+    #[default]
+    SkipTile,
+    /// The whole step changes nothing but the step counter. Costs one more read of gradient and momentum.
+    SkipStep,
+    /// The step is refused. Costs one more read of gradient and momentum.
+    Error,
+}
+
+/// What a failure of the device in the middle of a step leaves behind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protection {
+    /// A torn step: the error says so, and further steps are refused until a state is loaded.
+    #[default]
+    None,
+    /// Everything as before the step, for a copy of weights and state.
+    Snapshot,
+}
+
+/// One parameter of a step, in the declared order.
+#[derive(Debug)]
+pub struct ParameterStep<'a> {
+    /// The weight, row-major and contiguous; updated in place.
+    pub weight: TensorMut<'a>,
+    /// The gradient, of the weight's shape and type; `None`: the parameter is left unchanged.
+    pub gradient: Option<TensorRef<'a>>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Group {
+    pub(crate) pattern: String,
+    pub(crate) options: GroupOptions,
+}
+
+/// Launches submitted before a failure, and launches of that step.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TornStep {
+    pub(crate) launched: usize,
+    pub(crate) total: usize,
+}
+
+/// Hierarchical Muon over the parameters of a model.
+///
+/// Each matrix is cut into tiles, the momentum of each tile is mapped to nearly its orthogonal factor, and
+/// all tiles of all layers of one specification run in one launch. Parameters without a matrix, embeddings
+/// and output heads are updated by AdamW.
+///
+/// A step first checks and allocates everything (a failure there changes nothing), then only submits.
+#[derive(Debug)]
+pub struct HiMuon {
+    parameters: Vec<Parameter>,
+    groups: Vec<Group>,
+    learning_rate: f64,
+    step: u64,
+    backend: Box<dyn Backend>,
+    tuning: TuningTable,
+    budget_bytes: Option<u64>,
+    non_finite: NonFinitePolicy,
+    protection: Protection,
+    /// By the specification that each group uses.
+    plans: BTreeMap<Vec<usize>, Arc<Plan>>,
+    snapshot: Option<Snapshot>,
+    torn: Option<TornStep>,
+    warnings: Vec<String>,
+}
+
+impl HiMuon {
+    /// Starts a declaration.
+    pub fn builder() -> HiMuonBuilder {
+        HiMuonBuilder::default()
+    }
+
+    /// Takes one step over all parameters, passed in the declared order.
+    ///
+    /// # Errors
+    /// Anything wrong with the parameters, the scalars, the schedule or the memory; nothing has changed
+    /// then. [`StepError::Torn`] when the device fails after the first launch.
+    pub fn step(&mut self, parameters: &mut [ParameterStep<'_>]) -> Result<StepReport, Error> {
+        let ready = self.prepare(parameters)?;
+        self.commit(ready, parameters)
+    }
+
+    /// The learning rate that groups follow.
+    pub fn learning_rate(&self) -> f64 {
+        self.learning_rate
+    }
+
+    /// Sets the learning rate that groups follow: schedules of the learning rate come from outside.
+    /// A value that is not finite is refused by the next step.
+    pub fn set_learning_rate(&mut self, rate: f64) {
+        self.learning_rate = rate;
+    }
+
+    /// Steps taken so far; the number of the next one.
+    pub fn steps_taken(&self) -> u64 {
+        self.step
+    }
+
+    /// Names of the parameters, in the declared order.
+    pub fn parameter_names(&self) -> impl Iterator<Item = &str> {
+        self.parameters
+            .iter()
+            .map(|parameter| parameter.name.as_str())
+    }
+
+    /// What deserves a second look in the declaration, as logged when the optimizer was built.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// The launches of a step, as its schedule, the tuned choices and the memory budget make them.
+    ///
+    /// # Errors
+    /// A tile that no config declares; a budget too small for one matrix.
+    pub fn plan(&self, step: u64) -> Result<Arc<Plan>, Error> {
+        Ok(self.planned(step)?.0)
+    }
+
+    /// The plan of a step and the phase of each group.
+    fn planned(&self, step: u64) -> Result<(Arc<Plan>, Vec<GroupPhase>), Error> {
+        let phases = self.phases(step)?;
+        let plan = match self.plans.get(&plan_key(&phases)) {
+            Some(plan) => Arc::clone(plan),
+            None => Arc::new(self.make_plan(&phases)?),
+        };
+        Ok((plan, phases))
+    }
+
+    /// As `planned`; the plan is kept for the other steps of these phases.
+    fn plan_for(&mut self, step: u64) -> Result<(Arc<Plan>, Vec<GroupPhase>), Error> {
+        let (plan, phases) = self.planned(step)?;
+        self.plans
+            .entry(plan_key(&phases))
+            .or_insert_with(|| Arc::clone(&plan));
+        Ok((plan, phases))
+    }
+
+    fn phases(&self, step: u64) -> Result<Vec<GroupPhase>, Error> {
+        let phase = |group: &Group| match &group.options {
+            GroupOptions::Muon(MuonOptions {
+                schedule: Some(schedule),
+                specs,
+                ..
+            }) => schedule.resolve(&group.pattern, step, specs),
+            _ => Ok(GroupPhase::DECLARED),
+        };
+        Ok(self.groups.iter().map(phase).collect::<Result<_, _>>()?)
+    }
+
+    fn make_plan(&self, phases: &[GroupPhase]) -> Result<Plan, Error> {
+        let mut planned = Vec::new();
+        let mut elementwise = Vec::new();
+        for (index, parameter) in self.parameters.iter().enumerate() {
+            let group = &self.groups[parameter.group];
+            match (&parameter.matrices, &group.options) {
+                (Some(view), GroupOptions::Muon(options)) => planned.push(PlannedParameter {
+                    parameter: index,
+                    name: parameter.name.clone(),
+                    matrices: view.count,
+                    rows: view.rows,
+                    columns: view.columns,
+                    spec: view
+                        .spec(&options.specs[phases[parameter.group].spec])
+                        .into_owned(),
+                }),
+                _ => elementwise.push(index),
+            }
+        }
+        let plan = Planner(&*self.backend).plan(&PlanRequest {
+            parameters: &planned,
+            elementwise: &elementwise,
+            tuning: &self.tuning,
+            budget_bytes: self.budget_bytes,
+            threads: self.backend.threads(),
+            table_entry_bytes: self.backend.table_entry_bytes(),
+        })?;
+        Ok(plan)
+    }
+}
+
+/// The specification that each group uses.
+fn plan_key(phases: &[GroupPhase]) -> Vec<usize> {
+    phases.iter().map(|phase| phase.spec).collect()
+}

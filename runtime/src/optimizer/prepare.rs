@@ -1,0 +1,274 @@
+//! Everything of a step that can fail. Nothing that the caller can see changes here.
+
+use std::sync::Arc;
+
+use himuon_templates::Element;
+
+use super::buffers::{ParameterState, zeros};
+use super::builder::weight_element;
+use super::error::StepError;
+use super::group::{AdamWOptions, GroupOptions};
+use super::parameter::Parameter;
+use super::snapshot::Snapshot;
+use super::{HiMuon, NonFinitePolicy, ParameterStep, Protection};
+use crate::error::Error;
+use crate::launch::{AdamWScalars, GroupScalars};
+use crate::plan::Plan;
+use crate::schedule::GroupPhase;
+
+/// A step that only needs submitting.
+pub(crate) struct Ready {
+    pub(crate) plan: Arc<Plan>,
+    /// By group.
+    pub(crate) scalars: Vec<Scalars>,
+    /// By parameter: whether it takes part.
+    pub(crate) takes_part: Vec<bool>,
+    pub(crate) missing_gradients: Vec<usize>,
+    pub(crate) non_finite_parameters: usize,
+    /// The parameter for which the whole step is skipped.
+    pub(crate) skipped_for: Option<usize>,
+}
+
+/// Run-time scalars of a group at one step.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Scalars {
+    Muon(GroupScalars),
+    AdamW {
+        options: AdamWOptions,
+        learning_rate: f64,
+    },
+}
+
+impl Scalars {
+    /// The element-wise scalars of a parameter's `update`th update.
+    pub(crate) fn adamw(&self, vector: bool, update: u64) -> Option<AdamWScalars> {
+        let Scalars::AdamW {
+            options,
+            learning_rate,
+        } = self
+        else {
+            return None;
+        };
+        let decays = options.decay_vectors || !vector;
+        Some(AdamWScalars {
+            learning_rate: *learning_rate as f32,
+            beta1: options.betas.0 as f32,
+            beta2: options.betas.1 as f32,
+            epsilon: options.epsilon as f32,
+            weight_decay: if decays {
+                options.weight_decay as f32
+            } else {
+                0.0
+            },
+            step: update,
+        })
+    }
+}
+
+impl HiMuon {
+    pub(super) fn prepare(&mut self, parameters: &[ParameterStep<'_>]) -> Result<Ready, Error> {
+        if let Some(torn) = self.torn {
+            return Err(StepError::StillTorn {
+                launched: torn.launched,
+                total: torn.total,
+            }
+            .into());
+        }
+        self.check_tensors(parameters)?;
+        let (plan, phases) = self.plan_for(self.step)?;
+        let scalars = self.scalars(&phases)?;
+        let mut ready = Ready {
+            plan,
+            scalars,
+            takes_part: parameters.iter().map(|p| p.gradient.is_some()).collect(),
+            missing_gradients: Vec::new(),
+            non_finite_parameters: 0,
+            skipped_for: None,
+        };
+        let missing = ready
+            .takes_part
+            .iter()
+            .enumerate()
+            .filter(|(_, part)| !**part);
+        ready.missing_gradients = missing.map(|(index, _)| index).collect();
+        self.apply_policy(parameters, &mut ready)?;
+        if ready.skipped_for.is_none() {
+            self.backend.prepare(&ready.plan)?;
+            self.allocate_state(&ready.takes_part)?;
+            if self.protection == Protection::Snapshot {
+                Snapshot::take(&mut self.snapshot, &self.parameters, parameters)?;
+            }
+        }
+        Ok(ready)
+    }
+
+    /// Numbers and types of all tensors.
+    fn check_tensors(&self, parameters: &[ParameterStep<'_>]) -> Result<(), StepError> {
+        if parameters.len() != self.parameters.len() {
+            return Err(StepError::Count {
+                found: parameters.len(),
+                expected: self.parameters.len(),
+            });
+        }
+        for (declared, passed) in self.parameters.iter().zip(parameters) {
+            let weight = passed.weight.element();
+            check_length(declared, "weight", passed.weight.len())?;
+            if let (GroupOptions::Muon(options), Some(_)) =
+                (&self.groups[declared.group].options, &declared.matrices)
+            {
+                check_type(declared, "weight", weight, weight_element(options))?;
+            }
+            if let Some(gradient) = &passed.gradient {
+                check_length(declared, "gradient", gradient.len())?;
+                check_type(declared, "gradient", gradient.element(), weight)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The scalars of each group, refused where the step would not be one.
+    fn scalars(&self, phases: &[GroupPhase]) -> Result<Vec<Scalars>, StepError> {
+        self.groups
+            .iter()
+            .zip(phases)
+            .map(|(group, phase)| {
+                let (rate, decay) = match &group.options {
+                    GroupOptions::Muon(options) => (options.learning_rate, options.weight_decay),
+                    GroupOptions::AdamW(options) => (options.learning_rate, options.weight_decay),
+                };
+                let learning_rate = rate.resolve(self.learning_rate) * phase.learning_rate_factor;
+                // What the device gets is an f32.
+                if !(learning_rate as f32).is_finite() || learning_rate < 0.0 {
+                    return Err(StepError::LearningRate {
+                        group: group.pattern.clone(),
+                        found: learning_rate,
+                    });
+                }
+                if learning_rate * decay > 1.0 {
+                    return Err(StepError::Decay {
+                        group: group.pattern.clone(),
+                        learning_rate,
+                        weight_decay: decay,
+                    });
+                }
+                Ok(match &group.options {
+                    GroupOptions::Muon(options) => Scalars::Muon(options.scalars(learning_rate)),
+                    GroupOptions::AdamW(options) => Scalars::AdamW {
+                        options: *options,
+                        learning_rate,
+                    },
+                })
+            })
+            .collect()
+    }
+
+    /// Looks for NaN and infinities as far as the policy asks before the launch. Tiles look after
+    /// themselves; AdamW has none, so its gradients are always read.
+    fn apply_policy(
+        &mut self,
+        parameters: &[ParameterStep<'_>],
+        ready: &mut Ready,
+    ) -> Result<(), StepError> {
+        for (index, (declared, passed)) in self.parameters.iter_mut().zip(parameters).enumerate() {
+            let Some(gradient) = passed.gradient else {
+                continue;
+            };
+            let tiled = declared.matrices.is_some();
+            let per_tile = self.non_finite == NonFinitePolicy::SkipTile;
+            if tiled && per_tile {
+                continue;
+            }
+            let tensor = if !self.backend.all_finite(gradient) {
+                "gradient"
+            } else if let ParameterState::Muon { momentum, .. } = &mut declared.state
+                && !self.backend.all_finite(momentum.as_mut().as_ref())
+            {
+                "momentum"
+            } else {
+                continue;
+            };
+            match self.non_finite {
+                NonFinitePolicy::SkipTile => {
+                    ready.takes_part[index] = false;
+                    ready.non_finite_parameters += 1;
+                }
+                NonFinitePolicy::SkipStep => {
+                    ready.skipped_for = Some(index);
+                    return Ok(());
+                }
+                NonFinitePolicy::Error => {
+                    return Err(StepError::NonFinite {
+                        name: declared.name.clone(),
+                        tensor,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives memory to the state of every parameter that takes part for the first time.
+    fn allocate_state(&mut self, takes_part: &[bool]) -> Result<(), Error> {
+        for (parameter, takes_part) in self.parameters.iter_mut().zip(takes_part) {
+            if !takes_part {
+                continue;
+            }
+            let rows = parameter.matrices.map_or(0, |view| view.count * view.rows);
+            let normalised = matches!(
+                &self.groups[parameter.group].options,
+                GroupOptions::Muon(options) if options.row_normalisation.is_some()
+            );
+            let purpose = &parameter.name;
+            match &mut parameter.state {
+                ParameterState::Muon {
+                    momentum,
+                    row_second_moment,
+                } => {
+                    momentum.allocate(parameter.len, purpose)?;
+                    if normalised {
+                        zeros(row_second_moment, rows, purpose)?;
+                    }
+                }
+                ParameterState::AdamW {
+                    exp_avg,
+                    exp_avg_sq,
+                    ..
+                } => {
+                    zeros(exp_avg, parameter.len, purpose)?;
+                    zeros(exp_avg_sq, parameter.len, purpose)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_length(declared: &Parameter, tensor: &'static str, found: usize) -> Result<(), StepError> {
+    if found == declared.len {
+        return Ok(());
+    }
+    Err(StepError::Length {
+        name: declared.name.clone(),
+        tensor,
+        found,
+        expected: declared.len,
+        shape: declared.shape.clone(),
+    })
+}
+
+fn check_type(
+    declared: &Parameter,
+    tensor: &'static str,
+    found: Element,
+    expected: Element,
+) -> Result<(), StepError> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(StepError::Type {
+        name: declared.name.clone(),
+        tensor,
+        found,
+        expected,
+    })
+}

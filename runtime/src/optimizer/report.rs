@@ -1,0 +1,57 @@
+//! What a step did.
+
+/// Counts of one step.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StepReport {
+    /// The step's number, from 0.
+    pub step: u64,
+    /// Launches that were submitted, the element-wise update included.
+    pub launches: usize,
+    /// Tiles of all launches.
+    pub tiles: usize,
+    /// Tiles left unchanged because gradient or momentum held a NaN or an infinity.
+    pub non_finite_tiles: usize,
+    /// Tiles that the criterion left unorthogonalised.
+    pub unorthogonalised_tiles: usize,
+    /// Parameters of AdamW left unchanged because their gradient held a NaN or an infinity.
+    pub non_finite_parameters: usize,
+    /// Indices of the parameters without a gradient; they were left unchanged.
+    pub missing_gradients: Vec<usize>,
+    /// Set when [`NonFinitePolicy::SkipStep`](super::NonFinitePolicy::SkipStep) skipped the whole step:
+    /// the index of the parameter that caused it.
+    pub skipped_for: Option<usize>,
+}
+
+impl std::fmt::Display for StepReport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(parameter) = self.skipped_for {
+            return write!(
+                f,
+                "step {}: skipped, parameter {parameter} is not finite",
+                self.step
+            );
+        }
+        write!(
+            f,
+            "step {}: {} launches, {} tiles",
+            self.step, self.launches, self.tiles
+        )?;
+        for (count, what) in [
+            (self.non_finite_tiles, "non-finite tiles left alone"),
+            (self.unorthogonalised_tiles, "tiles not orthogonalised"),
+            (
+                self.non_finite_parameters,
+                "non-finite parameters left alone",
+            ),
+            (
+                self.missing_gradients.len(),
+                "parameters without a gradient",
+            ),
+        ] {
+            if count > 0 {
+                write!(f, ", {count} {what}")?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,276 @@
+//! From shapes, specifications, tuning table and budget to a [`Plan`].
+
+use himuon_templates::KernelSpec;
+
+use super::{Chunk, Launch, Plan, PlanError, PlannedMatrix, operations};
+use crate::backend::BackendError;
+use crate::text::{bytes_text, tile_text};
+use crate::tuning::TuningTable;
+
+/// How much scratch memory a launch needs; each backend knows its own.
+pub trait WorkspaceModel {
+    /// Bytes for the matrices (rows, columns) of one chunk, run together on `threads` threads.
+    ///
+    /// Adding a matrix or a thread must not lower the answer.
+    ///
+    /// # Errors
+    /// A specification or variant that the backend has no kernel for.
+    fn workspace_bytes(
+        &self,
+        spec: &KernelSpec,
+        variant: Option<&str>,
+        shapes: &[(usize, usize)],
+        threads: usize,
+    ) -> Result<u64, BackendError>;
+}
+
+/// A parameter with the specification that its schedule chose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedParameter {
+    /// Index of the parameter.
+    pub parameter: usize,
+    /// Name, for errors.
+    pub name: String,
+    /// Matrices of this shape that the parameter holds: 1, or the length of a stack.
+    pub matrices: usize,
+    /// Rows of each.
+    pub rows: usize,
+    /// Columns of each.
+    pub columns: usize,
+    /// What is computed.
+    pub spec: KernelSpec,
+}
+
+/// What a plan is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct PlanRequest<'a> {
+    /// The matrices.
+    pub parameters: &'a [PlannedParameter],
+    /// The parameters of the element-wise update, by index.
+    pub elementwise: &'a [usize],
+    /// Which variant to use for which specification.
+    pub tuning: &'a TuningTable,
+    /// Bytes of workspace that no chunk may pass.
+    pub budget_bytes: Option<u64>,
+    /// Threads that the backend has.
+    pub threads: usize,
+    /// Bytes of a matrix's entry in the launch table.
+    pub table_entry_bytes: u64,
+}
+
+/// Makes plans for a backend.
+#[derive(Debug)]
+pub struct Planner<'a, Model: ?Sized>(
+    /// The backend's memory.
+    pub &'a Model,
+);
+
+impl<Model: WorkspaceModel + ?Sized> Planner<'_, Model> {
+    /// The launches of one step: one per specification, each cut into chunks that keep the budget.
+    ///
+    /// # Errors
+    /// A budget too small for one matrix on one thread; a specification without a kernel.
+    pub fn plan(&self, request: &PlanRequest<'_>) -> Result<Plan, PlanError> {
+        let mut plan = Plan {
+            elementwise: request.elementwise.to_vec(),
+            budget_bytes: request.budget_bytes,
+            ..Plan::default()
+        };
+        let mut specs: Vec<&KernelSpec> = Vec::new();
+        for parameter in request.parameters {
+            if !specs.contains(&&parameter.spec) {
+                specs.push(&parameter.spec);
+            }
+        }
+        for spec in specs {
+            let launch = self.launch(request, spec)?;
+            let largest = launch
+                .chunks
+                .iter()
+                .map(|chunk| chunk.workspace_bytes)
+                .max();
+            plan.workspace_bytes = plan.workspace_bytes.max(largest.unwrap_or(0));
+            plan.table_bytes += launch.matrices.len() as u64 * request.table_entry_bytes;
+            plan.launches.push(launch);
+        }
+        Ok(plan)
+    }
+
+    fn launch(&self, request: &PlanRequest<'_>, spec: &KernelSpec) -> Result<Launch, PlanError> {
+        let parameters = || request.parameters.iter().filter(|p| p.spec == *spec);
+        let matrices = matrices_of(parameters());
+        let mut total_operations = 0;
+        for parameter in parameters() {
+            let each = operations(spec, parameter.rows, parameter.columns).map_err(|source| {
+                PlanError::Spec {
+                    spec: spec.to_string(),
+                    source,
+                }
+            })?;
+            total_operations += each * parameter.matrices as u64;
+        }
+        let mut reasons = Vec::new();
+        let (variant, why) = self.variant(request.tuning, spec);
+        reasons.push(why);
+        let fit = Fit {
+            model: self.0,
+            spec,
+            variant: variant.as_deref(),
+            budget: request.budget_bytes.unwrap_or(u64::MAX),
+        };
+        let threads = fit.threads(parameters(), request.threads.max(1))?;
+        if threads < request.threads {
+            reasons.push(format!(
+                "{threads} of {} threads: more would pass the budget of {}",
+                request.threads,
+                bytes_text(fit.budget)
+            ));
+        }
+        let chunks = fit.chunks(&matrices, threads)?;
+        if chunks.len() > 1 {
+            reasons.push(format!(
+                "{} chunks: one would pass the budget of {}",
+                chunks.len(),
+                bytes_text(fit.budget)
+            ));
+        }
+        Ok(Launch {
+            spec: spec.clone(),
+            variant,
+            threads,
+            tiles: matrices.iter().map(PlannedMatrix::tiles).sum(),
+            matrices,
+            chunks,
+            operations: total_operations,
+            reasons,
+        })
+    }
+}
+
+impl<Model: WorkspaceModel + ?Sized> Planner<'_, Model> {
+    /// The tuned variant, where the device still has it, and why.
+    fn variant(&self, tuning: &TuningTable, spec: &KernelSpec) -> (Option<String>, String) {
+        let Some(name) = tuning.variant_for(spec) else {
+            return (
+                None,
+                "default variant: the tuning table has no entry".to_owned(),
+            );
+        };
+        match self.0.workspace_bytes(spec, Some(name), &[], 1) {
+            Ok(_) => (
+                Some(name.to_owned()),
+                format!("variant {name}: from the tuning table"),
+            ),
+            Err(error) => {
+                tracing::warn!("{error}; the default variant is used");
+                (
+                    None,
+                    format!("default variant: {name} of the tuning table is not available"),
+                )
+            }
+        }
+    }
+}
+
+fn matrices_of<'a>(parameters: impl Iterator<Item = &'a PlannedParameter>) -> Vec<PlannedMatrix> {
+    let mut matrices = Vec::new();
+    let mut first_tile = 0;
+    for parameter in parameters {
+        let (height, width) = parameter
+            .spec
+            .tile
+            .effective(parameter.rows, parameter.columns);
+        for index in 0..parameter.matrices {
+            let matrix = PlannedMatrix {
+                parameter: parameter.parameter,
+                index,
+                rows: parameter.rows,
+                columns: parameter.columns,
+                tile_rows: parameter.rows.div_ceil(height.max(1)) as u64,
+                tile_columns: parameter.columns.div_ceil(width.max(1)) as u64,
+                first_tile,
+            };
+            first_tile += matrix.tiles();
+            matrices.push(matrix);
+        }
+    }
+    matrices
+}
+
+/// Fits one launch into the budget.
+struct Fit<'a, Model: ?Sized> {
+    model: &'a Model,
+    spec: &'a KernelSpec,
+    variant: Option<&'a str>,
+    budget: u64,
+}
+
+impl<Model: WorkspaceModel + ?Sized> Fit<'_, Model> {
+    fn bytes(&self, shapes: &[(usize, usize)], threads: usize) -> Result<u64, BackendError> {
+        self.model
+            .workspace_bytes(self.spec, self.variant, shapes, threads)
+    }
+
+    /// The most threads with which every matrix fits on its own.
+    fn threads<'p>(
+        &self,
+        parameters: impl Iterator<Item = &'p PlannedParameter>,
+        available: usize,
+    ) -> Result<usize, PlanError> {
+        let mut threads = available;
+        for parameter in parameters {
+            let shape = [(parameter.rows, parameter.columns)];
+            while self.bytes(&shape, threads)? > self.budget {
+                if threads == 1 {
+                    return Err(PlanError::Budget {
+                        parameter: parameter.name.clone(),
+                        rows: parameter.rows,
+                        columns: parameter.columns,
+                        tiles: format!("tile {}", tile_text(self.spec.tile)),
+                        needed: self.bytes(&shape, 1)?,
+                        budget: self.budget,
+                    });
+                }
+                threads -= 1;
+            }
+        }
+        Ok(threads)
+    }
+
+    /// Consecutive matrices, as many to a chunk as the budget allows.
+    fn chunks(&self, matrices: &[PlannedMatrix], threads: usize) -> Result<Vec<Chunk>, PlanError> {
+        let shapes: Vec<_> = matrices.iter().map(|m| (m.rows, m.columns)).collect();
+        let mut chunks = Vec::new();
+        let mut first = 0;
+        while first < matrices.len() {
+            let count = self.longest(&shapes[first..], threads)?;
+            let part = &matrices[first..first + count];
+            chunks.push(Chunk {
+                first_matrix: first,
+                matrices: count,
+                first_tile: part[0].first_tile,
+                tiles: part.iter().map(PlannedMatrix::tiles).sum(),
+                workspace_bytes: self.bytes(&shapes[first..first + count], threads)?,
+            });
+            first += count;
+        }
+        Ok(chunks)
+    }
+
+    /// The length of the longest prefix that fits, at least 1 (one matrix fits: `threads` saw to it).
+    fn longest(&self, shapes: &[(usize, usize)], threads: usize) -> Result<usize, BackendError> {
+        if self.bytes(shapes, threads)? <= self.budget {
+            return Ok(shapes.len());
+        }
+        let (mut fits, mut fails) = (1, shapes.len());
+        while fails - fits > 1 {
+            let middle = fits + (fails - fits) / 2;
+            if self.bytes(&shapes[..middle], threads)? <= self.budget {
+                fits = middle;
+            } else {
+                fails = middle;
+            }
+        }
+        Ok(fits)
+    }
+}

@@ -1,0 +1,182 @@
+//! State files that must be refused, and that a refusal changes nothing.
+
+use std::path::Path;
+
+use himuon::optimizer::MuonOptions;
+use himuon::state::StateError;
+use himuon::{Error, HiMuon, KernelSpec, Tile};
+
+use crate::model::Model;
+use crate::refusals::state_of;
+
+fn stepped(tile: u32) -> (Model, HiMuon) {
+    let mut model = Model::new(&[("w", &[24, 20]), ("bias", &[20])]);
+    let options = MuonOptions::specs([KernelSpec::new(Tile::square(tile))]);
+    let mut optimizer = model.builder().group_with("w", options).build().unwrap();
+    model.step(&mut optimizer);
+    (model, optimizer)
+}
+
+/// Loads bytes that must be refused.
+fn refuse(optimizer: &mut HiMuon, path: &Path, bytes: &[u8]) -> StateError {
+    std::fs::write(path, bytes).unwrap();
+    let before = state_of(optimizer);
+    let error = match optimizer.load_state(path) {
+        Err(Error::State(error)) => error,
+        other => panic!("not refused: {other:?}"),
+    };
+    assert!(state_of(optimizer) == before, "{error}");
+    error
+}
+
+#[test]
+fn a_file_cut_anywhere_is_refused() {
+    let (mut model, mut optimizer) = stepped(16);
+    let saved = state_of(&optimizer);
+    model.step(&mut optimizer);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    let header = 8 + u64::from_le_bytes(saved[..8].try_into().unwrap()) as usize;
+    let interesting = [
+        0,
+        1,
+        7,
+        8,
+        9,
+        header - 1,
+        header,
+        header + 1,
+        saved.len() - 1,
+    ];
+    let regular = (0..saved.len()).step_by(97);
+    for length in interesting.into_iter().chain(regular) {
+        refuse(&mut optimizer, &path, &saved[..length]);
+    }
+    let mut longer = saved.clone();
+    longer.push(0);
+    assert!(matches!(
+        refuse(&mut optimizer, &path, &longer),
+        StateError::Length { .. }
+    ));
+    std::fs::write(&path, &saved).unwrap();
+    optimizer.load_state(&path).unwrap();
+}
+
+#[test]
+fn a_file_with_one_flipped_bit_is_refused() {
+    let (mut model, mut optimizer) = stepped(16);
+    let saved = state_of(&optimizer);
+    model.step(&mut optimizer);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    let header = 8 + u64::from_le_bytes(saved[..8].try_into().unwrap()) as usize;
+    // Spaces after the header's last brace carry no meaning: a flip there leaves the state as it was.
+    let padding = saved[..header]
+        .iter()
+        .rev()
+        .take_while(|byte| **byte == b' ')
+        .count();
+    let mut digests = 0;
+    for place in (0..header - padding)
+        .step_by(3)
+        .chain((header..saved.len()).step_by(41))
+    {
+        let mut damaged = saved.clone();
+        damaged[place] ^= 1 << (place % 7);
+        let error = refuse(&mut optimizer, &path, &damaged);
+        digests += usize::from(matches!(error, StateError::Digest { .. }));
+        if place >= header {
+            assert!(
+                matches!(error, StateError::Digest { .. }),
+                "{place}: {error}"
+            );
+        }
+    }
+    assert!(digests > 50, "{digests}");
+}
+
+#[test]
+fn foreign_files_are_refused_with_the_reason() {
+    let (_, mut optimizer) = stepped(16);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    assert!(matches!(
+        refuse(&mut optimizer, &path, b"not a state"),
+        StateError::NotState { .. }
+    ));
+    let view =
+        safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![1], &[0; 4]).unwrap();
+    let plain = safetensors::serialize([("w.momentum_buffer", view)], None).unwrap();
+    let error = refuse(&mut optimizer, &path, &plain);
+    assert!(error.to_string().contains("himuon.schema"), "{error}");
+    let missing = optimizer.load_state(folder.path().join("none"));
+    assert!(
+        matches!(missing, Err(Error::State(StateError::Io { .. }))),
+        "{missing:?}"
+    );
+}
+
+#[test]
+fn the_state_of_other_parameters_is_refused_by_name() {
+    let (_, mut optimizer) = stepped(16);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    let tiles = || MuonOptions::specs([KernelSpec::new(Tile::square(16))]);
+    for (parameters, part) in [
+        (
+            &[("w", &[20, 24][..]), ("bias", &[20])][..],
+            "shape [20, 24]",
+        ),
+        (&[("w", &[24, 20]), ("gain", &[20])], "bias"),
+        (&[("w", &[24, 20]), ("bias", &[20]), ("more", &[3])], "more"),
+    ] {
+        let model = Model::new(parameters);
+        let mut other = model.builder().group_with("w", tiles()).build().unwrap();
+        let bytes = state_of(&other);
+        let error = refuse(&mut optimizer, &path, &bytes);
+        assert!(matches!(error, StateError::Foreign { .. }), "{error}");
+        assert!(error.to_string().contains(part), "{error}");
+    }
+    let mut adamw = Model::new(&[("w", &[24, 20]), ("bias", &[20])])
+        .builder()
+        .build()
+        .unwrap();
+    let bytes = state_of(&adamw);
+    let error = refuse(&mut optimizer, &path, &bytes);
+    assert!(error.to_string().contains("adamw"), "{error}");
+}
+
+#[test]
+fn a_later_schema_is_refused_as_such() {
+    let (_, mut optimizer) = stepped(16);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    let saved = state_of(&optimizer);
+    let mark = br#""himuon.schema":"1""#;
+    let place = saved
+        .windows(mark.len())
+        .position(|window| window == mark)
+        .unwrap();
+    let mut later = saved;
+    later[place + mark.len() - 2] = b'2';
+    let error = refuse(&mut optimizer, &path, &later);
+    assert!(
+        matches!(error, StateError::Schema { ref found, .. } if found == "2"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_failed_save_leaves_the_old_file() {
+    let (mut model, mut optimizer) = stepped(16);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    optimizer.save_state(&path).unwrap();
+    let old = std::fs::read(&path).unwrap();
+    model.step(&mut optimizer);
+    let nowhere = folder.path().join("no").join("such").join("folder");
+    assert!(optimizer.save_state(nowhere).is_err());
+    assert_eq!(std::fs::read(&path).unwrap(), old);
+    let files = std::fs::read_dir(folder.path()).unwrap().count();
+    assert_eq!(files, 1);
+}

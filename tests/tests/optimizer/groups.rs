@@ -1,0 +1,85 @@
+//! Which parameter gets which method, and what `explain` says of it.
+
+use himuon::optimizer::MuonOptions;
+use himuon::{KernelSpec, Tile};
+
+use crate::model::Model;
+
+#[test]
+fn explain_has_a_line_with_a_reason_for_each_parameter() {
+    let model = Model::mixed();
+    let mut optimizer = model.grouped().build().unwrap();
+    let explained = optimizer.explain().unwrap();
+    let adamw: Vec<_> = explained
+        .parameters
+        .iter()
+        .filter(|line| line.spec == "adamw")
+        .map(|line| line.name.as_str())
+        .collect();
+    assert_eq!(
+        adamw,
+        ["embed.weight", "blocks.0.norm.weight", "lm_head.weight"]
+    );
+    let line = |name: &str| {
+        explained
+            .parameters
+            .iter()
+            .find(|line| line.name == name)
+            .unwrap()
+    };
+    assert_eq!(line("blocks.0.mlp.experts").tiles, 3 * 2 * 2);
+    assert_eq!(line("blocks.0.mlp.experts").group, "*.experts");
+    assert_eq!(line("blocks.0.conv.weight").tiles, 2);
+    assert!(line("lm_head.weight").reason.contains("head"));
+    assert!(line("embed.weight").reason.contains("embedding"));
+    assert!(line("blocks.0.norm.weight").reason.contains("dimension"));
+    // Momentum of 4 bytes for the tiles, two moments of 4 bytes for AdamW.
+    let numbers = |adamw: bool| -> u64 {
+        let lines = explained
+            .parameters
+            .iter()
+            .filter(|line| (line.spec == "adamw") == adamw);
+        lines
+            .map(|line| line.shape.iter().product::<usize>() as u64)
+            .sum()
+    };
+    assert_eq!(
+        explained.totals.state_bytes,
+        4 * numbers(false) + 8 * numbers(true)
+    );
+    let text = explained.to_string();
+    for (name, _) in &model.parameters {
+        assert!(text.lines().any(|line| line.starts_with(name)), "{text}");
+    }
+    assert!(text.contains("state") && text.contains("workspace") && text.contains("tables"));
+}
+
+#[test]
+fn the_first_matching_group_takes_a_parameter_and_a_plain_name_overrides_the_rules() {
+    let model = Model::new(&[("embed.weight", &[32, 16]), ("lm_head.weight", &[32, 16])]);
+    let tile = |edge| MuonOptions::specs([KernelSpec::new(Tile::square(edge))]);
+    let mut optimizer = model
+        .builder()
+        .group_with("lm_head.weight", tile(8))
+        .group_with("*", tile(4))
+        .build()
+        .unwrap();
+    let explained = optimizer.explain().unwrap();
+    assert_eq!(explained.parameters[0].spec, "adamw");
+    assert_eq!(explained.parameters[1].tiles, 8);
+    let mut every = model
+        .builder()
+        .group_with("*", tile(4).every_matrix())
+        .build()
+        .unwrap();
+    assert_eq!(every.explain().unwrap().parameters[0].tiles, 32);
+}
+
+#[test]
+fn a_matrix_without_a_group_is_warned_of() {
+    let model = Model::new(&[("a", &[8, 8]), ("b", &[8, 8])]);
+    let tile = MuonOptions::specs([KernelSpec::new(Tile::square(8))]);
+    let optimizer = model.builder().group_with("a", tile).build().unwrap();
+    assert_eq!(optimizer.warnings().len(), 1);
+    assert!(optimizer.warnings()[0].contains("parameter b"));
+}

@@ -1,0 +1,134 @@
+//! Saved and resumed runs.
+
+use himuon::HiMuon;
+use himuon::optimizer::{HiMuonBuilder, MuonOptions, NorMuon, View};
+use himuon::schedule::TileSchedule;
+use himuon::{KernelSpec, Tile};
+
+use crate::model::Model;
+use crate::refusals::state_of;
+
+const STEPS: u64 = 6;
+
+fn configured(model: &Model) -> HiMuonBuilder {
+    let tiles = || MuonOptions::specs([Tile::square(16), Tile::Full].map(KernelSpec::new));
+    let periodic = TileSchedule::periodic(Tile::square(16), Tile::Full, 3, 0.5).unwrap();
+    model
+        .builder()
+        .group_with("*.experts", tiles().view(View::Stack))
+        .group_with("*.mlp.*", tiles().row_normalisation(NorMuon::default()))
+        .group_with("blocks.*", tiles())
+        .schedule(periodic)
+}
+
+/// A step of a run whose learning rate changes and in which one parameter sometimes has no gradient.
+fn advance(model: &mut Model, optimizer: &mut HiMuon) {
+    let step = optimizer.steps_taken();
+    optimizer.set_learning_rate(0.02 / (1.0 + step as f64 / 3.0));
+    let gradients = model.gradients(step);
+    let mut parameters = model.with(&gradients);
+    if step % 2 == 0 {
+        parameters[7].gradient = None;
+    }
+    optimizer.step(&mut parameters).unwrap();
+}
+
+#[test]
+fn a_run_resumed_after_any_step_has_the_same_bits() {
+    let mut whole = Model::mixed();
+    let mut optimizer = configured(&whole).build().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = |step: u64| folder.path().join(format!("{step}.safetensors"));
+    let mut kept = Vec::new();
+    for step in 0..STEPS {
+        optimizer.save_state(path(step)).unwrap();
+        kept.push(whole.clone());
+        advance(&mut whole, &mut optimizer);
+    }
+    let final_state = state_of(&optimizer);
+    for (step, mut model) in (0..STEPS).zip(kept) {
+        let mut resumed = configured(&model).build().unwrap();
+        let report = resumed.load_state(path(step)).unwrap();
+        assert_eq!(report.step, step);
+        assert!(report.differences.is_empty(), "{:?}", report.differences);
+        while resumed.steps_taken() < STEPS {
+            advance(&mut model, &mut resumed);
+        }
+        assert_eq!(model.bits(), whole.bits(), "resumed at step {step}");
+        assert!(state_of(&resumed) == final_state, "resumed at step {step}");
+    }
+}
+
+#[test]
+fn the_file_is_safetensors_with_the_documented_names() {
+    let mut model = Model::mixed();
+    let mut optimizer = configured(&model).build().unwrap();
+    model.step(&mut optimizer);
+    let bytes = state_of(&optimizer);
+    let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let mut names = tensors.names();
+    names.sort_unstable();
+    assert_eq!(
+        names,
+        [
+            "blocks.0.attn.out.weight.momentum_buffer",
+            "blocks.0.attn.q.weight.momentum_buffer",
+            "blocks.0.conv.weight.momentum_buffer",
+            "blocks.0.mlp.experts.momentum_buffer",
+            "blocks.0.mlp.up.weight.momentum_buffer",
+            "blocks.0.mlp.up.weight.row_second_moment",
+            "blocks.0.norm.weight.exp_avg",
+            "blocks.0.norm.weight.exp_avg_sq",
+            "embed.weight.exp_avg",
+            "embed.weight.exp_avg_sq",
+            "lm_head.weight.exp_avg",
+            "lm_head.weight.exp_avg_sq",
+        ]
+    );
+    assert_eq!(
+        tensors
+            .tensor("blocks.0.mlp.experts.momentum_buffer")
+            .unwrap()
+            .shape(),
+        [3, 20, 30]
+    );
+    // The first momentum is the gradient itself.
+    let found = tensors
+        .tensor("blocks.0.attn.q.weight.momentum_buffer")
+        .unwrap();
+    let expected: Vec<u8> = model.gradients(0)[1]
+        .iter()
+        .flat_map(|g| g.to_le_bytes())
+        .collect();
+    assert_eq!(found.data(), expected);
+    let metadata = header.metadata().clone().unwrap();
+    assert_eq!(metadata["himuon.schema"], "1");
+    assert_eq!(metadata["himuon.step"], "1");
+    for key in [
+        "himuon.groups",
+        "himuon.kernels",
+        "himuon.parameters",
+        "himuon.schedule",
+    ] {
+        let value: serde_json::Value = serde_json::from_str(&metadata[key]).unwrap();
+        assert!(!value.is_null(), "{key}");
+    }
+}
+
+#[test]
+fn changed_options_are_reported_and_the_present_ones_used() {
+    let mut model = Model::new(&[("w", &[24, 24])]);
+    let tiles = || MuonOptions::specs([KernelSpec::new(Tile::square(16))]);
+    let mut optimizer = model.builder().group_with("w", tiles()).build().unwrap();
+    model.step(&mut optimizer);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    optimizer.save_state(&path).unwrap();
+    let changed = tiles().weight_decay(0.25);
+    let mut other = model.builder().group_with("w", changed).build().unwrap();
+    let report = other.load_state(&path).unwrap();
+    assert_eq!(report.differences.len(), 1);
+    let text = &report.differences[0];
+    assert!(text.contains("weight_decay was 0.1, is 0.25"), "{text}");
+}

@@ -1,0 +1,135 @@
+//! Tiles and learning rates that change from step to step.
+
+use himuon::optimizer::{LearningRate, MuonOptions};
+use himuon::schedule::{Phase, ScheduleError, TileSchedule};
+use himuon::{Error, KernelSpec, Tile};
+
+use crate::model::Model;
+
+fn both() -> MuonOptions {
+    MuonOptions::specs([Tile::square(16), Tile::Full].map(KernelSpec::new))
+}
+
+fn model() -> Model {
+    Model::new(&[("a", &[40, 24]), ("b", &[24, 24])])
+}
+
+/// Weights after `steps` steps under a schedule.
+fn after(schedule: TileSchedule, steps: u64) -> Vec<u32> {
+    let mut model = model();
+    let mut optimizer = model
+        .builder()
+        .group_with("*", both())
+        .schedule(schedule)
+        .build()
+        .unwrap();
+    for _ in 0..steps {
+        model.step(&mut optimizer);
+    }
+    model.bits()
+}
+
+#[test]
+fn a_periodic_schedule_is_the_same_as_its_steps_by_hand() {
+    let periodic = TileSchedule::periodic(Tile::square(16), Tile::Full, 3, 0.25).unwrap();
+    let by_hand = TileSchedule::function(|step| match step % 3 {
+        0 => Phase {
+            tile: Some(Tile::Full),
+            learning_rate_factor: 0.25,
+        },
+        _ => Phase::tile(Tile::square(16)),
+    });
+    let bits = after(periodic, 5);
+    assert_eq!(bits, after(by_hand, 5));
+    let other_factor = TileSchedule::periodic(Tile::square(16), Tile::Full, 3, 0.5).unwrap();
+    assert_ne!(bits, after(other_factor, 5));
+    assert_ne!(bits, after(TileSchedule::constant(Tile::square(16)), 5));
+}
+
+#[test]
+fn a_list_changes_the_plan_at_its_steps() {
+    let list = TileSchedule::list([(0, Tile::Full), (2, Tile::square(16))]).unwrap();
+    let model = model();
+    let mut optimizer = model
+        .builder()
+        .group_with("*", both())
+        .schedule(list)
+        .build()
+        .unwrap();
+    let tiles: Vec<_> = (0..4)
+        .map(|step| optimizer.plan(step).unwrap().tiles())
+        .collect();
+    // 40 x 24 at T = 16: 3 x 2 tiles; 24 x 24: 2 x 2.
+    assert_eq!(tiles, [2, 2, 10, 10]);
+}
+
+#[test]
+fn an_undeclared_tile_is_refused_at_build_where_it_is_known() {
+    let list = TileSchedule::list([(0, Tile::Full), (100, Tile::square(64))]).unwrap();
+    let built = model()
+        .builder()
+        .group_with("*", both())
+        .schedule(list)
+        .build();
+    let Err(Error::Schedule(ScheduleError::UndeclaredTile { step, tile, .. })) = built else {
+        panic!("{built:?}");
+    };
+    assert_eq!((step, tile.as_str()), (100, "64"));
+}
+
+#[test]
+fn an_undeclared_tile_of_a_function_is_refused_before_its_step() {
+    let late = TileSchedule::function(|step| {
+        Phase::tile(if step < 2 {
+            Tile::Full
+        } else {
+            Tile::square(64)
+        })
+    });
+    let mut model = model();
+    let mut optimizer = model
+        .builder()
+        .group_with("*", both())
+        .schedule(late)
+        .build()
+        .unwrap();
+    model.step(&mut optimizer);
+    model.step(&mut optimizer);
+    let bits = model.bits();
+    let gradients = model.gradients(2);
+    let refused = model.step_with(&mut optimizer, &gradients);
+    assert!(
+        matches!(
+            refused,
+            Err(Error::Schedule(ScheduleError::UndeclaredTile {
+                step: 2,
+                ..
+            }))
+        ),
+        "{refused:?}"
+    );
+    assert_eq!(model.bits(), bits);
+    assert_eq!(optimizer.steps_taken(), 2);
+}
+
+#[test]
+fn groups_follow_the_optimizers_rate_unless_they_have_their_own() {
+    let run = |rate: f64, a: LearningRate| {
+        let mut model = model();
+        let mut optimizer = model
+            .builder()
+            .group_with("a", both().learning_rate(a))
+            .group_with("b", both())
+            .build()
+            .unwrap();
+        optimizer.set_learning_rate(rate);
+        model.step(&mut optimizer);
+        model.weights
+    };
+    let reference = run(0.01, LearningRate::Factor(1.0));
+    let own = run(0.02, LearningRate::Own(0.01));
+    assert_eq!(own[0], reference[0]);
+    assert_ne!(own[1], reference[1]);
+    let factor = run(0.02, LearningRate::Factor(0.5));
+    assert_eq!(factor[0], reference[0]);
+}
