@@ -3,6 +3,7 @@
 // specification  tile=full steps=6 power=1/2 recurrence=coupled weight=f32 momentum=f32 operand=f32 mode=accurate criterion=always coarse=0
 // variant        plain:warps=8
 // architecture   sm_90a
+// accuracy       |s_K / s^p - 1| <= 9.00e-2 for singular values s of X in [1e-2, 1], p = 1/2; 22 matrix products
 
 // ---- plain/element.cuh
 // Numbers in memory and operands of products. No header is needed: 16-bit types are handled as bits.

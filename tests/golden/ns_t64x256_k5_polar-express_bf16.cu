@@ -3,6 +3,7 @@
 // specification  tile=64x256 steps=5 power=0 coefficients=polar-express weight=bf16 momentum=f32 operand=bf16 mode=accurate criterion=effective_rank(0.1) scope=tile otherwise=momentum coarse=0
 // variant        plain:warps=8
 // architecture   sm_80
+// accuracy       |s_K / s^p - 1| <= 1.54e-1 for singular values s of X in [1e-3, 1], p = 0; 15 matrix products
 
 // ---- plain/element.cuh
 // Numbers in memory and operands of products. No header is needed: 16-bit types are handled as bits.

@@ -2,7 +2,7 @@
 
 use proc_macro2::{Ident, Span, TokenStream};
 use syn::spanned::Spanned;
-use syn::{Generics, Item};
+use syn::{Attribute, Item, ItemStruct};
 
 /// The annotated item, as far as the expansion needs it.
 pub(crate) struct LayerItem {
@@ -26,7 +26,7 @@ impl LayerItem {
 
     fn of_item(item: &Item) -> LayerItem {
         let (found, place, named) = match item {
-            Item::Struct(item) => return Self::of_struct(&item.ident, &item.generics),
+            Item::Struct(item) => return Self::of_struct(item),
             Item::Enum(item) => (
                 "an enum",
                 item.enum_token.span(),
@@ -48,24 +48,38 @@ impl LayerItem {
         }
     }
 
-    fn of_struct(ident: &Ident, generics: &Generics) -> LayerItem {
-        if generics.params.is_empty() {
-            return LayerItem {
-                implementable: Some(ident.clone()),
-                error: None,
-            };
+    fn of_struct(item: &ItemStruct) -> LayerItem {
+        let refused = |error| LayerItem {
+            implementable: None,
+            error: Some(error),
+        };
+        if let Some(second) = item.attrs.iter().find(|attribute| is_himuon(attribute)) {
+            return refused(syn::Error::new_spanned(
+                second,
+                "#[himuon] is stated twice: keep one; several tiles go into one list, as in tiles = [\"full\", 128]",
+            ));
+        }
+        if !item.generics.params.is_empty() {
+            return refused(syn::Error::new_spanned(
+                &item.generics,
+                format!(
+                    "#[himuon] goes on a struct without generics: a kernel is specified once, for `{}`; \
+                     remove the parameters, or put the attribute on a struct of its own",
+                    item.ident
+                ),
+            ));
         }
         LayerItem {
-            implementable: None,
-            error: Some(syn::Error::new(
-                generics.span(),
-                format!(
-                    "#[himuon] goes on a struct without generics: a kernel is specified once, for `{ident}`; \
-                     remove the parameters, or put the attribute on a struct of its own"
-                ),
-            )),
+            implementable: Some(item.ident.clone()),
+            error: None,
         }
     }
+}
+
+/// Whether an attribute is another one of ours, by its last name.
+fn is_himuon(attribute: &Attribute) -> bool {
+    let last = attribute.path().segments.last();
+    last.is_some_and(|segment| segment.ident == "himuon")
 }
 
 fn wrong_item(place: Span, found: &str) -> syn::Error {

@@ -1,14 +1,34 @@
-//! The head of a generated text: its inputs and the command that remakes it.
+//! The head of a generated text: its inputs, the command that remakes it, and how close the iteration comes.
 
-use himuon_templates::{Architecture, KernelSpec, Variant};
+use himuon_templates::{Architecture, KernelSpec, SpecError, Variant};
 
-pub(super) fn banner(spec: &KernelSpec, variant: &Variant, architecture: Architecture) -> String {
-    format!(
+/// Where the coefficients of powers above 0 are designed for.
+const POWER_LOWER: f64 = 1e-2;
+/// Where those of power 0 are compared.
+const POLAR_LOWER: f64 = 1e-3;
+
+pub(super) fn banner(
+    spec: &KernelSpec,
+    variant: &Variant,
+    architecture: Architecture,
+) -> Result<String, SpecError> {
+    let table = spec.step_table()?;
+    let lower = if spec.power.numerator() == 0 {
+        POLAR_LOWER
+    } else {
+        POWER_LOWER
+    };
+    let worst = table.worst_deviation(spec.power, lower);
+    Ok(format!(
         "// HiMuon kernel {version}, generated. Do not edit: remake it with\n\
          //   himuon emit --spec '{spec}' --variant '{variant}' --architecture {architecture}\n\
          // specification  {spec}\n\
          // variant        {variant}\n\
-         // architecture   {architecture}",
+         // architecture   {architecture}\n\
+         // accuracy       |s_K / s^p - 1| <= {worst:.2e} for singular values s of X in [{lower:e}, 1], p = {power}; \
+         {products} matrix products",
         version = env!("CARGO_PKG_VERSION"),
-    )
+        power = spec.power,
+        products = table.products(),
+    ))
 }

@@ -71,7 +71,7 @@ pub fn render(
     architecture: Architecture,
 ) -> Result<Rendered, RenderError> {
     variant.fits(spec, architecture.limits())?;
-    let banner = banner::banner(spec, variant, architecture);
+    let banner = banner::banner(spec, variant, architecture)?;
     let template = template_path(variant);
     let failed = |source| RenderError::Template { template, source };
     let context = match variant {
