@@ -53,6 +53,14 @@ impl<T: Copy> Out<T> {
         Ok(())
     }
 
+    /// Makes a value and writes it; without a place to write to, nothing is made.
+    pub(crate) fn put_made(self, make: impl FnOnce() -> DriverResult<T>) -> DriverResult {
+        if self.is_null() {
+            return Err(CudaError::INVALID_VALUE);
+        }
+        self.put(make()?)
+    }
+
     /// Writes if the caller wants the value.
     pub(crate) fn put_if_wanted(self, value: T) {
         // A null pointer means that it is not wanted.

@@ -8,9 +8,9 @@ use cudarc::driver::sys::{self, CUevent_flags, CUgraphInstantiate_flags, CUstrea
 use cudarc::driver::{
     CudaContext, CudaFunction, CudaSlice, CudaStream, DevicePtr, LaunchConfig, PushKernelArg,
 };
-use cudarc::nvrtc::Ptx;
+use cudarc::nvrtc::{CompileOptions, compile_ptx_with_opts};
 use himuon_toolkit::Toolkit;
-use himuon_toolkit::emulated::{EmulatedDriver, Inspection};
+use himuon_toolkit::emulated::{EmulatedDriver, Inspection, isolated};
 
 /// Scales a vector, and reverses it in tiles through shared memory: reads past the ragged end are left out.
 const SOURCE: &str = r#"
@@ -41,12 +41,14 @@ struct Machine {
 
 fn machine() -> Machine {
     let inspection = EmulatedDriver::build().unwrap().load().unwrap();
-    let ptx = Toolkit::locate_or_install()
-        .unwrap()
-        .compile_ptx(SOURCE, "sm_80", &[])
-        .unwrap();
+    Toolkit::locate_or_install().unwrap().load_nvrtc().unwrap();
+    let options = CompileOptions {
+        arch: Some("compute_80"),
+        ..CompileOptions::default()
+    };
+    let ptx = compile_ptx_with_opts(SOURCE, options).unwrap();
     let context = CudaContext::new(0).unwrap();
-    let module = context.load_module(Ptx::from_src(ptx)).unwrap();
+    let module = context.load_module(ptx).unwrap();
     let [scale, reverse_tiles] =
         ["scale", "reverse_tiles"].map(|name| module.load_function(name).unwrap());
     Machine {
@@ -107,6 +109,22 @@ fn kernels_run_in_two_streams_that_an_event_orders() {
     let expected: Vec<f32> = numbers().iter().map(|number| 3.0 * number).collect();
     assert!(second.clone_dtoh(&out).unwrap() == reversed_in_tiles(&expected));
     assert!(scaled.is_complete());
+}
+
+/// The other extreme of the order of execution gives the same bits.
+#[test]
+fn eager_execution_and_a_random_order_of_warps_give_the_same_bits() {
+    let test = "eager_execution_and_a_random_order_of_warps_give_the_same_bits";
+    let settings = [
+        ("HIMUON_EMULATOR_STREAMS", "eager"),
+        ("HIMUON_EMULATOR_ORDER", "random:11"),
+    ];
+    isolated(
+        test,
+        &settings,
+        kernels_run_in_two_streams_that_an_event_orders,
+    )
+    .unwrap();
 }
 
 #[test]

@@ -130,42 +130,47 @@ pub(super) extern "C" fn cuDeviceGetAttribute(
 
 /// Attributes that the configuration decides, by the numbers of `CUdevice_attribute`.
 fn limit(config: &DeviceConfig, attribute: c_uint) -> Option<u32> {
+    /// `MAX_BLOCK_DIM_X` and `MAX_GRID_DIM_X`, each followed by Y and Z.
+    const BLOCK_X: c_uint = 2;
+    const GRID_X: c_uint = 5;
     Some(match attribute {
-        1 => config.max_threads_per_block,
-        2..=4 => config.max_block[attribute as usize - 2],
-        5..=7 => config.max_grid[attribute as usize - 5],
-        8 => config.shared_bytes_per_block,
-        12 => config.registers_per_block,
-        16 => config.multiprocessors,
-        38 => config.l2_bytes,
-        39 => config.max_threads_per_multiprocessor,
-        75 => config.compute_capability.0,
-        76 => config.compute_capability.1,
+        /* MAX_THREADS_PER_BLOCK */ 1 => config.max_threads_per_block,
+        BLOCK_X..=4 => config.max_block[(attribute - BLOCK_X) as usize],
+        GRID_X..=7 => config.max_grid[(attribute - GRID_X) as usize],
+        /* MAX_SHARED_MEMORY_PER_BLOCK */ 8 => config.shared_bytes_per_block,
+        /* MAX_REGISTERS_PER_BLOCK */ 12 => config.registers_per_block,
+        /* MULTIPROCESSOR_COUNT */ 16 => config.multiprocessors,
+        /* L2_CACHE_SIZE */ 38 => config.l2_bytes,
+        /* MAX_THREADS_PER_MULTIPROCESSOR */ 39 => config.max_threads_per_multiprocessor,
+        /* COMPUTE_CAPABILITY_MAJOR */ 75 => config.compute_capability.0,
+        /* COMPUTE_CAPABILITY_MINOR */ 76 => config.compute_capability.1,
+        /* MAX_SHARED_MEMORY_PER_MULTIPROCESSOR */
         81 => config.shared_bytes_per_multiprocessor,
-        82 => config.registers_per_multiprocessor,
-        97 => config.shared_bytes_per_block_optin,
-        106 => config.max_blocks_per_multiprocessor,
-        111 => config.reserved_shared_bytes_per_block,
+        /* MAX_REGISTERS_PER_MULTIPROCESSOR */ 82 => config.registers_per_multiprocessor,
+        /* MAX_SHARED_MEMORY_PER_BLOCK_OPTIN */ 97 => config.shared_bytes_per_block_optin,
+        /* MAX_BLOCKS_PER_MULTIPROCESSOR */ 106 => config.max_blocks_per_multiprocessor,
+        /* RESERVED_SHARED_MEMORY_PER_BLOCK */ 111 => config.reserved_shared_bytes_per_block,
         _ => return None,
     })
 }
 
-/// Attributes that are the same for every emulated device. Clock rates are zero: an emulator has none.
+/// Attributes that are the same for every emulated device. What the emulator has not (clocks, managed and mapped
+/// memory, clusters, cooperative launches) is zero.
 fn feature(attribute: c_uint, device: usize) -> Option<u32> {
     /// Highest number of `CUdevice_attribute` in CUDA 13.
     const LAST: c_uint = 146;
     Some(match attribute {
-        9 => 64 << 10,         // constant memory
-        10 => 32,              // warp size
-        11 => i32::MAX as u32, // largest pitch
-        31 => 1,               // concurrent kernels
-        33 => device as u32,   // PCI bus
-        40 => 1,               // copy engines
-        41 => 1,               // unified addressing
-        78 => 1,               // stream priorities
-        79 | 80 => 1,          // caching of globals and locals
-        115 => 1,              // memory pools
-        14 => 512,             // texture alignment
+        /* TOTAL_CONSTANT_MEMORY */ 9 => 64 << 10,
+        /* WARP_SIZE */ 10 => 32,
+        /* MAX_PITCH */ 11 => i32::MAX as u32,
+        /* TEXTURE_ALIGNMENT */ 14 => 512,
+        /* CONCURRENT_KERNELS */ 31 => 1,
+        /* PCI_BUS_ID */ 33 => device as u32,
+        /* ASYNC_ENGINE_COUNT */ 40 => 1,
+        /* UNIFIED_ADDRESSING */ 41 => 1,
+        /* STREAM_PRIORITIES_SUPPORTED */ 78 => 1,
+        /* GLOBAL_L1_CACHE_SUPPORTED, LOCAL_L1_CACHE_SUPPORTED */ 79 | 80 => 1,
+        /* MEMORY_POOLS_SUPPORTED */ 115 => 1,
         1..=LAST => 0,
         _ => return None,
     })

@@ -11,7 +11,7 @@ use crate::stream::Stream;
 
 #[unsafe(no_mangle)]
 pub(super) extern "C" fn cuEventCreate(event: Out<Handle<Event>>, flags: c_uint) -> Status {
-    in_context(|session| event.put(session.create_event(flags)?))
+    in_context(|session| event.put_made(|| session.create_event(flags)))
 }
 
 #[unsafe(no_mangle)]

@@ -18,7 +18,7 @@ pub(super) extern "C" fn cuGraphCreate(graph: Out<Handle<Graph>>, flags: c_uint)
         if flags != 0 {
             return Err(CudaError::INVALID_VALUE);
         }
-        graph.put(session.create_graph())
+        graph.put_made(|| Ok(session.create_graph()))
     })
 }
 
@@ -37,7 +37,7 @@ pub(super) extern "C" fn cuGraphInstantiateWithFlags(
         if flags & !INSTANTIATE_FLAGS != 0 {
             return Err(CudaError::INVALID_VALUE);
         }
-        executable.put(session.instantiate(graph)?)
+        executable.put_made(|| session.instantiate(graph))
     })
 }
 

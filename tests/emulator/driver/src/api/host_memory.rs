@@ -14,7 +14,7 @@ pub(super) extern "C" fn cuMemHostAlloc(
 ) -> Status {
     in_context(|session| {
         session.refuse_unsafe_call()?;
-        address.put(session.state.host_ranges.allocate(bytes, flags)?)
+        address.put_made(|| session.state.host_ranges.allocate(bytes, flags))
     })
 }
 

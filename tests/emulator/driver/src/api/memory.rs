@@ -11,7 +11,7 @@ use crate::stream::Stream;
 
 #[unsafe(no_mangle)]
 pub(super) extern "C" fn cuMemAlloc_v2(address: Out<u64>, bytes: usize) -> Status {
-    in_context(|session| address.put(session.allocate(bytes)?))
+    in_context(|session| address.put_made(|| session.allocate(bytes)))
 }
 
 #[unsafe(no_mangle)]
@@ -30,7 +30,7 @@ pub(super) extern "C" fn cuMemAllocPitch_v2(
             .ok_or(CudaError::INVALID_VALUE)?;
         let bytes = row.checked_mul(height).ok_or(CudaError::INVALID_VALUE)?;
         pitch.put(row)?;
-        address.put(session.allocate(bytes)?)
+        address.put_made(|| session.allocate(bytes))
     })
 }
 
@@ -58,7 +58,7 @@ pub(super) extern "C" fn cuMemAllocAsync(
     in_context(|session| {
         let pool = session.state.devices[session.device()?].pool;
         let stream = session.stream(stream)?;
-        address.put(session.allocate_async(bytes, pool, stream)?)
+        address.put_made(|| session.allocate_async(bytes, pool, stream))
     })
 }
 
@@ -71,7 +71,7 @@ pub(super) extern "C" fn cuMemAllocFromPoolAsync(
 ) -> Status {
     in_context(|session| {
         let stream = session.stream(stream)?;
-        address.put(session.allocate_async(bytes, pool, stream)?)
+        address.put_made(|| session.allocate_async(bytes, pool, stream))
     })
 }
 

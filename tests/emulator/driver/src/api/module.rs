@@ -15,7 +15,7 @@ const ERROR_LOG_BUFFER_BYTES: c_uint = 6;
 
 #[unsafe(no_mangle)]
 pub(super) extern "C" fn cuModuleLoadData(module: Out<Handle<Image>>, image: abi::Image) -> Status {
-    in_context(|session| module.put(session.load_module(image)?))
+    in_context(|session| module.put_made(|| session.load_module(image)))
 }
 
 /// Of the options only the error log is honoured: the rest tune a compiler that is not there.
@@ -81,7 +81,7 @@ pub(super) extern "C" fn cuModuleLoad(module: Out<Handle<Image>>, file: Text) ->
     in_context(|session| {
         let mut image = fs::read(file.string()?).map_err(|_| CudaError::FILE_NOT_FOUND)?;
         image.push(0);
-        module.put(session.load_module(image_of(&image))?)
+        module.put_made(|| session.load_module(image_of(&image)))
     })
 }
 

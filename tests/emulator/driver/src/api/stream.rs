@@ -28,7 +28,7 @@ pub(super) extern "C" fn cuStreamCreateWithPriority(
     in_context(|session| {
         let priority = priority.clamp(GREATEST_PRIORITY, LEAST_PRIORITY);
         let created = Stream::new(session.context, Stream::kind_of(flags)?, priority);
-        stream.put(session.state.streams.insert(created))
+        stream.put_made(|| Ok(session.state.streams.insert(created)))
     })
 }
 
