@@ -6,7 +6,9 @@
 
 use super::elementwise as pass;
 use super::layout::{Panels, Shape};
-use super::product::{Blocking, Finish, SymmetricPart, UpdatePart, symmetric, update};
+use super::product::{
+    Affine, Blocking, Combine, Finish, Scaled, SymmetricPart, UpdatePart, symmetric, update,
+};
 use super::simd::Simd;
 
 /// Most tiles that one [`Serial`] engine works on at a time.
@@ -234,7 +236,12 @@ impl<S: Simd, D: Shape, const INLINE: bool> Engine for Serial<S, D, INLINE> {
     fn gram(&self, x: Slot, gram: Slot, factor: f32) {
         for tile in 0..self.tiles {
             let (input, output) = (self.tall(tile, x), self.small(tile, gram));
-            self.symmetric(input, self.shape.rows(), output, Finish::Scaled { factor });
+            self.symmetric(
+                input,
+                self.shape.rows(),
+                output,
+                Finish::Scaled(Scaled { factor }),
+            );
         }
     }
 
@@ -242,11 +249,11 @@ impl<S: Simd, D: Shape, const INLINE: bool> Engine for Serial<S, D, INLINE> {
     fn polynomial(&self, gram: Slot, output: Slot, linear: f32, factor: f32) {
         for tile in 0..self.tiles {
             let base = self.small(tile, gram);
-            let finish = Finish::Affine {
+            let finish = Finish::Affine(Affine {
                 base,
                 linear,
                 factor,
-            };
+            });
             self.symmetric(base, self.shape.columns(), self.small(tile, output), finish);
         }
     }
@@ -257,10 +264,10 @@ impl<S: Simd, D: Shape, const INLINE: bool> Engine for Serial<S, D, INLINE> {
             let base = self.tall(tile, left);
             let (right, output) = (self.small(tile, gram), self.tall(tile, output));
             if linear == 0.0 {
-                self.multiply(base, right, output, Finish::Scaled { factor });
+                self.multiply(base, right, output, Finish::Scaled(Scaled { factor }));
             } else if self.rounds() {
                 // The product is rounded before it is added.
-                self.multiply(base, right, output, Finish::Scaled { factor });
+                self.multiply(base, right, output, Finish::Scaled(Scaled { factor }));
                 let panels = 0..self.shape.panels();
                 let rows = self.shape.rows();
                 // SAFETY: see above.
@@ -276,11 +283,11 @@ impl<S: Simd, D: Shape, const INLINE: bool> Engine for Serial<S, D, INLINE> {
                 }
                 self.round(output);
             } else {
-                let finish = Finish::Affine {
+                let finish = Finish::Affine(Affine {
                     base,
                     linear,
                     factor,
-                };
+                });
                 self.multiply(base, right, output, finish);
             }
         }
@@ -290,10 +297,10 @@ impl<S: Simd, D: Shape, const INLINE: bool> Engine for Serial<S, D, INLINE> {
     fn combine(&self, left: Slot, gram: Slot, y: (Slot, f32), x: (Slot, f32)) {
         for tile in 0..self.tiles {
             let output = self.tall(tile, y.0);
-            let finish = Finish::Combine {
+            let finish = Finish::Combine(Combine {
                 y: (output, y.1),
                 x: (self.tall(tile, x.0), x.1),
-            };
+            });
             self.multiply(
                 self.tall(tile, left),
                 self.small(tile, gram),

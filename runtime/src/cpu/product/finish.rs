@@ -7,35 +7,57 @@ use crate::cpu::simd::Simd;
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Finish {
     /// factor P.
-    Scaled {
-        /// 1 leaves P as it is.
-        factor: f32,
-    },
+    Scaled(Scaled),
     /// linear B + factor P.
-    Affine {
-        /// B, of the output's size.
-        base: Panels,
-        linear: f32,
-        factor: f32,
-    },
+    Affine(Affine),
     /// y Y + x X + P.
-    Combine {
-        /// Y, which may be the output.
-        y: (Panels, f32),
-        x: (Panels, f32),
-    },
+    Combine(Combine),
 }
 
-// SAFETY: views into scratch; each element of Y is read by the one task that writes it.
-unsafe impl Send for Finish {}
-// SAFETY: as above.
-unsafe impl Sync for Finish {}
+/// factor P.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scaled {
+    /// 1 leaves P as it is.
+    pub(crate) factor: f32,
+}
 
-impl Finish {
+/// linear B + factor P.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Affine {
+    /// B, of the output's size.
+    pub(crate) base: Panels,
+    pub(crate) linear: f32,
+    pub(crate) factor: f32,
+}
+
+/// y Y + x X + P.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Combine {
+    /// Y, which may be the output.
+    pub(crate) y: (Panels, f32),
+    pub(crate) x: (Panels, f32),
+}
+
+impl Scaled {
     /// The numbers to store at (`row`, panel `panel`).
     ///
     /// # Safety
-    /// The position lies inside the matrices of `self`.
+    /// The position lies inside the matrices of `self`; so for the other kinds.
+    #[inline(always)]
+    pub(super) unsafe fn apply<S: Simd>(
+        self,
+        simd: S,
+        sum: S::Vector,
+        _panel: usize,
+        _row: usize,
+    ) -> S::Vector {
+        simd.mul(simd.splat(self.factor), sum)
+    }
+}
+
+impl Affine {
+    /// # Safety
+    /// As [`Scaled::apply`].
     #[inline(always)]
     pub(super) unsafe fn apply<S: Simd>(
         self,
@@ -44,22 +66,30 @@ impl Finish {
         panel: usize,
         row: usize,
     ) -> S::Vector {
-        // SAFETY: the position exists by the caller's word.
-        let at = |matrix: Panels| unsafe { simd.load(matrix.row(panel, row)) };
-        match self {
-            Finish::Scaled { factor } => simd.mul(simd.splat(factor), sum),
-            Finish::Affine {
-                base,
-                linear,
-                factor,
-            } => {
-                let sum = simd.mul(simd.splat(factor), sum);
-                simd.fused(simd.splat(linear), at(base), sum)
-            }
-            Finish::Combine { y, x } => {
-                let sum = simd.fused(simd.splat(x.1), at(x.0), sum);
-                simd.fused(simd.splat(y.1), at(y.0), sum)
-            }
-        }
+        // SAFETY: the caller's word.
+        let base = unsafe { simd.load(self.base.row(panel, row)) };
+        let sum = simd.mul(simd.splat(self.factor), sum);
+        simd.fused(simd.splat(self.linear), base, sum)
+    }
+}
+
+impl Combine {
+    /// # Safety
+    /// As [`Scaled::apply`].
+    #[inline(always)]
+    pub(super) unsafe fn apply<S: Simd>(
+        self,
+        simd: S,
+        sum: S::Vector,
+        panel: usize,
+        row: usize,
+    ) -> S::Vector {
+        // SAFETY: the caller's word.
+        let (y, x) = unsafe {
+            let y = simd.load(self.y.0.row(panel, row));
+            (y, simd.load(self.x.0.row(panel, row)))
+        };
+        let sum = simd.fused(simd.splat(self.x.1), x, sum);
+        simd.fused(simd.splat(self.y.1), y, sum)
     }
 }

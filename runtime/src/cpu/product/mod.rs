@@ -9,7 +9,7 @@ mod piece;
 mod symmetric;
 mod update;
 
-pub(crate) use finish::Finish;
+pub(crate) use finish::{Affine, Combine, Finish, Scaled};
 pub(crate) use symmetric::{SymmetricPart, symmetric};
 pub(crate) use update::{UpdatePart, update};
 

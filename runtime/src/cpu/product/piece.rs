@@ -7,16 +7,13 @@ use std::ops::Range;
 
 /// How the single numbers of the left operand are found.
 pub(super) trait Left: Copy {
-    /// The address of (k, first row), where k is a multiple of 16, and the distances from it to the next
-    /// row and the next k; valid for sixteen k.
+    /// The address of (k, first row).
     ///
     /// # Safety
     /// The element exists.
     unsafe fn at(self, k: usize) -> *const f32;
     /// Distance from one row of the piece to the next.
     const ROW: usize;
-    /// Distance from one k to the next.
-    const K: usize;
 }
 
 /// Left(k, r) = B(k, column + r): the product B^T B.
@@ -30,7 +27,6 @@ impl Left for Transposed {
         unsafe { self.0.add(k * LANES) }
     }
     const ROW: usize = 1;
-    const K: usize = LANES;
 }
 
 /// Left(k, r) = L(row + r, k): the product L R.
@@ -46,10 +42,9 @@ impl Left for Direct {
     #[inline(always)]
     unsafe fn at(self, k: usize) -> *const f32 {
         // SAFETY: panel k / 16 exists by the caller's word.
-        unsafe { self.start.add(k / LANES * self.stride) }
+        unsafe { self.start.add(k / LANES * self.stride + k % LANES) }
     }
     const ROW: usize = LANES;
-    const K: usize = 1;
 }
 
 /// Where a piece lies in the output, which part of the sum it adds.
@@ -88,38 +83,56 @@ pub(super) unsafe fn piece<S: Simd, L: Left, const ROWS: usize, const PANELS: us
             }
         }
     }
-    let mut k = place.sum.start;
-    while k < place.sum.end {
-        let count = LANES.min(place.sum.end - k);
-        // SAFETY: the caller's word; k is a multiple of sixteen.
+    // One flat loop: an inner one of sixteen steps would be unrolled, and the code of all pieces together would
+    // no longer fit where decoded instructions are kept.
+    for k in place.sum.clone() {
+        // SAFETY: the caller's word.
         unsafe {
-            let (left, rows) = (left.at(k), right.start.add(k * LANES));
-            for step in 0..count {
-                let mut row = [simd.splat(0.0); PANELS];
+            let (left, start) = (left.at(k), right.start.add(k * LANES));
+            let mut row = [simd.splat(0.0); PANELS];
+            for p in 0..PANELS {
+                row[p] = simd.load(start.add(p * right.stride));
+            }
+            for r in 0..ROWS {
+                let number = simd.splat(*left.add(r * L::ROW));
                 for p in 0..PANELS {
-                    row[p] = simd.load(rows.add(p * right.stride + step * LANES));
-                }
-                for r in 0..ROWS {
-                    let number = simd.splat(*left.add(r * L::ROW + step * L::K));
-                    for p in 0..PANELS {
-                        sums[r][p] = simd.fused(number, row[p], sums[r][p]);
-                    }
+                    sums[r][p] = simd.fused(number, row[p], sums[r][p]);
                 }
             }
         }
-        k += count;
     }
-    for r in 0..ROWS {
-        for p in 0..PANELS {
-            // SAFETY: the caller's word.
-            unsafe {
-                let sum = if place.last {
-                    finish.apply(simd, sums[r][p], place.panel + p, place.row + r)
-                } else {
-                    sums[r][p]
-                };
-                simd.store(at(r, p), sum);
+    let store = |r: usize, p: usize, sum: S::Vector| {
+        // SAFETY: the caller's word.
+        unsafe { simd.store(at(r, p), sum) }
+    };
+    if !place.last {
+        for r in 0..ROWS {
+            for p in 0..PANELS {
+                store(r, p, sums[r][p]);
             }
         }
+        return;
+    }
+    // One loop for each kind: a loop that contained them all would not be unrolled, and the sums would have to
+    // leave the registers.
+    macro_rules! finish {
+        ($($kind:pat => $finish:expr),+ $(,)?) => {
+            match finish {
+                $($kind => {
+                    for r in 0..ROWS {
+                        for p in 0..PANELS {
+                            let (row, panel) = (place.row + r, place.panel + p);
+                            // SAFETY: the caller's word.
+                            store(r, p, unsafe { $finish.apply(simd, sums[r][p], panel, row) });
+                        }
+                    }
+                })+
+            }
+        };
+    }
+    finish! {
+        Finish::Scaled(finish) => finish,
+        Finish::Affine(finish) => finish,
+        Finish::Combine(finish) => finish,
     }
 }

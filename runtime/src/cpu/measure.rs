@@ -1,0 +1,191 @@
+//! How fast the kernels are on this machine, as fractions of its own peak.
+//!
+//! "Nominal" operations are those of the recurrence as it is written, 6 T^3 K for a T x T tile and K quintic
+//! steps. The kernels compute one triangle of the symmetric products and need 4 T^3 K for large tiles, so that
+//! more than 100 % of the peak is possible.
+
+use super::error::CpuError;
+use super::kernel::{ApplyScale, CpuKernel};
+use super::pool::Pool;
+use super::simd::{InstructionSet, Simd, WithSimd, leaf};
+use super::workspace::Workspace;
+use crate::tensor::TensorRef;
+use himuon_templates::{KernelSpec, StepTable};
+use std::time::{Duration, Instant};
+
+/// Independent sums: enough to hide the latency of a fused multiply-add, and few enough for the registers.
+const SUMS: usize = 12;
+
+leaf! {
+    /// Fused multiply-adds on registers alone; the result depends on all of them.
+    unsafe fn multiply_add(simd: S, rounds: usize, seed: f32) -> f32 {
+        let factor = simd.splat(seed);
+        let mut sums = [simd.splat(seed); SUMS];
+        for _ in 0..rounds {
+            for sum in &mut sums {
+                *sum = simd.fused(*sum, factor, factor);
+            }
+        }
+        let mut total = sums[0];
+        for sum in &sums[1..] {
+            total = simd.add(total, *sum);
+        }
+        simd.to_line(total).sum()
+    }
+}
+
+struct Peak {
+    rounds: usize,
+}
+
+impl WithSimd for Peak {
+    type Output = f64;
+    fn with<S: Simd>(self, simd: S) -> f64 {
+        let start = Instant::now();
+        // SAFETY: reads and writes no memory.
+        let result = unsafe { multiply_add(simd, self.rounds, std::hint::black_box(0.5)) };
+        std::hint::black_box(result);
+        let operations = 2 * super::simd::LANES * SUMS * self.rounds;
+        operations as f64 / start.elapsed().as_secs_f64()
+    }
+}
+
+/// Operations a second of fused multiply-adds on one thread: the best of `samples`, about 0.1 ms each.
+pub fn measure_peak(set: InstructionSet, samples: usize) -> f64 {
+    let rounds = if set == InstructionSet::Portable {
+        1_000
+    } else {
+        50_000
+    };
+    let peak = |_| set.with(Peak { rounds });
+    (0..samples).map(peak).fold(0.0, f64::max)
+}
+
+/// The speed of one kernel on one thread.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MapSpeed {
+    /// What was measured.
+    pub spec: KernelSpec,
+    /// Rows and columns of the matrix.
+    pub matrix: (usize, usize),
+    /// Best time of one map of the matrix, in seconds.
+    pub seconds: f64,
+    /// Nominal operations a second.
+    pub nominal: f64,
+    /// Operations a second of the machine's fused multiply-add, measured in the same rounds.
+    pub peak: f64,
+}
+
+impl MapSpeed {
+    /// Nominal operations over the peak.
+    pub fn fraction_of_peak(&self) -> f64 {
+        self.nominal / self.peak
+    }
+}
+
+/// Nominal operations of the map of a rows x columns matrix: products as they are written, each tile with its own
+/// size.
+pub fn nominal_operations(spec: &KernelSpec, rows: usize, columns: usize) -> Result<f64, CpuError> {
+    let table = spec.step_table()?;
+    let grid = super::job::Grid::new(spec.tile, rows, columns);
+    let total = (0..grid.tiles()).map(|tile| {
+        let tile = grid.rectangle(tile);
+        let long = tile.rows.max(tile.columns) as f64;
+        let short = tile.rows.min(tile.columns) as f64;
+        // With the smaller Gram matrix: X^T X, A^2 and X B.
+        let (thin, small) = (2.0 * long * short * short, 2.0 * short * short * short);
+        match &table {
+            StepTable::Odd(steps) | StepTable::Turbo(steps) => steps
+                .iter()
+                .map(|step| 2.0 * thin + if step[2] == 0.0 { 0.0 } else { small })
+                .sum(),
+            StepTable::Fitted(steps) => 2.0 * thin * steps.len() as f64,
+            StepTable::Authors { steps, .. } => 2.0 * thin * f64::from(*steps),
+            StepTable::Coupled { m, n, steps } => {
+                thin * f64::from((1 + m + n) * steps.len() as u32 - m)
+            }
+            StepTable::Identity => 0.0,
+        }
+    });
+    Ok(total.sum())
+}
+
+/// Measures the bare map of each specification on a Gaussian-like rows x columns matrix on the calling thread. Samples
+/// of all of them and of the peak alternate for about `time`; the best of each counts, so that other load on the
+/// machine changes little.
+///
+/// # Errors
+/// When a specification is refused.
+pub fn measure_maps(
+    specs: &[KernelSpec],
+    (rows, columns): (usize, usize),
+    time: Duration,
+) -> Result<Vec<MapSpeed>, CpuError> {
+    let kernels: Vec<CpuKernel> = specs.iter().map(CpuKernel::new).collect::<Result<_, _>>()?;
+    measure_kernels(&kernels, (rows, columns), time)
+}
+
+/// As [`measure_maps`], for kernels of chosen variants.
+///
+/// # Errors
+/// When the matrix has no elements.
+pub fn measure_kernels(
+    kernels: &[CpuKernel],
+    (rows, columns): (usize, usize),
+    time: Duration,
+) -> Result<Vec<MapSpeed>, CpuError> {
+    let pool = Pool::new(1)?;
+    let input = numbers(rows * columns);
+    let mut output = vec![0.0; rows * columns];
+    let mut workspaces: Vec<Workspace> = kernels.iter().map(|_| Workspace::new()).collect();
+    let mut best = vec![f64::INFINITY; kernels.len()];
+    let mut peak: f64 = 0.0;
+    let start = Instant::now();
+    let mut rounds = 0;
+    while rounds < 3 || start.elapsed() < time {
+        for ((kernel, workspace), best) in kernels.iter().zip(&mut workspaces).zip(&mut best) {
+            peak = peak.max(measure_peak(kernel.variant().instruction_set, 2));
+            let begin = Instant::now();
+            let tensor = TensorRef::F32(&input);
+            kernel.map(
+                &pool,
+                tensor,
+                rows,
+                columns,
+                &mut output,
+                ApplyScale::None,
+                workspace,
+            )?;
+            *best = best.min(begin.elapsed().as_secs_f64());
+        }
+        rounds += 1;
+    }
+    kernels
+        .iter()
+        .zip(best)
+        .map(|(kernel, seconds)| {
+            Ok(MapSpeed {
+                spec: kernel.spec().clone(),
+                matrix: (rows, columns),
+                seconds,
+                nominal: nominal_operations(kernel.spec(), rows, columns)? / seconds,
+                peak,
+            })
+        })
+        .collect()
+}
+
+/// Seeded numbers with a bell-shaped distribution, variance 1: sums of four uniform ones.
+fn numbers(count: usize) -> Vec<f32> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut uniform = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1u64 << 24) as f32 - 0.5
+    };
+    let scale = 3f32.sqrt();
+    (0..count)
+        .map(|_| scale * (uniform() + uniform() + uniform() + uniform()))
+        .collect()
+}
