@@ -1,6 +1,13 @@
 //! A real kernel from CUDA source to checked results: Newton-Schulz on tensor cores, for every tile size, three
 //! architectures (both PTX dialects) and ragged matrices, against the same iteration in f64.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests"
+)]
+
 mod common;
 
 use common::{
