@@ -416,9 +416,9 @@ pub(crate) enum Op {
         ignore: PredSrc,
     },
     CommitGroup,
-    /// Waits until at most `pending` groups are under way.
+    /// Waits until at most `pending` groups are under way; without a number, for every copy, grouped or not.
     WaitGroup {
-        pending: u32,
+        pending: Option<u32>,
     },
     Bulk(Bulk),
     BulkCommit,

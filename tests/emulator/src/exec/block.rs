@@ -270,7 +270,7 @@ impl Block {
                             .map_or_else(|| "gone".to_owned(), Mbarrier::describe);
                         format!("waits after line {line} for the mbarrier at {address:#x}: {state}")
                     }
-                    State::Join | State::Ready => continue,
+                    State::Join | State::Held | State::Ready => continue,
                 };
                 first.get_or_insert((warp.index, line));
                 waits.push(format!("warp {} {reason}", warp.index));

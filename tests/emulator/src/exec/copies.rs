@@ -118,7 +118,7 @@ impl Warp {
                 self.copy_async(env, core, &operands, active)?;
             }
             Op::CommitGroup => lanes_of(active).for_each(|lane| self.copies.committed[lane] += 1),
-            Op::WaitGroup { pending } => self.deliver(core, active, Some(*pending)),
+            Op::WaitGroup { pending } => self.deliver(core, active, *pending),
             Op::Bulk(Bulk::GlobalToShared {
                 destination,
                 source,

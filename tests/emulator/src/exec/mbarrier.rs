@@ -103,11 +103,11 @@ impl Mbarrier {
     }
 
     /// Whether the phase of that number, or with `parity` the last one of that parity, is complete.
-    pub(super) fn is_complete(&self, token: u64, parity: bool) -> bool {
+    pub(super) fn is_complete(&self, phase: u64, parity: bool) -> bool {
         if parity {
-            self.phase % 2 != token % 2
+            self.phase % 2 != phase % 2
         } else {
-            self.phase > Self::phase_of_state(token)
+            self.phase > phase
         }
     }
 

@@ -13,6 +13,9 @@ pub(super) enum State {
     Ready,
     /// The other lanes of its innermost join.
     Join,
+    /// Lanes that an aligned barrier or a collective needs and that run elsewhere: it is tried again when no other
+    /// split of the warp can run.
+    Held,
     Barrier(BarrierWait),
     /// The phase of an mbarrier.
     Mbarrier {
@@ -84,7 +87,23 @@ impl Splits {
     }
 
     pub(super) fn any_ready(&self) -> bool {
-        self.parts.iter().any(|split| split.state == State::Ready)
+        self.parts
+            .iter()
+            .any(|split| matches!(split.state, State::Ready | State::Held))
+    }
+
+    /// Sets the current split aside if another one can run first.
+    pub(super) fn hold(&mut self) -> bool {
+        let current = self.current;
+        let others = self
+            .parts
+            .iter()
+            .enumerate()
+            .any(|(index, split)| index != current && split.state == State::Ready);
+        if others {
+            self.parts[current].state = State::Held;
+        }
+        others
     }
 
     /// Makes a split that can run the current one: another than the present one if `rotate`. False when none can.
@@ -95,13 +114,17 @@ impl Splits {
         } else {
             self.current
         };
-        let ready = (0..count)
-            .map(|step| (first + step) % count)
-            .find(|index| self.parts[*index].state == State::Ready);
-        if let Some(index) = ready {
+        let find = |state: State| {
+            (0..count)
+                .map(|step| (first + step) % count)
+                .find(|index| self.parts[*index].state == state)
+        };
+        let chosen = find(State::Ready).or_else(|| find(State::Held));
+        if let Some(index) = chosen {
             self.current = index;
+            self.parts[index].state = State::Ready;
         }
-        ready.is_some()
+        chosen.is_some()
     }
 
     /// Whether the current split stands before the instruction where it must meet others. If so it joins them, and the

@@ -215,7 +215,19 @@ impl Warp {
         (parity, suspend): (bool, bool),
         active: u32,
     ) -> Step<Next> {
-        let token = self.uniform(env, token, active, "phase")?;
+        let phases = self.src(env, token).map(|token| {
+            if parity {
+                token & 1
+            } else {
+                Mbarrier::phase_of_state(token)
+            }
+        });
+        let token = phases[active.trailing_zeros() as usize % WARP];
+        if lanes_of(active).any(|lane| phases[lane] != token) {
+            return Err(Trouble::invalid(
+                "lanes of a warp wait for different phases at once",
+            ));
+        }
         let lane = active.trailing_zeros() as usize % WARP;
         self.see_object(core, lane, address)?;
         core.land_bulk_loads(address);

@@ -29,6 +29,11 @@ impl Tally {
         self.kinds[kind as usize] += 1;
     }
 
+    /// Takes back an instruction that will be tried again.
+    pub(super) fn retract(&mut self, kind: InstructionKind) {
+        self.kinds[kind as usize] -= 1;
+    }
+
     pub(super) fn mma(&mut self, shape: MmaShape) {
         *self.mma.entry(shape).or_default() += 1;
     }

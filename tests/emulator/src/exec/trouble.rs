@@ -30,6 +30,14 @@ impl Trouble {
         })
     }
 
+    /// Whether lanes are missing that may still come.
+    pub(super) fn is_divergence(&self) -> bool {
+        matches!(
+            self.kind,
+            FaultKind::DivergentBarrier { .. } | FaultKind::DivergentCollective { .. }
+        )
+    }
+
     pub(super) fn invalid(detail: impl Into<String>) -> Box<Self> {
         Self::new(FaultKind::InvalidUse {
             detail: detail.into(),

@@ -131,7 +131,14 @@ impl Warp {
         if env.options.checks {
             self.check_reads(env, pc, active)?;
         }
-        let next = self.execute(env, core, inst, active)?;
+        let next = match self.execute(env, core, inst, active) {
+            Err(trouble) if trouble.is_divergence() && self.splits.hold() => {
+                self.executed -= 1;
+                core.tally.retract(inst.kind);
+                return Ok(Next::Wait);
+            }
+            result => result?,
+        };
         if matches!(next, Next::Step | Next::Yield) {
             self.splits.current().pc += 1;
         }

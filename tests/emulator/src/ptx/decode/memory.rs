@@ -282,11 +282,11 @@ impl<'a> Decoder<'a> {
             return Ok(Op::CommitGroup);
         }
         if m.take("wait_all") {
-            return Ok(Op::WaitGroup { pending: 0 });
+            return Ok(Op::WaitGroup { pending: None });
         }
         if m.take("wait_group") {
             return Ok(Op::WaitGroup {
-                pending: self.literal(self.operand(operands, 0)?)?,
+                pending: Some(self.literal(self.operand(operands, 0)?)?),
             });
         }
         let operands = self.without_policy(m, operands);
