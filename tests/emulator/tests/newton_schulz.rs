@@ -205,6 +205,35 @@ fn tiles_of_128_are_right() {
         .for_each(|arch| check(128, arch));
 }
 
+/// PTX of NVRTC 12.9 for the same source with TILE = 16, in both dialects.
+const NVRTC_12: [(&str, &str); 2] = [
+    (
+        "sm_80",
+        include_str!("fixtures/newton_schulz_t16_nvrtc12_sm80.ptx"),
+    ),
+    (
+        "sm_120",
+        include_str!("fixtures/newton_schulz_t16_nvrtc12_sm120.ptx"),
+    ),
+];
+
+#[test]
+fn ptx_of_the_older_compiler_is_right() {
+    for (arch, ptx) in NVRTC_12 {
+        let module = Module::parse(ptx).unwrap_or_else(|error| panic!("{error}"));
+        let shape = (27, 24);
+        let worst = worst_error(
+            &run(&module, arch, 16, shape, ExecutionOptions::default()),
+            16,
+            shape,
+        );
+        assert!(
+            worst < BOUND,
+            "{arch}: error {worst:.2e}, bound {BOUND:.2e}"
+        );
+    }
+}
+
 #[test]
 fn the_order_of_blocks_and_warps_changes_no_bit() {
     let module = module("sm_80", 32);

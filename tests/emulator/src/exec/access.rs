@@ -12,6 +12,8 @@ use crate::lanes::{Lanes, WARP};
 
 /// Elements of the widest vector.
 const MAX_ELEMENTS: usize = 8;
+/// Bytes of the widest access of one lane.
+const MAX_BYTES: usize = 32;
 
 /// Up to eight little-endian bytes.
 #[inline(always)]
@@ -269,15 +271,13 @@ impl Warp {
                     let at =
                         core.shared
                             .locate(lane, addresses[lane], bytes, bytes, Access::Write)?;
-                    core.shared
-                        .note_write(lane, at, bytes as usize, self.accessor(strong))?;
-                    let data = core.shared.raw_mut(at, bytes as usize);
+                    let mut data = [0; MAX_BYTES];
                     for (part, src) in data.chunks_exact_mut(width.element as usize).zip(srcs) {
-                        part.copy_from_slice(
-                            &self.registers.src(&env.constants, *src)[lane].to_le_bytes()
-                                [..width.element as usize],
-                        );
+                        let value = self.registers.src(&env.constants, *src)[lane].to_le_bytes();
+                        part.copy_from_slice(&value[..width.element as usize]);
                     }
+                    core.shared
+                        .write(lane, at, &data[..bytes as usize], self.accessor(strong))?;
                 }
                 core.tally.shared_access(addresses, active, bytes, true);
             }
@@ -352,11 +352,10 @@ impl Warp {
                         )?;
                         core.shared
                             .note_read(lane, at, bytes as usize, self.accessor(true))?;
+                        let old = value_of(core.shared.raw(at, bytes as usize));
+                        let new = change(old).to_le_bytes();
                         core.shared
-                            .note_write(lane, at, bytes as usize, self.accessor(true))?;
-                        let data = core.shared.raw_mut(at, bytes as usize);
-                        let old = value_of(data);
-                        data.copy_from_slice(&change(old).to_le_bytes()[..bytes as usize]);
+                            .write(lane, at, &new[..bytes as usize], self.accessor(true))?;
                         old
                     }
                     MemSpace::Global => {

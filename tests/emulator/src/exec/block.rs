@@ -13,7 +13,7 @@ use super::splits::State;
 use super::tally::Tally;
 use super::trouble::{Step, Trouble};
 use super::warp::{Pause, Warp};
-use crate::fault::{Fault, FaultKind, Site};
+use crate::fault::{Access, Fault, FaultKind, Site, Space};
 use crate::isa::BarrierReduce;
 use crate::lanes::WARP;
 use crate::options::Order;
@@ -87,7 +87,7 @@ impl Block {
         for (warp, state) in self.warps.iter_mut().enumerate() {
             state.reset(warp, env, index);
         }
-        self.last = 0;
+        self.last = warps - 1;
         self.random = match env.options.order {
             Order::Lockstep => None,
             Order::Random(seed) => Some(Random::new(seed, u64::from(number))),
@@ -114,7 +114,7 @@ impl Block {
                 .map_or(SLICE, |random| 1 + random.below(RANDOM_SLICE));
             let before = self.warps[warp].executed;
             let pause = self.warps[warp].run(env, &mut self.core, slice);
-            let pause = pause.map_err(|trouble| self.fault(env, warp, *trouble))?;
+            let pause = pause.map_err(|trouble| self.explain(env, warp, *trouble))?;
             executed += self.warps[warp].executed - before;
             self.last = warp;
             if pause == Pause::Slice {
@@ -124,6 +124,35 @@ impl Block {
                 .map_err(|trouble| self.fault(env, warp, *trouble))?;
         }
         Ok(Progress::Unfinished)
+    }
+
+    /// Completes a fault. A read of shared memory that nobody wrote is a race if another warp is about to write it:
+    /// the others run on to find out.
+    fn explain(&mut self, env: &Env<'_>, warp: usize, mut trouble: Trouble) -> Fault {
+        let line = self.core.line;
+        let unwritten = matches!(
+            trouble.kind,
+            FaultKind::UninitialisedMemory {
+                space: Space::Shared,
+                ..
+            }
+        );
+        if let (true, Some(address)) = (unwritten, trouble.address) {
+            for other in (0..self.warps.len()).filter(|other| *other != warp) {
+                // Whatever goes wrong there comes after the fault at hand.
+                let _later = self.warps[other].run(env, &mut self.core, SLICE);
+            }
+            if let Some(other) = self.core.shared.writer(address as usize) {
+                let (access, other_access) = (Access::Read, Access::Write);
+                trouble.kind = FaultKind::SharedRace {
+                    access,
+                    other_access,
+                    other_warp: other as u32,
+                };
+            }
+        }
+        self.core.line = line;
+        self.fault(env, warp, trouble)
     }
 
     fn finish(&mut self, env: &Env<'_>) -> Result<Progress, Fault> {
@@ -136,7 +165,7 @@ impl Block {
             Some(warp) => {
                 let detail = "the block ends while a bulk copy may still read its shared memory; cp.async.bulk.wait_group is missing".to_owned();
                 let kind = FaultKind::AsyncNotWaited {
-                    access: crate::Access::Read,
+                    access: Access::Read,
                     detail,
                 };
                 Err(self.fault(

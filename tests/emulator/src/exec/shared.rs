@@ -243,31 +243,38 @@ impl SharedMemory {
         ))
     }
 
-    /// Checks that a write is ordered after all earlier accesses, and records it.
+    /// Checks that a write is ordered after all earlier accesses, records and performs it.
+    ///
+    /// Two unordered writes of the same value are let pass: compilers write what several warps hold alike from each.
     #[inline(always)]
-    pub(super) fn note_write(
+    pub(super) fn write(
         &mut self,
         lane: usize,
         offset: usize,
-        bytes: usize,
+        data: &[u8],
         who: Accessor<'_>,
     ) -> Step<()> {
-        if !self.checks {
-            return Ok(());
+        let bytes = data.len();
+        if self.checks {
+            let access = if who.strong {
+                Access::Atomic
+            } else {
+                Access::Write
+            };
+            let checked = self.check_writers(lane, offset, bytes, access, who);
+            if checked.is_err() && self.bytes[offset..offset + bytes] != *data {
+                return checked;
+            }
+            self.check_readers(lane, offset, bytes, access, who)?;
+            self.writers[offset..offset + bytes]
+                .fill(Writer::warp(who.warp, who.interval, who.strong).0);
         }
-        let access = if who.strong {
-            Access::Atomic
-        } else {
-            Access::Write
-        };
-        self.check_write(lane, offset, bytes, access, who)?;
-        self.writers[offset..offset + bytes]
-            .fill(Writer::warp(who.warp, who.interval, who.strong).0);
+        self.bytes[offset..offset + bytes].copy_from_slice(data);
         Ok(())
     }
 
     #[inline(always)]
-    fn check_write(
+    fn check_writers(
         &self,
         lane: usize,
         offset: usize,
@@ -278,12 +285,23 @@ impl SharedMemory {
         let writers = &self.writers[offset..offset + bytes];
         let first = writers[0];
         if writers.iter().all(|writer| *writer == first) {
-            self.check_writer(lane, offset, Writer(first), access, who)?;
-        } else {
-            for (index, writer) in writers.iter().enumerate() {
-                self.check_writer(lane, offset + index, Writer(*writer), access, who)?;
-            }
+            return self.check_writer(lane, offset, Writer(first), access, who);
         }
+        let mut each = writers.iter().enumerate();
+        each.try_for_each(|(index, writer)| {
+            self.check_writer(lane, offset + index, Writer(*writer), access, who)
+        })
+    }
+
+    #[inline(always)]
+    fn check_readers(
+        &self,
+        lane: usize,
+        offset: usize,
+        bytes: usize,
+        access: Access,
+        who: Accessor<'_>,
+    ) -> Step<()> {
         for (warp, known) in who.knowledge.all().iter().enumerate() {
             let readers = warp * self.bytes.len() + offset;
             let latest = self.readers[readers..readers + bytes]
@@ -302,6 +320,12 @@ impl SharedMemory {
             self.check_pending_reads(lane, offset, bytes, access)?;
         }
         Ok(())
+    }
+
+    /// The warp that wrote a byte last, if one did.
+    pub(super) fn writer(&self, offset: usize) -> Option<usize> {
+        let writer = Writer(*self.writers.get(offset)?);
+        (writer != Writer::NOBODY && writer.as_copy().is_none()).then(|| writer.warp_index())
     }
 
     #[cold]
@@ -354,7 +378,8 @@ impl SharedMemory {
         if !self.checks {
             return Ok(());
         }
-        self.check_write(lane, offset, bytes, Access::Write, who)?;
+        self.check_writers(lane, offset, bytes, Access::Write, who)?;
+        self.check_readers(lane, offset, bytes, Access::Write, who)?;
         self.writers[offset..offset + bytes].fill(Writer::copy(copy).0);
         Ok(())
     }

@@ -137,7 +137,7 @@ impl Warp {
                     .shared
                     .locate(lane, address, OBJECT, OBJECT, Access::Write)?;
                 core.shared
-                    .note_write(lane, at, OBJECT as usize, self.accessor(false))?;
+                    .write(lane, at, &[0; OBJECT as usize], self.accessor(false))?;
                 core.mbarriers
                     .insert(address, Mbarrier::new(value(self, *count), env.warps())?);
             }

@@ -137,16 +137,11 @@ impl Warp {
                     ROW_BYTES,
                     Access::Write,
                 )?;
-                core.shared
-                    .note_write(lane, at, ROW_BYTES as usize, self.accessor(false))?;
-                for (pair, element) in core
-                    .shared
-                    .raw_mut(at, ROW_BYTES as usize)
-                    .chunks_exact_mut(2)
-                    .zip(elements)
-                {
+                let mut data = [0; ROW_BYTES as usize];
+                for (pair, element) in data.chunks_exact_mut(2).zip(elements) {
                     pair.copy_from_slice(&element.to_le_bytes());
                 }
+                core.shared.write(lane, at, &data, self.accessor(false))?;
             }
         }
         core.tally

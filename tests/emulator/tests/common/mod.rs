@@ -56,6 +56,11 @@ impl Params {
         self
     }
 
+    /// A parameter block as it is.
+    pub fn from_bytes(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
     pub fn pointer(self, address: u64) -> Self {
         self.push(&address.to_le_bytes())
     }
