@@ -15,6 +15,7 @@ mod execute;
 mod global;
 mod local;
 mod mbarrier;
+mod mma;
 mod random;
 mod registers;
 mod shared;

@@ -10,7 +10,11 @@ use himuon_emulator::{Device, DeviceConfig};
 /// Row and column of element `element` (0 or 1 of a packed pair) of A's register, for 16-bit factors.
 fn a16(lane: usize, register: usize, element: usize) -> (usize, usize) {
     let (group, thread) = (lane / 4, lane % 4);
-    let row = if register % 2 == 0 { group } else { group + 8 };
+    let row = if register.is_multiple_of(2) {
+        group
+    } else {
+        group + 8
+    };
     (
         row,
         thread * 2 + element + if register >= 2 { 8 } else { 0 },
@@ -23,7 +27,7 @@ fn b16(lane: usize, register: usize, element: usize) -> (usize, usize) {
 
 fn a_tf32(lane: usize, register: usize) -> (usize, usize) {
     (
-        if register % 2 == 0 {
+        if register.is_multiple_of(2) {
             lane / 4
         } else {
             lane / 4 + 8
