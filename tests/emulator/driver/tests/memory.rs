@@ -120,3 +120,70 @@ fn a_context_frees_what_it_leaves() {
     })
     .unwrap();
 }
+
+#[test]
+fn a_pool_keeps_accounts() {
+    use cudarc::driver::sys::{
+        CUmemAllocationType, CUmemLocation, CUmemLocationType, CUmemPool_attribute, CUmemPoolProps,
+    };
+    EmulatedDriver::build().unwrap().load().unwrap();
+    let context = CudaContext::new(0).unwrap();
+    let stream = context.new_stream().unwrap();
+    // SAFETY: a structure of plain data, of which zero is a value; the pool and its block are freed once.
+    unsafe {
+        let mut properties: CUmemPoolProps = std::mem::zeroed();
+        properties.allocType = CUmemAllocationType::CU_MEM_ALLOCATION_TYPE_PINNED;
+        properties.location = CUmemLocation {
+            type_: CUmemLocationType::CU_MEM_LOCATION_TYPE_DEVICE,
+            id: 0,
+        };
+        let pool = result::mem_pool::create(&properties).unwrap();
+        let used = |attribute| {
+            let mut bytes = 0_u64;
+            result::mem_pool::get_attribute(pool, attribute, (&raw mut bytes).cast()).unwrap();
+            bytes
+        };
+        let current = CUmemPool_attribute::CU_MEMPOOL_ATTR_USED_MEM_CURRENT;
+        let high = CUmemPool_attribute::CU_MEMPOOL_ATTR_USED_MEM_HIGH;
+        let block = result::mem_pool::alloc_async(pool, 1000, stream.cu_stream()).unwrap();
+        assert_eq!((used(current), used(high)), (1000, 1000));
+        result::free_async(block, stream.cu_stream()).unwrap();
+        assert_eq!(used(current), 1000, "the free is only queued");
+        stream.synchronize().unwrap();
+        assert_eq!((used(current), used(high)), (0, 1000));
+        result::mem_pool::destroy(pool).unwrap();
+    }
+}
+
+#[test]
+fn the_planned_copy_fails_and_no_other() {
+    let plan = [("HIMUON_EMULATOR_FAIL", "copy:2")];
+    isolated("the_planned_copy_fails_and_no_other", &plan, || {
+        let stream = CudaContext::new(0).unwrap().new_stream().unwrap();
+        let copies = [(); 3].map(|()| stream.clone_htod(&[1_u8; 8]).map(|_| ()));
+        let refused = DriverError(CUresult::CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES);
+        assert_eq!(copies, [Ok(()), Err(refused), Ok(())]);
+    })
+    .unwrap();
+}
+
+/// Many threads with a stream each: every one sees its own numbers.
+#[test]
+fn threads_do_not_disturb_each_other() {
+    EmulatedDriver::build().unwrap().load().unwrap();
+    let context = CudaContext::new(0).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..8_u32 {
+            let context = &context;
+            scope.spawn(move || {
+                let stream = context.new_stream().unwrap();
+                for round in 0..50 {
+                    let numbers = [thread, round, thread * round];
+                    let first = stream.clone_htod(&numbers).unwrap();
+                    let second = stream.clone_dtod(&first).unwrap();
+                    assert_eq!(stream.clone_dtoh(&second).unwrap(), numbers);
+                }
+            });
+        }
+    });
+}

@@ -113,6 +113,49 @@ fn shared_memory_past_the_default_must_be_asked_for() {
     );
 }
 
+/// 64 values live at once, and a declared block of 1024 threads: the compiler spills, so that the block can run.
+#[test]
+fn a_declared_block_always_has_its_registers() {
+    EmulatedDriver::build().unwrap().load().unwrap();
+    let source = r#"
+extern "C" __global__ void __launch_bounds__(1024) greedy(float *data) {
+    float kept[64];
+    #pragma unroll
+    for (int i = 0; i < 64; ++i) kept[i] = data[threadIdx.x + 1024 * i];
+    __syncthreads();
+    #pragma unroll
+    for (int i = 0; i < 64; ++i) data[threadIdx.x + 1024 * i] = kept[63 - i];
+}"#;
+    let ptx = Toolkit::locate_or_install()
+        .unwrap()
+        .compile_ptx(source, "sm_80", &[])
+        .unwrap();
+    let context = CudaContext::new(0).unwrap();
+    let greedy = context
+        .load_module(Ptx::from_src(ptx))
+        .unwrap()
+        .load_function("greedy")
+        .unwrap();
+    assert_eq!(
+        greedy.get_attribute(Attribute::CU_FUNC_ATTRIBUTE_NUM_REGS),
+        Ok(64)
+    );
+    let stream = context.new_stream().unwrap();
+    let numbers: Vec<f32> = (0..64).flat_map(|row| [row as f32; 1024]).collect();
+    let mut data = stream.clone_htod(&numbers).unwrap();
+    let mut launch = stream.launch_builder(&greedy);
+    launch.arg(&mut data);
+    let shape = LaunchConfig {
+        grid_dim: (1, 1, 1),
+        block_dim: (1024, 1, 1),
+        shared_mem_bytes: 0,
+    };
+    // SAFETY: the argument matches the kernel's parameter and holds 64 x 1024 elements.
+    unsafe { launch.launch(shape) }.unwrap();
+    let reversed: Vec<f32> = numbers.iter().rev().copied().collect();
+    assert!(stream.clone_dtoh(&data).unwrap() == reversed);
+}
+
 #[test]
 fn occupancy_follows_shared_memory() {
     let (_context, sum) = loaded();

@@ -10,6 +10,10 @@ use crate::isa::{Constant, Inst, Special};
 
 /// Registers that one thread can have at most.
 const MAX_REGISTERS: u32 = 255;
+/// Registers of a block, on every architecture here.
+const REGISTERS_OF_A_BLOCK: u32 = 64 * 1024;
+/// Registers are given to a thread in units of this.
+const REGISTER_UNIT: u32 = 8;
 
 /// A kernel parameter.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,9 +120,17 @@ impl Kernel {
     }
 
     /// 32-bit registers of one thread: the most that are live at once, and at most the 255 beyond which a compiler
-    /// spills. What ptxas allocates differs by its scheduling.
+    /// spills. A kernel that declares its largest block gets no more than lets that block run: ptxas spills the rest.
+    /// What ptxas allocates differs by its scheduling.
     pub fn registers(&self) -> u32 {
-        self.pressure.min(MAX_REGISTERS)
+        let declared = self.max_threads.map_or(MAX_REGISTERS, |[x, y, z]| {
+            let threads = x
+                .saturating_mul(y)
+                .saturating_mul(z)
+                .clamp(1, REGISTERS_OF_A_BLOCK);
+            REGISTERS_OF_A_BLOCK / threads.next_multiple_of(32) / REGISTER_UNIT * REGISTER_UNIT
+        });
+        self.pressure.min(declared).min(MAX_REGISTERS)
     }
 
     /// The most 32-bit values that are live at once, before any spilling.

@@ -97,9 +97,13 @@ impl EmulatedDriver {
     }
 }
 
-/// Whether the running test was built with `--release`.
+/// Whether the running test was built with `--release`: it lies in `release/deps` then.
 fn is_release() -> bool {
-    env::current_exe().is_ok_and(|path| path.components().any(|part| part.as_os_str() == "release"))
+    let executable = env::current_exe().unwrap_or_default();
+    executable
+        .ancestors()
+        .nth(2)
+        .is_some_and(|profile| profile.ends_with("release"))
 }
 
 /// Builds the package and returns the shared library that cargo names in its messages.
