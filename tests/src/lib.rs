@@ -6,6 +6,7 @@
 
 pub mod backend;
 pub mod conformance;
+pub mod cpu;
 pub mod grid;
 pub mod inputs;
 pub mod judge;
