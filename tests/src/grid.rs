@@ -77,10 +77,17 @@ impl Grid {
     /// What large tiles do differently, on the recurrences in most use.
     pub fn large() -> Grid {
         let mut specs = every_recurrence();
-        let kept = ["muon k5", "polar-express k5", "fitted 1/2 k6"];
+        let kept = [
+            "muon k5",
+            "polar-express k5",
+            "turbo k4",
+            "fitted 1/2 k6",
+            "coupled 1/2 k6",
+            "authors 1/3 k6",
+        ];
         specs.retain(|(label, _)| kept.contains(label));
-        let tiles = [(128, 128), (256, 256), (64, 256)];
-        let ragged = |edge: u32| (edge + edge / 3) as usize;
+        let tiles = [(128, 128), (144, 150), (64, 256)];
+        let ragged = |edge: u32| (edge + edge / 8) as usize;
         Grid {
             specs,
             tiles: tiles

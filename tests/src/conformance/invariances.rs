@@ -10,6 +10,10 @@ use himuon::KernelSpec;
 use himuon::reference::{Matrix, Normalisation, tiles};
 use himuon::templates::{Element, Tile};
 
+/// How far s_K(1) of an `f32` kernel may be off: X = g/|g| is 1 up to one rounding (6e-8), which `cans` magnifies
+/// 1100 times. Measured: 2e-5.
+const ONE: f64 = 1e-4;
+
 /// Runs all of them for every recurrence.
 pub fn run_all(backend: &mut dyn Backend) -> Report {
     let mut report = Report::default();
@@ -126,7 +130,7 @@ fn sign(backend: &mut dyn Backend, label: &str, spec: &KernelSpec, report: &mut 
         table => table.response(1.0),
     });
     if let Ok(exact) = exact {
-        report.holds((constant - exact).abs() <= 1e-5, || {
+        report.holds((constant - exact).abs() <= ONE, || {
             format!("{name} {label}: s_K(1) is {constant}, expected {exact}")
         });
     }
@@ -136,7 +140,7 @@ fn sign(backend: &mut dyn Backend, label: &str, spec: &KernelSpec, report: &mut 
         } else {
             from.signum() * constant
         };
-        report.holds((to - expected).abs() <= 1e-6, || {
+        report.holds((to - expected).abs() <= ONE, || {
             format!("{name} {label}: {from} is mapped to {to}, expected {expected}")
         });
     }

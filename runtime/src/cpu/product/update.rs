@@ -62,9 +62,14 @@ unsafe fn group_of<S: Simd, const INLINE: bool, const ROWS: usize, const PANELS:
     panel: usize,
     finish: Finish,
 ) {
+    // A sum that pauses does so in the output, where `Combine` still needs Y.
+    let block = match finish {
+        Finish::Combine { .. } => part.depth,
+        _ => SUM_BLOCK,
+    };
     let mut k = 0;
     while k < part.depth {
-        let sum = k..part.depth.min(k + SUM_BLOCK);
+        let sum = k..part.depth.min(k + block);
         k = sum.end;
         // SAFETY: the caller's word.
         unsafe {
