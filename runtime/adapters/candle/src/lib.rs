@@ -1,1 +1,41 @@
-//! HiMuon as an optimizer for candle.
+//! HiMuon as an optimizer for [candle](candle_core).
+//!
+//! [`HiMuon`] implements candle-nn's [`Optimizer`](candle_nn::Optimizer) over the variables of a
+//! [`VarMap`](candle_nn::VarMap). Parameters are known by their names in the map, so that groups are name patterns and
+//! a saved state fits the model that it was saved for:
+//!
+//! ```
+//! use candle_core::{DType, Device, Module, Tensor};
+//! use candle_nn::{Optimizer, VarBuilder, VarMap, linear_no_bias};
+//! use himuon_candle::{HiMuon, HiMuonConfig};
+//!
+//! #[himuon_candle::himuon(tile = 16, steps = 5)]
+//! struct Projection;
+//!
+//! # fn main() -> candle_core::Result<()> {
+//! let variables = VarMap::new();
+//! let vb = VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu);
+//! let model = linear_no_bias(32, 48, vb.pp("projection"))?;
+//!
+//! let config = HiMuonConfig::new(&variables).with(|builder| builder.group::<Projection>("projection.*"));
+//! let mut optimizer = HiMuon::new(variables.all_vars(), config)?;
+//!
+//! let x = Tensor::randn(0.0_f32, 1.0, (8, 32), &Device::Cpu)?;
+//! let loss = model.forward(&x)?.sqr()?.mean_all()?;
+//! optimizer.backward_step(&loss)?;
+//! assert!(model.forward(&x)?.sqr()?.mean_all()?.to_scalar::<f32>()? < loss.to_scalar::<f32>()?);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! All variables are passed to the optimizer in one call, so that the tiles of all layers form one list of work. Weights
+//! and gradients may be f32, bf16 or f16, and lie on the CPU.
+
+mod error;
+mod optimizer;
+mod variables;
+mod weights;
+
+pub use error::CandleError;
+pub use himuon::macros::himuon;
+pub use optimizer::{HiMuon, HiMuonConfig};

@@ -1,0 +1,174 @@
+//! The command line.
+
+use crate::model::GptConfig;
+use crate::settings::OptimizerKind;
+use crate::tile_schedule::ScheduleText;
+use clap::{Parser, ValueEnum};
+use himuon::Tile;
+use himuon::templates::Power;
+use std::path::PathBuf;
+
+/// Trains a byte-level GPT on real text with HiMuon, full-matrix Muon and AdamW, and compares them.
+///
+/// Without options: all three, 100 steps each, on the Rust sources of some of this package's dependencies. Prints a table
+/// and writes loss.svg, report.html and report.json.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "train_gpt",
+    after_help = "Examples:\n  train_gpt --out out/default\n  train_gpt --optimizer himuon --tile 64 --steps 300 --checkpoint out/checkpoints\n  \
+                  train_gpt --optimizer himuon --schedule 64+full/5 --seeds 3"
+)]
+pub(crate) struct Args {
+    /// Which optimizer trains the matrices of the blocks.
+    #[arg(long, value_enum, default_value_t = OptimizerChoice::All)]
+    pub(crate) optimizer: OptimizerChoice,
+
+    /// HiMuon's tile for all matrices: an edge (64), rows x columns (64x256) or full. By default 64 for attention and 128
+    /// for the feed-forward part.
+    #[arg(long, conflicts_with = "schedule")]
+    pub(crate) tile: Option<Tile>,
+
+    /// HiMuon's tiles over time: `0:full,50:64` changes at the named steps, `64+full/5` takes a full step every 5 steps,
+    /// `64+full/5*0.5` at half the learning rate.
+    #[arg(long)]
+    pub(crate) schedule: Option<ScheduleText>,
+
+    /// HiMuon's power p of U S^p V^T, as 1/2 or 0.5.
+    #[arg(long)]
+    pub(crate) power: Option<Power>,
+
+    /// Training steps of each optimizer.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) steps: u64,
+
+    /// Decides the initial weights and the batches.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+
+    /// Repeats every run with so many seeds, counted from --seed.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) seeds: u64,
+
+    /// Learning rate of the chosen optimizer; by default the best of the committed sweep.
+    #[arg(long)]
+    pub(crate) learning_rate: Option<f64>,
+
+    /// Tries learning rates instead of comparing optimizers, and writes learning_rates.json.
+    #[arg(long, conflicts_with_all = ["learning_rate", "resume", "checkpoint", "seeds"])]
+    pub(crate) sweep_lr: bool,
+
+    /// Saves weights, optimizer state and position into this folder while training.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) checkpoint: Option<PathBuf>,
+
+    /// Steps between two checkpoints.
+    #[arg(long, default_value_t = 25, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) checkpoint_every: u64,
+
+    /// Goes on from the newest checkpoints in this folder, bit for bit, and saves further ones there.
+    #[arg(long, value_name = "DIR", conflicts_with = "checkpoint")]
+    pub(crate) resume: Option<PathBuf>,
+
+    /// Trains on the bytes of this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) text: Option<PathBuf>,
+
+    /// Folder for loss.svg, report.html and report.json.
+    #[arg(long, value_name = "DIR", default_value = "out/train_gpt")]
+    pub(crate) out: PathBuf,
+
+    /// Prints what each parameter gets, what it costs, and why.
+    #[arg(long)]
+    pub(crate) explain: bool,
+
+    /// Blocks of the model.
+    #[arg(long, default_value_t = 3, help_heading = "Model and batch")]
+    pub(crate) layers: usize,
+
+    /// Columns of the residual stream.
+    #[arg(long, default_value_t = 384, help_heading = "Model and batch")]
+    pub(crate) width: usize,
+
+    /// Attention heads of a block.
+    #[arg(long, default_value_t = 6, help_heading = "Model and batch")]
+    pub(crate) heads: usize,
+
+    /// Bytes of a sequence.
+    #[arg(long, default_value_t = 128, help_heading = "Model and batch")]
+    pub(crate) context: usize,
+
+    /// Sequences of a batch.
+    #[arg(long, default_value_t = 16, help_heading = "Model and batch")]
+    pub(crate) batch: usize,
+}
+
+/// One optimizer, or all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OptimizerChoice {
+    Himuon,
+    Muon,
+    Adamw,
+    All,
+}
+
+impl Args {
+    /// The optimizers to compare, in the order of the table.
+    pub(crate) fn optimizers(&self) -> Vec<OptimizerKind> {
+        match self.optimizer {
+            OptimizerChoice::Himuon => vec![OptimizerKind::HiMuon],
+            OptimizerChoice::Muon => vec![OptimizerKind::Muon],
+            OptimizerChoice::Adamw => vec![OptimizerKind::AdamW],
+            OptimizerChoice::All => OptimizerKind::ALL.to_vec(),
+        }
+    }
+
+    /// The size of the model.
+    pub(crate) fn model(&self) -> GptConfig {
+        GptConfig { layers: self.layers, width: self.width, heads: self.heads, context: self.context }
+    }
+
+    /// Refuses what clap cannot see.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            self.layers > 0 && self.width > 0 && self.context > 0 && self.batch > 0,
+            "--layers, --width, --context and --batch are at least 1"
+        );
+        anyhow::ensure!(
+            self.heads > 0 && self.width % self.heads == 0,
+            "--width {} is not a multiple of --heads {}",
+            self.width,
+            self.heads
+        );
+        anyhow::ensure!(
+            self.learning_rate.is_none() || self.optimizer != OptimizerChoice::All,
+            "--learning-rate needs one --optimizer: rates of different optimizers do not compare"
+        );
+        if let Some(rate) = self.learning_rate {
+            anyhow::ensure!(rate.is_finite() && rate > 0.0, "--learning-rate is {rate}, expected a finite number above 0");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        let parse = |line: &str| Args::try_parse_from(std::iter::once("train_gpt").chain(line.split_whitespace()));
+        assert!(parse("--tile 64 --schedule 64+full/5").is_err());
+        assert!(parse("--steps 0").is_err());
+        assert!(parse("--tile 64by32").is_err());
+        assert!(parse("--sweep-lr --resume x").is_err());
+        assert!(parse("--tile 64x256 --power 1/2").is_ok_and(|args| args.check().is_ok()));
+        assert!(parse("--learning-rate 0.1").is_ok_and(|args| args.check().is_err()));
+        assert!(parse("--width 100 --heads 3").is_ok_and(|args| args.check().is_err()));
+    }
+}

@@ -1,0 +1,134 @@
+//! What decides the bits of a run.
+
+use crate::corpus::BatchShape;
+use crate::model::GptConfig;
+use anyhow::{Result, bail};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// An optimizer to compare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum OptimizerKind {
+    HiMuon,
+    Muon,
+    AdamW,
+}
+
+impl OptimizerKind {
+    /// In the order of tables and plots.
+    pub(crate) const ALL: [Self; 3] = [Self::HiMuon, Self::Muon, Self::AdamW];
+
+    /// The name for people.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::HiMuon => "HiMuon",
+            Self::Muon => "Muon",
+            Self::AdamW => "AdamW",
+        }
+    }
+
+    /// The name in files and on the command line.
+    pub(crate) fn key(self) -> &'static str {
+        match self {
+            Self::HiMuon => "himuon",
+            Self::Muon => "muon",
+            Self::AdamW => "adamw",
+        }
+    }
+}
+
+impl fmt::Display for OptimizerKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.title())
+    }
+}
+
+/// One run. Two runs of equal settings on one machine give the same weights, bit for bit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct RunSettings {
+    pub(crate) optimizer: OptimizerKind,
+    pub(crate) learning_rate: f64,
+    /// Learning rate of AdamW on what is not a matrix of a block.
+    pub(crate) rest_learning_rate: f64,
+    /// HiMuon's tile, schedule and power where they are not the layers' own.
+    pub(crate) tile: Option<String>,
+    pub(crate) schedule: Option<String>,
+    pub(crate) power: Option<String>,
+    pub(crate) model: GptConfig,
+    pub(crate) batch: usize,
+    pub(crate) steps: u64,
+    pub(crate) seed: u64,
+    pub(crate) text: String,
+}
+
+impl RunSettings {
+    /// Sequences and context of a batch.
+    pub(crate) fn batch_shape(&self) -> BatchShape {
+        BatchShape { sequences: self.batch, context: self.model.context }
+    }
+
+    /// The learning rate relative to its first value at a step: linear decay to zero.
+    pub(crate) fn decay(&self, step: u64) -> f64 {
+        1.0 - step as f64 / self.steps as f64
+    }
+
+    /// Refuses settings other than those that a checkpoint was saved under, and names what differs.
+    pub(crate) fn check_same(&self, saved: &Self) -> Result<()> {
+        if self == saved {
+            return Ok(());
+        }
+        let (now, then) = (serde_json::to_value(self)?, serde_json::to_value(saved)?);
+        let differing: Vec<String> = now
+            .as_object()
+            .into_iter()
+            .flatten()
+            .filter(|(key, value)| then[key.as_str()] != **value)
+            .map(|(key, value)| format!("{key} is {value}, saved with {}", then[key.as_str()]))
+            .collect();
+        bail!("the checkpoint belongs to another run: {}; give the same options, or train anew", differing.join("; "))
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A run that takes milliseconds.
+    pub(crate) fn small_settings(optimizer: OptimizerKind) -> RunSettings {
+        RunSettings {
+            optimizer,
+            learning_rate: if optimizer == OptimizerKind::AdamW { 2e-3 } else { 1e-2 },
+            rest_learning_rate: 2e-3,
+            tile: None,
+            schedule: None,
+            power: None,
+            model: GptConfig { layers: 2, width: 32, heads: 2, context: 16 },
+            batch: 4,
+            steps: 8,
+            seed: 3,
+            text: "a text".into(),
+        }
+    }
+
+    #[test]
+    fn other_settings_are_named() {
+        let settings = small_settings(OptimizerKind::HiMuon);
+        let mut saved = settings.clone();
+        assert!(settings.check_same(&saved).is_ok());
+        saved.seed = 4;
+        saved.model.layers = 1;
+        let error = settings.check_same(&saved).unwrap_err().to_string();
+        assert!(error.contains("seed is 3, saved with 4"), "{error}");
+        assert!(error.contains("\"layers\":2"), "{error}");
+        assert!(!error.contains("batch"), "{error}");
+    }
+
+    #[test]
+    fn the_learning_rate_falls_to_zero() {
+        let settings = small_settings(OptimizerKind::AdamW);
+        assert_eq!(settings.decay(0), 1.0);
+        assert_eq!(settings.decay(4), 0.5);
+        assert_eq!(settings.decay(8), 0.0);
+    }
+}
