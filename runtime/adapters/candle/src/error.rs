@@ -36,7 +36,9 @@ pub enum CandleError {
         found: DeviceLocation,
     },
     /// A variable whose values do not lie one after the other.
-    #[error("variable {name} has strides {strides:?}, expected a contiguous one; register a contiguous copy")]
+    #[error(
+        "variable {name} has strides {strides:?}, expected a contiguous one; register a contiguous copy"
+    )]
     Strided {
         /// The variable.
         name: String,

@@ -1,9 +1,12 @@
 //! The optimizer trait of candle-nn.
 
+use std::cell::RefCell;
+
 use candle_core::backprop::GradStore;
 use candle_core::{Error, Result, Tensor, Var};
 use candle_nn::{Optimizer, VarMap};
-use himuon::{HiMuonBuilder, ParameterStep, StepReport};
+use himuon::ParameterStep;
+use himuon::optimizer::{HiMuonBuilder, StepReport};
 
 use crate::error::CandleError;
 use crate::variables::{NamedVariable, named};
@@ -20,7 +23,10 @@ pub struct HiMuonConfig {
 impl HiMuonConfig {
     /// A config without groups: every variable would go to AdamW.
     pub fn new(variables: &VarMap) -> Self {
-        Self { variables: variables.clone(), builder: himuon::HiMuon::builder() }
+        Self {
+            variables: variables.clone(),
+            builder: himuon::HiMuon::builder(),
+        }
     }
 
     /// Declares groups and options.
@@ -39,7 +45,10 @@ pub struct HiMuon {
 
 impl std::fmt::Debug for HiMuon {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("HiMuon").field("inner", &self.inner).field("last_report", &self.last_report).finish()
+        f.debug_struct("HiMuon")
+            .field("inner", &self.inner)
+            .field("last_report", &self.last_report)
+            .finish()
     }
 }
 
@@ -61,7 +70,10 @@ impl HiMuon {
 
     /// Takes a step on the gradients, one by parameter in the order of names.
     fn step_on(&mut self, gradients: &[Option<Tensor>]) -> Result<StepReport> {
-        let held: Vec<_> = gradients.iter().map(|g| g.as_ref().map(Tensor::storage_and_layout)).collect();
+        let held: Vec<_> = gradients
+            .iter()
+            .map(|g| g.as_ref().map(Tensor::storage_and_layout))
+            .collect();
         let mut values = Vec::with_capacity(held.len());
         for (named, held) in self.variables.iter().zip(&held) {
             values.push(match held {
@@ -69,18 +81,27 @@ impl HiMuon {
                 None => None,
             });
         }
-        let inner = &mut self.inner;
-        let mut report = None;
-        with_weights(&self.variables, &mut |weights| {
+        let inner = RefCell::new(&mut self.inner);
+        let report = RefCell::new(None);
+        with_weights(&self.variables, &|weights| {
             let mut parameters: Vec<_> = weights
                 .into_iter()
                 .zip(&values)
-                .map(|(weight, gradient)| ParameterStep { weight, gradient: *gradient })
+                .map(|(weight, gradient)| ParameterStep {
+                    weight,
+                    gradient: *gradient,
+                })
                 .collect();
-            report = Some(inner.step(&mut parameters).map_err(Error::wrap)?);
+            let done = inner
+                .borrow_mut()
+                .step(&mut parameters)
+                .map_err(Error::wrap)?;
+            report.replace(Some(done));
             Ok(())
         })?;
-        report.ok_or_else(|| Error::msg("the step ran without reaching the variables"))
+        report
+            .into_inner()
+            .ok_or_else(|| Error::msg("the step ran without reaching the variables"))
     }
 }
 
@@ -97,16 +118,30 @@ impl Optimizer for HiMuon {
         for NamedVariable { name, variable } in &variables {
             if !variable.device().is_cpu() {
                 let (name, found) = (name.clone(), variable.device().location());
-                return Err(Error::wrap(CandleError::Device { tensor: "variable", name, found }));
+                return Err(Error::wrap(CandleError::Device {
+                    tensor: "variable",
+                    name,
+                    found,
+                }));
             }
             if !variable.is_contiguous() {
                 let (name, strides) = (name.clone(), variable.stride().to_vec());
                 return Err(Error::wrap(CandleError::Strided { name, strides }));
             }
         }
-        let declared = variables.iter().map(|named| (named.name.clone(), named.variable.dims().to_vec()));
-        let inner = config.builder.parameters(declared).build().map_err(Error::wrap)?;
-        Ok(Self { variables, inner, last_report: None })
+        let declared = variables
+            .iter()
+            .map(|named| (named.name.clone(), named.variable.dims().to_vec()));
+        let inner = config
+            .builder
+            .parameters(declared)
+            .build()
+            .map_err(Error::wrap)?;
+        Ok(Self {
+            variables,
+            inner,
+            last_report: None,
+        })
     }
 
     /// Takes one step over all variables; those without a gradient are left unchanged and named in the report.
@@ -118,7 +153,12 @@ impl Optimizer for HiMuon {
         let gradients = self
             .variables
             .iter()
-            .map(|named| grads.get(&named.variable).map(|g| separate_gradient(g, &storages)).transpose())
+            .map(|named| {
+                grads
+                    .get(&named.variable)
+                    .map(|g| separate_gradient(g, &storages))
+                    .transpose()
+            })
             .collect::<Result<Vec<_>>>()?;
         self.last_report = Some(self.step_on(&gradients)?);
         Ok(())

@@ -20,7 +20,10 @@ pub(crate) struct NamedVariable {
 pub(crate) fn named(variables: Vec<Var>, map: &VarMap) -> Result<Vec<NamedVariable>> {
     let mut names = HashMap::new();
     {
-        let registered = map.data().lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let registered = map
+            .data()
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
         let mut sorted: Vec<_> = registered.iter().collect();
         sorted.sort_by_key(|(name, _)| *name);
         for (name, variable) in sorted {
@@ -35,7 +38,9 @@ pub(crate) fn named(variables: Vec<Var>, map: &VarMap) -> Result<Vec<NamedVariab
         match names.get(&variable.id()) {
             Some(name) => {
                 let name = name.clone();
-                found.entry(variable.id()).or_insert(NamedVariable { name, variable });
+                found
+                    .entry(variable.id())
+                    .or_insert(NamedVariable { name, variable });
             }
             None => {
                 let shape = variable.dims().to_vec();

@@ -12,33 +12,42 @@ use himuon::tensor::{TensorMut, TensorRef};
 use crate::error::CandleError;
 use crate::variables::NamedVariable;
 
-type Body<'a> = dyn FnMut(Vec<TensorMut<'_>>) -> Result<()> + 'a;
+type Body<'a> = dyn Fn(Vec<TensorMut<'_>>) -> Result<()> + 'a;
 
 /// Runs `body` on the values of all variables, in their order.
 ///
 /// No other storage lock on any of the variables may be held, and none may be taken by `body`.
-pub(crate) fn with_weights(variables: &[NamedVariable], body: &mut Body<'_>) -> Result<()> {
-    descend(variables, Vec::new(), &RefCell::new(body))
+pub(crate) fn with_weights(variables: &[NamedVariable], body: &Body<'_>) -> Result<()> {
+    descend(variables, Vec::new(), body)
 }
 
-fn descend(variables: &[NamedVariable], collected: Vec<TensorMut<'_>>, body: &RefCell<&mut Body<'_>>) -> Result<()> {
+fn descend(
+    variables: &[NamedVariable],
+    collected: Vec<TensorMut<'_>>,
+    body: &Body<'_>,
+) -> Result<()> {
     match variables.split_first() {
-        None => (body.borrow_mut())(collected),
+        None => body(collected),
         Some((first, rest)) => {
             let collected = RefCell::new(collected);
-            first.variable.inplace_op1(&Collect { name: &first.name, rest, collected, body })
+            first.variable.inplace_op1(&Collect {
+                name: &first.name,
+                rest,
+                collected,
+                body,
+            })
         }
     }
 }
 
-struct Collect<'a, 'b> {
+struct Collect<'a> {
     name: &'a str,
     rest: &'a [NamedVariable],
     collected: RefCell<Vec<TensorMut<'a>>>,
-    body: &'a RefCell<&'a mut Body<'b>>,
+    body: &'a Body<'a>,
 }
 
-impl InplaceOp1 for Collect<'_, '_> {
+impl InplaceOp1 for Collect<'_> {
     fn name(&self) -> &'static str {
         "himuon-step"
     }
@@ -46,7 +55,10 @@ impl InplaceOp1 for Collect<'_, '_> {
     fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> Result<()> {
         let Some((start, end)) = layout.contiguous_offsets() else {
             let (name, strides) = (self.name.to_owned(), layout.stride().to_vec());
-            return Err(candle_core::Error::wrap(CandleError::Strided { name, strides }));
+            return Err(candle_core::Error::wrap(CandleError::Strided {
+                name,
+                strides,
+            }));
         };
         let weight = match storage {
             CpuStorage::F32(values) => TensorMut::F32(&mut values[start..end]),
@@ -62,17 +74,31 @@ impl InplaceOp1 for Collect<'_, '_> {
 
 fn wrong_type(tensor: &'static str, name: &str, storage: &CpuStorage) -> candle_core::Error {
     use candle_core::backend::BackendStorage;
-    candle_core::Error::wrap(CandleError::Type { tensor, name: name.to_owned(), found: storage.dtype() })
+    candle_core::Error::wrap(CandleError::Type {
+        tensor,
+        name: name.to_owned(),
+        found: storage.dtype(),
+    })
 }
 
 /// The values of a contiguous gradient, for as long as its storage is held.
-pub(crate) fn gradient_values<'a>(name: &str, storage: &'a Storage, layout: &Layout) -> Result<TensorRef<'a>> {
+pub(crate) fn gradient_values<'a>(
+    name: &str,
+    storage: &'a Storage,
+    layout: &Layout,
+) -> Result<TensorRef<'a>> {
     let Storage::Cpu(cpu) = storage else {
-        use candle_core::backend::BackendDevice;
         let found = storage.device().location();
-        return Err(candle_core::Error::wrap(CandleError::Device { tensor: "gradient of", name: name.to_owned(), found }));
+        return Err(candle_core::Error::wrap(CandleError::Device {
+            tensor: "gradient of",
+            name: name.to_owned(),
+            found,
+        }));
     };
-    let (start, end) = (layout.start_offset(), layout.start_offset() + layout.shape().elem_count());
+    let (start, end) = (
+        layout.start_offset(),
+        layout.start_offset() + layout.shape().elem_count(),
+    );
     match cpu {
         CpuStorage::F32(values) => Ok(TensorRef::F32(&values[start..end])),
         CpuStorage::BF16(values) => Ok(TensorRef::Bf16(&values[start..end])),
@@ -82,16 +108,26 @@ pub(crate) fn gradient_values<'a>(name: &str, storage: &'a Storage, layout: &Lay
 }
 
 /// A contiguous gradient that shares its storage with none of the variables: a shared one would be locked twice.
-pub(crate) fn separate_gradient(gradient: &Tensor, variable_storages: &[*const Storage]) -> Result<Tensor> {
+pub(crate) fn separate_gradient(
+    gradient: &Tensor,
+    variable_storages: &[*const Storage],
+) -> Result<Tensor> {
     let gradient = gradient.contiguous()?;
     let shared = {
         let (storage, _) = gradient.storage_and_layout();
         variable_storages.contains(&std::ptr::from_ref(&*storage))
     };
-    if shared { gradient.copy() } else { Ok(gradient) }
+    if shared {
+        gradient.copy()
+    } else {
+        Ok(gradient)
+    }
 }
 
 /// Where the storages of the variables lie, to be compared only.
 pub(crate) fn storage_addresses(variables: &[NamedVariable]) -> Vec<*const Storage> {
-    variables.iter().map(|named| std::ptr::from_ref(&*named.variable.storage_and_layout().0)).collect()
+    variables
+        .iter()
+        .map(|named| std::ptr::from_ref(&*named.variable.storage_and_layout().0))
+        .collect()
 }

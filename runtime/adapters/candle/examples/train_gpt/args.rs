@@ -124,7 +124,12 @@ impl Args {
 
     /// The size of the model.
     pub(crate) fn model(&self) -> GptConfig {
-        GptConfig { layers: self.layers, width: self.width, heads: self.heads, context: self.context }
+        GptConfig {
+            layers: self.layers,
+            width: self.width,
+            heads: self.heads,
+            context: self.context,
+        }
     }
 
     /// Refuses what clap cannot see.
@@ -144,7 +149,10 @@ impl Args {
             "--learning-rate needs one --optimizer: rates of different optimizers do not compare"
         );
         if let Some(rate) = self.learning_rate {
-            anyhow::ensure!(rate.is_finite() && rate > 0.0, "--learning-rate is {rate}, expected a finite number above 0");
+            anyhow::ensure!(
+                rate.is_finite() && rate > 0.0,
+                "--learning-rate is {rate}, expected a finite number above 0"
+            );
         }
         Ok(())
     }
@@ -162,7 +170,9 @@ mod tests {
 
     #[test]
     fn contradictions_are_refused() {
-        let parse = |line: &str| Args::try_parse_from(std::iter::once("train_gpt").chain(line.split_whitespace()));
+        let parse = |line: &str| {
+            Args::try_parse_from(std::iter::once("train_gpt").chain(line.split_whitespace()))
+        };
         assert!(parse("--tile 64 --schedule 64+full/5").is_err());
         assert!(parse("--steps 0").is_err());
         assert!(parse("--tile 64by32").is_err());

@@ -1,6 +1,8 @@
 //! A byte-level GPT: pre-norm blocks of causal attention and a GELU feed-forward part, without biases.
 
-use crate::ops::{AttentionShape, causal_attention, cross_entropy, embed_bytes, gelu_mlp, linear, rms_norm};
+use crate::ops::{
+    AttentionShape, causal_attention, cross_entropy, embed_bytes, gelu_mlp, linear, rms_norm,
+};
 use crate::random::NormalGenerator;
 use candle_core::{Device, Result, Tensor, Var};
 use candle_nn::VarMap;
@@ -41,17 +43,30 @@ const INITIAL_DEVIATION: f32 = 0.02;
 impl Gpt {
     /// Makes the weights from the seed and registers them in `variables`.
     pub(crate) fn new(config: GptConfig, seed: u64, variables: &VarMap) -> Result<Self> {
-        let mut make = WeightMaker { generator: NormalGenerator::new(seed), variables };
-        let GptConfig { layers, width, heads, context } = config;
+        let mut make = WeightMaker {
+            generator: NormalGenerator::new(seed),
+            variables,
+        };
+        let GptConfig {
+            layers,
+            width,
+            heads,
+            context,
+        } = config;
         let output_deviation = INITIAL_DEVIATION / ((2 * layers) as f32).sqrt();
         let byte_table = make.normal("embedding.bytes", (256, width), INITIAL_DEVIATION)?;
-        let position_table = make.normal("embedding.positions", (context, width), INITIAL_DEVIATION)?;
+        let position_table =
+            make.normal("embedding.positions", (context, width), INITIAL_DEVIATION)?;
         let mut blocks = Vec::with_capacity(layers);
         for layer in 0..layers {
             let name = |part: &str| format!("blocks.{layer}.{part}");
             blocks.push(Block {
                 attention_norm: make.ones(&name("attention.norm"), width)?,
-                qkv: make.normal(&name("attention.qkv"), (3 * width, width), INITIAL_DEVIATION)?,
+                qkv: make.normal(
+                    &name("attention.qkv"),
+                    (3 * width, width),
+                    INITIAL_DEVIATION,
+                )?,
                 out: make.normal(&name("attention.out"), (width, width), output_deviation)?,
                 mlp_norm: make.ones(&name("mlp.norm"), width)?,
                 up: make.normal(&name("mlp.up"), (4 * width, width), INITIAL_DEVIATION)?,
@@ -60,7 +75,14 @@ impl Gpt {
         }
         let final_norm = make.ones("final.norm", width)?;
         let head = make.normal("head", (256, width), INITIAL_DEVIATION)?;
-        Ok(Self { shape: AttentionShape { context, heads }, byte_table, position_table, blocks, final_norm, head })
+        Ok(Self {
+            shape: AttentionShape { context, heads },
+            byte_table,
+            position_table,
+            blocks,
+            final_norm,
+            head,
+        })
     }
 
     /// Mean cross entropy, in nats a byte, of predicting `targets` from `inputs`: whole sequences, one after the other.
@@ -84,18 +106,27 @@ struct WeightMaker<'a> {
 
 impl WeightMaker<'_> {
     fn normal(&mut self, name: &str, shape: (usize, usize), deviation: f32) -> Result<Tensor> {
-        let values: Vec<f32> = (0..shape.0 * shape.1).map(|_| deviation * self.generator.sample()).collect();
+        let values: Vec<f32> = (0..shape.0 * shape.1)
+            .map(|_| deviation * self.generator.sample())
+            .collect();
         self.register(name, Tensor::from_vec(values, shape, &Device::Cpu)?)
     }
 
     fn ones(&self, name: &str, width: usize) -> Result<Tensor> {
-        self.register(name, Tensor::from_vec(vec![1.0_f32; width], width, &Device::Cpu)?)
+        self.register(
+            name,
+            Tensor::from_vec(vec![1.0_f32; width], width, &Device::Cpu)?,
+        )
     }
 
     fn register(&self, name: &str, values: Tensor) -> Result<Tensor> {
         let variable = Var::from_tensor(&values)?;
         let tensor = variable.as_tensor().clone();
-        let mut variables = self.variables.data().lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut variables = self
+            .variables
+            .data()
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
         variables.insert(name.to_owned(), variable);
         Ok(tensor)
     }
@@ -105,7 +136,12 @@ impl WeightMaker<'_> {
 mod tests {
     use super::*;
 
-    const SMALL: GptConfig = GptConfig { layers: 2, width: 32, heads: 2, context: 16 };
+    const SMALL: GptConfig = GptConfig {
+        layers: 2,
+        width: 32,
+        heads: 2,
+        context: 16,
+    };
 
     fn bytes(seed: usize) -> Arc<[u8]> {
         (0..32).map(|i| (i * 37 + seed * 11) as u8).collect()
@@ -113,14 +149,20 @@ mod tests {
 
     #[test]
     fn a_fresh_model_is_about_uniform() -> Result<()> {
-        let loss = Gpt::new(SMALL, 0, &VarMap::new())?.loss(&bytes(0), &bytes(1))?.to_scalar::<f32>()?;
+        let loss = Gpt::new(SMALL, 0, &VarMap::new())?
+            .loss(&bytes(0), &bytes(1))?
+            .to_scalar::<f32>()?;
         assert!((loss - 256.0_f32.ln()).abs() < 0.1, "{loss}");
         Ok(())
     }
 
     #[test]
     fn the_seed_decides_the_weights() -> Result<()> {
-        let loss = |seed| Gpt::new(SMALL, seed, &VarMap::new())?.loss(&bytes(0), &bytes(1))?.to_scalar::<f32>();
+        let loss = |seed| {
+            Gpt::new(SMALL, seed, &VarMap::new())?
+                .loss(&bytes(0), &bytes(1))?
+                .to_scalar::<f32>()
+        };
         assert_eq!(loss(1)?.to_bits(), loss(1)?.to_bits());
         assert_ne!(loss(1)?.to_bits(), loss(2)?.to_bits());
         Ok(())
@@ -131,12 +173,20 @@ mod tests {
         let variables = VarMap::new();
         let model = Gpt::new(SMALL, 0, &variables)?;
         let gradients = model.loss(&bytes(0), &bytes(1))?.backward()?;
-        let named = variables.data().lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let named = variables
+            .data()
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
         assert_eq!(named.len(), 2 + 6 * SMALL.layers + 2);
         for (name, variable) in named.iter() {
-            let gradient = gradients.get(variable).unwrap_or_else(|| panic!("{name} has no gradient"));
+            let gradient = gradients
+                .get(variable)
+                .unwrap_or_else(|| panic!("{name} has no gradient"));
             assert_eq!(gradient.dims(), variable.dims(), "{name}");
-            assert!(gradient.abs()?.sum_all()?.to_scalar::<f32>()? > 0.0, "{name}");
+            assert!(
+                gradient.abs()?.sum_all()?.to_scalar::<f32>()? > 0.0,
+                "{name}"
+            );
         }
         Ok(())
     }
@@ -151,13 +201,18 @@ mod tests {
         let mut expected = 0.0;
         let rate = 1e-2;
         for variable in variables.all_vars() {
-            let Some(gradient) = gradients.get(&variable) else { continue };
+            let Some(gradient) = gradients.get(&variable) else {
+                continue;
+            };
             expected += rate * f64::from(gradient.sqr()?.sum_all()?.to_scalar::<f32>()?);
             variable.set(&(variable.as_tensor() - (gradient * rate)?)?)?;
         }
         let after = model.loss(&bytes(0), &bytes(1))?;
         let found = f64::from(loss.to_scalar::<f32>()? - after.to_scalar::<f32>()?);
-        assert!((found / expected - 1.0).abs() < 0.1, "found a drop of {found}, expected {expected}");
+        assert!(
+            (found / expected - 1.0).abs() < 0.1,
+            "found a drop of {found}, expected {expected}"
+        );
         Ok(())
     }
 }

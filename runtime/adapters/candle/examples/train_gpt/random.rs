@@ -11,7 +11,10 @@ pub(crate) struct NormalGenerator {
 
 impl NormalGenerator {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { generator: ChaCha8Rng::seed_from_u64(seed), spare: None }
+        Self {
+            generator: ChaCha8Rng::seed_from_u64(seed),
+            spare: None,
+        }
     }
 
     /// The next value.
@@ -38,7 +41,9 @@ mod tests {
     #[test]
     fn moments_are_those_of_the_normal_distribution() {
         let mut generator = NormalGenerator::new(7);
-        let values: Vec<f64> = (0..200_000).map(|_| f64::from(generator.sample())).collect();
+        let values: Vec<f64> = (0..200_000)
+            .map(|_| f64::from(generator.sample()))
+            .collect();
         let moment = |k: i32| values.iter().map(|v| v.powi(k)).sum::<f64>() / values.len() as f64;
         // Five standard errors of each estimate.
         assert!(moment(1).abs() < 0.012);

@@ -65,7 +65,10 @@ pub(crate) struct RunSettings {
 impl RunSettings {
     /// Sequences and context of a batch.
     pub(crate) fn batch_shape(&self) -> BatchShape {
-        BatchShape { sequences: self.batch, context: self.model.context }
+        BatchShape {
+            sequences: self.batch,
+            context: self.model.context,
+        }
     }
 
     /// The learning rate relative to its first value at a step: linear decay to zero.
@@ -86,7 +89,10 @@ impl RunSettings {
             .filter(|(key, value)| then[key.as_str()] != **value)
             .map(|(key, value)| format!("{key} is {value}, saved with {}", then[key.as_str()]))
             .collect();
-        bail!("the checkpoint belongs to another run: {}; give the same options, or train anew", differing.join("; "))
+        bail!(
+            "the checkpoint belongs to another run: {}; give the same options, or train anew",
+            differing.join("; ")
+        )
     }
 }
 
@@ -98,12 +104,21 @@ pub(crate) mod tests {
     pub(crate) fn small_settings(optimizer: OptimizerKind) -> RunSettings {
         RunSettings {
             optimizer,
-            learning_rate: if optimizer == OptimizerKind::AdamW { 2e-3 } else { 1e-2 },
+            learning_rate: if optimizer == OptimizerKind::AdamW {
+                2e-3
+            } else {
+                1e-2
+            },
             rest_learning_rate: 2e-3,
             tile: None,
             schedule: None,
             power: None,
-            model: GptConfig { layers: 2, width: 32, heads: 2, context: 16 },
+            model: GptConfig {
+                layers: 2,
+                width: 32,
+                heads: 2,
+                context: 16,
+            },
             batch: 4,
             steps: 8,
             seed: 3,

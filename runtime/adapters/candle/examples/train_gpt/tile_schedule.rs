@@ -15,10 +15,16 @@ pub(crate) struct ScheduleText {
 #[derive(Clone, Debug, PartialEq)]
 enum Kind {
     List(Vec<(u64, Tile)>),
-    Periodic { tile: Tile, every: Tile, period: u64, factor: f64 },
+    Periodic {
+        tile: Tile,
+        every: Tile,
+        period: u64,
+        factor: f64,
+    },
 }
 
-const EXPECTED: &str = "steps and tiles (0:full,50:64), or a tile and a periodic one (64+full/5, 64+full/5*0.5)";
+const EXPECTED: &str =
+    "steps and tiles (0:full,50:64), or a tile and a periodic one (64+full/5, 64+full/5*0.5)";
 
 impl FromStr for ScheduleText {
     type Err = String;
@@ -26,9 +32,16 @@ impl FromStr for ScheduleText {
     fn from_str(text: &str) -> Result<Self, String> {
         let kind = match text.split_once('+') {
             Some((tile, rest)) => periodic(tile, rest),
-            None => text.split(',').map(entry).collect::<Option<_>>().map(Kind::List),
+            None => text
+                .split(',')
+                .map(entry)
+                .collect::<Option<_>>()
+                .map(Kind::List),
         };
-        let schedule = Self { text: text.to_owned(), kind: kind.ok_or_else(|| format!("expected {EXPECTED}"))? };
+        let schedule = Self {
+            text: text.to_owned(),
+            kind: kind.ok_or_else(|| format!("expected {EXPECTED}"))?,
+        };
         schedule.schedule().map_err(|error| error.to_string())?;
         Ok(schedule)
     }
@@ -55,7 +68,12 @@ impl ScheduleText {
     pub(crate) fn schedule(&self) -> Result<TileSchedule, ScheduleError> {
         match &self.kind {
             Kind::List(entries) => TileSchedule::list(entries.iter().copied()),
-            Kind::Periodic { tile, every, period, factor } => TileSchedule::periodic(*tile, *every, *period, *factor),
+            Kind::Periodic {
+                tile,
+                every,
+                period,
+                factor,
+            } => TileSchedule::periodic(*tile, *every, *period, *factor),
         }
     }
 
@@ -89,16 +107,40 @@ mod tests {
     fn both_forms_are_read() {
         let list: ScheduleText = "0:full,50:64,80:full".parse().unwrap();
         assert_eq!(list.tiles(), [Tile::Full, Tile::square(64)]);
-        assert_eq!(list.schedule().unwrap().phase(60).tile, Some(Tile::square(64)));
+        assert_eq!(
+            list.schedule().unwrap().phase(60).tile,
+            Some(Tile::square(64))
+        );
         let periodic: ScheduleText = "64x32+full/5*0.5".parse().unwrap();
         let schedule = periodic.schedule().unwrap();
-        assert_eq!((schedule.phase(5).tile, schedule.phase(5).learning_rate_factor), (Some(Tile::Full), 0.5));
-        assert_eq!(schedule.phase(6).tile, Some(Tile::Sized { rows: 64, columns: 32 }));
+        assert_eq!(
+            (
+                schedule.phase(5).tile,
+                schedule.phase(5).learning_rate_factor
+            ),
+            (Some(Tile::Full), 0.5)
+        );
+        assert_eq!(
+            schedule.phase(6).tile,
+            Some(Tile::Sized {
+                rows: 64,
+                columns: 32
+            })
+        );
     }
 
     #[test]
     fn everything_else_is_refused() {
-        for text in ["", "64", "10:64", "0:64,0:32", "64+full", "64+full/0", "64+full/5*x", "0:64;5:32"] {
+        for text in [
+            "",
+            "64",
+            "10:64",
+            "0:64,0:32",
+            "64+full",
+            "64+full/0",
+            "64+full/5*x",
+            "0:64;5:32",
+        ] {
             assert!(text.parse::<ScheduleText>().is_err(), "{text}");
         }
     }

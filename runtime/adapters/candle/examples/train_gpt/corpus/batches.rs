@@ -22,7 +22,11 @@ pub(crate) struct Batch {
 
 impl Batch {
     fn of_windows<'a>(windows: impl Iterator<Item = &'a [u8]> + Clone) -> Self {
-        let inputs = windows.clone().flat_map(|w| &w[..w.len() - 1]).copied().collect();
+        let inputs = windows
+            .clone()
+            .flat_map(|w| &w[..w.len() - 1])
+            .copied()
+            .collect();
         let targets = windows.flat_map(|w| &w[1..]).copied().collect();
         Self { inputs, targets }
     }
@@ -55,7 +59,10 @@ impl Corpus {
                 &self.validation[start / starts_per_block][start % starts_per_block..][..window]
             })
             .collect();
-        Ok(windows.chunks(shape.sequences).map(|w| Batch::of_windows(w.iter().copied())).collect())
+        Ok(windows
+            .chunks(shape.sequences)
+            .map(|w| Batch::of_windows(w.iter().copied()))
+            .collect())
     }
 }
 
@@ -80,7 +87,10 @@ fn below(generator: &mut ChaCha8Rng, count: usize) -> usize {
 mod tests {
     use super::*;
 
-    const SHAPE: BatchShape = BatchShape { sequences: 4, context: 10 };
+    const SHAPE: BatchShape = BatchShape {
+        sequences: 4,
+        context: 10,
+    };
 
     fn corpus() -> Result<Corpus> {
         let text: Vec<u8> = (0..4096_u32).map(|i| (i % 251) as u8).collect();
@@ -113,9 +123,19 @@ mod tests {
 
     #[test]
     fn a_context_longer_than_a_block_is_refused() -> Result<()> {
-        let shape = BatchShape { sequences: 1, context: 256 };
-        let error = corpus()?.training_batch(shape, 0, 0).err().map(|e| e.to_string()).unwrap_or_default();
-        assert!(error.contains("blocks of 256 bytes, a context of 256 needs 257"), "{error}");
+        let shape = BatchShape {
+            sequences: 1,
+            context: 256,
+        };
+        let error = corpus()?
+            .training_batch(shape, 0, 0)
+            .err()
+            .map(|e| e.to_string())
+            .unwrap_or_default();
+        assert!(
+            error.contains("blocks of 256 bytes, a context of 256 needs 257"),
+            "{error}"
+        );
         Ok(())
     }
 }

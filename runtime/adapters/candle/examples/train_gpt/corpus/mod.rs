@@ -30,18 +30,28 @@ impl Corpus {
 
     /// Any file, read as bytes.
     pub(crate) fn of_file(path: &Path) -> Result<Self> {
-        let text = std::fs::read(path).with_context(|| format!("the text {} cannot be read", path.display()))?;
+        let text = std::fs::read(path)
+            .with_context(|| format!("the text {} cannot be read", path.display()))?;
         Self::of_text(format!("{}", path.display()), &text)
     }
 
     /// Cuts a text into blocks; small texts into smaller blocks, so that some are always held out.
     pub(crate) fn of_text(source: String, text: &[u8]) -> Result<Self> {
         let block_bytes = BLOCK_BYTES.min(text.len() / HELD_OUT_PERIOD);
-        ensure!(block_bytes > 0, "the text {source} has {} bytes, expected at least {HELD_OUT_PERIOD}", text.len());
+        ensure!(
+            block_bytes > 0,
+            "the text {source} has {} bytes, expected at least {HELD_OUT_PERIOD}",
+            text.len()
+        );
         let (mut training, mut validation) = (Vec::new(), Vec::new());
         for (index, block) in text.chunks_exact(block_bytes).enumerate() {
             let held_out = index % HELD_OUT_PERIOD == HELD_OUT_PERIOD - 1;
-            if held_out { &mut validation } else { &mut training }.push(block.to_vec());
+            if held_out {
+                &mut validation
+            } else {
+                &mut training
+            }
+            .push(block.to_vec());
         }
         let description = format!(
             "{source}: {:.2} MB in blocks of {block_bytes} bytes, {} for training, {} held out; FNV-1a {:016x}",
@@ -50,7 +60,11 @@ impl Corpus {
             validation.len(),
             fnv1a(text),
         );
-        Ok(Self { description, training, validation })
+        Ok(Self {
+            description,
+            training,
+            validation,
+        })
     }
 
     /// What the text is, its size and a digest of its bytes.
@@ -61,7 +75,9 @@ impl Corpus {
 
 /// The 64-bit FNV-1a digest: tells one corpus from another, nothing more.
 fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |digest, byte| (digest ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |digest, byte| {
+        (digest ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
 }
 
 #[cfg(test)]
@@ -76,7 +92,12 @@ mod tests {
         for held_out in &corpus.validation {
             assert!(!corpus.training.contains(held_out));
         }
-        let bytes: usize = corpus.training.iter().chain(&corpus.validation).map(Vec::len).sum();
+        let bytes: usize = corpus
+            .training
+            .iter()
+            .chain(&corpus.validation)
+            .map(Vec::len)
+            .sum();
         assert_eq!(bytes, text.len());
         Ok(())
     }
@@ -89,7 +110,13 @@ mod tests {
 
     #[test]
     fn a_text_too_small_is_refused() {
-        let error = Corpus::of_text("a word".into(), b"hi").err().map(|e| e.to_string()).unwrap_or_default();
-        assert!(error.contains("the text a word has 2 bytes, expected at least 16"), "{error}");
+        let error = Corpus::of_text("a word".into(), b"hi")
+            .err()
+            .map(|e| e.to_string())
+            .unwrap_or_default();
+        assert!(
+            error.contains("the text a word has 2 bytes, expected at least 16"),
+            "{error}"
+        );
     }
 }

@@ -14,8 +14,20 @@ pub(crate) struct AttentionShape {
 
 /// Causal attention of `x` (rows, width): every `context` rows are one sequence, every `width / heads` columns one head.
 /// `qkv` (3 width, width) projects to queries, keys and values, `out` (width, width) projects the result.
-pub(crate) fn causal_attention(x: &Tensor, qkv: &Tensor, out: &Tensor, shape: AttentionShape) -> Result<Tensor> {
-    x.apply_op3(qkv, out, CausalAttention { shape, kept: Kept::empty() })
+pub(crate) fn causal_attention(
+    x: &Tensor,
+    qkv: &Tensor,
+    out: &Tensor,
+    shape: AttentionShape,
+) -> Result<Tensor> {
+    x.apply_op3(
+        qkv,
+        out,
+        CausalAttention {
+            shape,
+            kept: Kept::empty(),
+        },
+    )
 }
 
 struct CausalAttention {
@@ -41,16 +53,23 @@ impl CustomOp3 for CausalAttention {
         let (rows, width) = x_layout.shape().dims2()?;
         let AttentionShape { context, heads } = self.shape;
         if context == 0 || heads == 0 || rows % context != 0 || width % heads != 0 {
-            bail!("causal-attention: found {rows} x {width}, expected whole sequences of {context} rows and {heads} equal heads");
+            bail!(
+                "causal-attention: found {rows} x {width}, expected whole sequences of {context} rows and {heads} equal heads"
+            );
         }
         let (projected, (_, triple)) = times_transposed(x, x_layout, qkv, qkv_layout)?;
         if triple != 3 * width {
-            bail!("causal-attention: found a projection to {triple} columns, expected {}", 3 * width);
+            bail!(
+                "causal-attention: found a projection to {triple} columns, expected {}",
+                3 * width
+            );
         }
         let mixed = CpuStorage::F32(forward(projected.as_slice::<f32>()?, width, self.shape));
-        let (y, shape) = times_transposed(&mixed, &Layout::contiguous((rows, width)), out, out_layout)?;
+        let (y, shape) =
+            times_transposed(&mixed, &Layout::contiguous((rows, width)), out, out_layout)?;
         let projected = matrix(into_values(projected)?, rows, triple)?;
-        self.kept.put((projected, matrix(into_values(mixed)?, rows, width)?));
+        self.kept
+            .put((projected, matrix(into_values(mixed)?, rows, width)?));
         Ok((y, Shape::from(shape)))
     }
 
@@ -68,7 +87,11 @@ impl CustomOp3 for CausalAttention {
         let mixed_grad = grad.matmul(&out.detach())?;
         let projected_grad = with_dense(&projected, self.name(), |projected| {
             with_dense(&mixed_grad, self.name(), |grad| {
-                matrix(backward(projected, grad, width, self.shape), rows, 3 * width)
+                matrix(
+                    backward(projected, grad, width, self.shape),
+                    rows,
+                    3 * width,
+                )
             })
         })?;
         let qkv_grad = projected_grad.t()?.matmul(&x.detach())?;
@@ -83,22 +106,43 @@ mod tests {
     use super::*;
     use candle_core::D;
 
-    const SHAPE: AttentionShape = AttentionShape { context: 5, heads: 2 };
+    const SHAPE: AttentionShape = AttentionShape {
+        context: 5,
+        heads: 2,
+    };
 
     /// The same map in candle's plain operations.
     fn reference(x: &Tensor, qkv: &Tensor, out: &Tensor, shape: AttentionShape) -> Result<Tensor> {
         let (rows, width) = x.dims2()?;
         let AttentionShape { context, heads } = shape;
-        let projected = x.matmul(&qkv.t()?)?.reshape((rows / context, context, 3, heads, width / heads))?;
-        let part = |i: usize| projected.narrow(2, i, 1)?.squeeze(2)?.transpose(1, 2)?.contiguous();
+        let projected =
+            x.matmul(&qkv.t()?)?
+                .reshape((rows / context, context, 3, heads, width / heads))?;
+        let part = |i: usize| {
+            projected
+                .narrow(2, i, 1)?
+                .squeeze(2)?
+                .transpose(1, 2)?
+                .contiguous()
+        };
         let (q, k, v) = (part(0)?, part(1)?, part(2)?);
         let scores = (q.matmul(&k.t()?)? / ((width / heads) as f64).sqrt())?;
         let mask: Vec<f32> = (0..context * context)
-            .map(|i| if i % context > i / context { f32::NEG_INFINITY } else { 0.0 })
+            .map(|i| {
+                if i % context > i / context {
+                    f32::NEG_INFINITY
+                } else {
+                    0.0
+                }
+            })
             .collect();
-        let scores = scores.broadcast_add(&Tensor::from_vec(mask, (context, context), x.device())?)?;
+        let scores =
+            scores.broadcast_add(&Tensor::from_vec(mask, (context, context), x.device())?)?;
         let mixed = candle_nn::ops::softmax(&scores, D::Minus1)?.matmul(&v)?;
-        mixed.transpose(1, 2)?.reshape((rows, width))?.matmul(&out.t()?)
+        mixed
+            .transpose(1, 2)?
+            .reshape((rows, width))?
+            .matmul(&out.t()?)
     }
 
     #[test]
@@ -107,12 +151,23 @@ mod tests {
             let width = heads * head_width;
             let shape = AttentionShape { context, heads };
             let x = sample(13, &[2 * context, width])?;
-            let (qkv, out) = (sample(14, &[3 * width, width])?, sample(15, &[width, width])?);
+            let (qkv, out) = (
+                sample(14, &[3 * width, width])?,
+                sample(15, &[width, width])?,
+            );
             let expected = reference(&x, &qkv, &out, shape)?;
             let found = causal_attention(&x, &qkv, &out, shape)?;
-            let gap = (found - &expected)?.sqr()?.sum_all()?.to_scalar::<f32>()?.sqrt();
+            let gap = (found - &expected)?
+                .sqr()?
+                .sum_all()?
+                .to_scalar::<f32>()?
+                .sqrt();
             let norm = expected.sqr()?.sum_all()?.to_scalar::<f32>()?.sqrt();
-            assert!(gap < 1e-5 * norm, "{shape:?}: relative error {}", gap / norm);
+            assert!(
+                gap < 1e-5 * norm,
+                "{shape:?}: relative error {}",
+                gap / norm
+            );
         }
         Ok(())
     }
@@ -120,9 +175,14 @@ mod tests {
     #[test]
     fn gradients_agree_with_differences() -> Result<()> {
         let scaled = |seed, shape: &[usize]| sample(seed, shape)?.affine(0.5, 0.0);
-        check_gradients(&[scaled(16, &[10, 6])?, scaled(17, &[18, 6])?, scaled(18, &[6, 6])?], |a| {
-            causal_attention(&a[0], &a[1], &a[2], SHAPE)
-        })
+        check_gradients(
+            &[
+                scaled(16, &[10, 6])?,
+                scaled(17, &[18, 6])?,
+                scaled(18, &[6, 6])?,
+            ],
+            |a| causal_attention(&a[0], &a[1], &a[2], SHAPE),
+        )
     }
 
     #[test]

@@ -9,50 +9,79 @@ use rayon::prelude::*;
 pub(super) fn forward(projected: &[f32], width: usize, shape: AttentionShape) -> Vec<f32> {
     let mut mixed = vec![0.0_f32; projected.len() / 3];
     let sequence = shape.context * width;
-    mixed.par_chunks_mut(sequence).zip(projected.par_chunks(3 * sequence)).for_each_init(
-        || Head::new(width, shape),
-        |head, (mixed, projected)| {
-            on_vectors(
-                #[inline(always)]
-                || {
-                    for index in 0..shape.heads {
-                        head.load(projected, index);
-                        head.attend();
-                        head.mix();
-                        copy_columns((&head.mixed, head.columns, 0), (mixed, width, index * head.width), head.width);
-                    }
-                },
-            );
-        },
-    );
+    mixed
+        .par_chunks_mut(sequence)
+        .zip(projected.par_chunks(3 * sequence))
+        .for_each_init(
+            || Head::new(width, shape),
+            |head, (mixed, projected)| {
+                on_vectors(
+                    #[inline(always)]
+                    || {
+                        for index in 0..shape.heads {
+                            head.load(projected, index);
+                            head.attend();
+                            head.mix();
+                            copy_columns(
+                                (&head.mixed, head.columns, 0),
+                                (mixed, width, index * head.width),
+                                head.width,
+                            );
+                        }
+                    },
+                );
+            },
+        );
     mixed
 }
 
 /// The gradient of `projected` from the gradient of the mixed values.
-pub(super) fn backward(projected: &[f32], grad: &[f32], width: usize, shape: AttentionShape) -> Vec<f32> {
+pub(super) fn backward(
+    projected: &[f32],
+    grad: &[f32],
+    width: usize,
+    shape: AttentionShape,
+) -> Vec<f32> {
     let mut projected_grad = vec![0.0_f32; projected.len()];
     let sequence = shape.context * width;
-    let inputs = projected.par_chunks(3 * sequence).zip(grad.par_chunks(sequence));
-    projected_grad.par_chunks_mut(3 * sequence).zip(inputs).for_each_init(
-        || (Head::new(width, shape), HeadGradient::new(width, shape)),
-        |(head, gradient), (projected_grad, (projected, grad))| {
-            on_vectors(
-                #[inline(always)]
-                || {
-                    for index in 0..shape.heads {
-                        head.load(projected, index);
-                        head.attend();
-                        copy_columns((grad, width, index * head.width), (&mut gradient.mixed, head.columns, 0), head.width);
-                        gradient.compute(head);
-                        for (part, values) in [&gradient.queries, &gradient.keys, &gradient.values].into_iter().enumerate() {
-                            let first = part * width + index * head.width;
-                            copy_columns((values, head.columns, 0), (projected_grad, 3 * width, first), head.width);
+    let inputs = projected
+        .par_chunks(3 * sequence)
+        .zip(grad.par_chunks(sequence));
+    projected_grad
+        .par_chunks_mut(3 * sequence)
+        .zip(inputs)
+        .for_each_init(
+            || (Head::new(width, shape), HeadGradient::new(width, shape)),
+            |(head, gradient), (projected_grad, (projected, grad))| {
+                on_vectors(
+                    #[inline(always)]
+                    || {
+                        for index in 0..shape.heads {
+                            head.load(projected, index);
+                            head.attend();
+                            copy_columns(
+                                (grad, width, index * head.width),
+                                (&mut gradient.mixed, head.columns, 0),
+                                head.width,
+                            );
+                            gradient.compute(head);
+                            for (part, values) in
+                                [&gradient.queries, &gradient.keys, &gradient.values]
+                                    .into_iter()
+                                    .enumerate()
+                            {
+                                let first = part * width + index * head.width;
+                                copy_columns(
+                                    (values, head.columns, 0),
+                                    (projected_grad, 3 * width, first),
+                                    head.width,
+                                );
+                            }
                         }
-                    }
-                },
-            );
-        },
-    );
+                    },
+                );
+            },
+        );
     projected_grad
 }
 
@@ -62,7 +91,10 @@ pub(super) fn backward(projected: &[f32], grad: &[f32], width: usize, shape: Att
 fn copy_columns(source: (&[f32], usize, usize), target: (&mut [f32], usize, usize), count: usize) {
     let (source, source_stride, source_first) = source;
     let (target, target_stride, target_first) = target;
-    for (target, source) in target.chunks_exact_mut(target_stride).zip(source.chunks_exact(source_stride)) {
+    for (target, source) in target
+        .chunks_exact_mut(target_stride)
+        .zip(source.chunks_exact(source_stride))
+    {
         target[target_first..][..count].copy_from_slice(&source[source_first..][..count]);
     }
 }
@@ -115,7 +147,11 @@ impl Head {
         let parts = [&mut self.queries, &mut self.keys, &mut self.values];
         for (part, target) in parts.into_iter().enumerate() {
             let first = part * self.model_width + index * self.width;
-            copy_columns((projected, stride, first), (target, self.columns, 0), self.width);
+            copy_columns(
+                (projected, stride, first),
+                (target, self.columns, 0),
+                self.width,
+            );
         }
     }
 
@@ -128,7 +164,15 @@ impl Head {
     fn attend(&mut self) {
         let scale = self.scale();
         transpose(&mut self.transposed, &self.keys, self.rows, self.columns);
-        product(&mut self.weights, &self.queries, &self.transposed, self.columns, self.rows, Nonzero::All, Wanted::Lower);
+        product(
+            &mut self.weights,
+            &self.queries,
+            &self.transposed,
+            self.columns,
+            self.rows,
+            Nonzero::All,
+            Wanted::Lower,
+        );
         for (i, row) in self.weights.chunks_exact_mut(self.rows).enumerate() {
             let (seen, hidden) = row.split_at_mut(if i < self.context { i + 1 } else { 0 });
             for value in seen.iter_mut() {
@@ -141,7 +185,15 @@ impl Head {
 
     #[inline(always)]
     fn mix(&mut self) {
-        product(&mut self.mixed, &self.weights, &self.values, self.rows, self.columns, Nonzero::Lower, Wanted::All);
+        product(
+            &mut self.mixed,
+            &self.weights,
+            &self.values,
+            self.rows,
+            self.columns,
+            Nonzero::Lower,
+            Wanted::All,
+        );
     }
 }
 
@@ -174,20 +226,59 @@ impl HeadGradient {
     fn compute(&mut self, head: &mut Head) {
         let (rows, columns, scale) = (head.rows, head.columns, head.scale());
         transpose(&mut self.transposed, &head.weights, rows, rows);
-        product(&mut self.values, &self.transposed, &self.mixed, rows, columns, Nonzero::Upper, Wanted::All);
+        product(
+            &mut self.values,
+            &self.transposed,
+            &self.mixed,
+            rows,
+            columns,
+            Nonzero::Upper,
+            Wanted::All,
+        );
 
         transpose(&mut head.transposed, &head.values, rows, columns);
-        product(&mut self.scores, &self.mixed, &head.transposed, columns, rows, Nonzero::All, Wanted::Lower);
-        for (i, (scores, weights)) in self.scores.chunks_exact_mut(rows).zip(head.weights.chunks_exact(rows)).enumerate() {
+        product(
+            &mut self.scores,
+            &self.mixed,
+            &head.transposed,
+            columns,
+            rows,
+            Nonzero::All,
+            Wanted::Lower,
+        );
+        for (i, (scores, weights)) in self
+            .scores
+            .chunks_exact_mut(rows)
+            .zip(head.weights.chunks_exact(rows))
+            .enumerate()
+        {
             let seen = (i + 1).min(rows);
-            let mean = sum_over([&scores[..seen], &weights[..seen]], |[score, weight]| score * weight);
+            let mean = sum_over([&scores[..seen], &weights[..seen]], |[score, weight]| {
+                score * weight
+            });
             for (score, weight) in scores[..seen].iter_mut().zip(weights) {
                 *score = (*score - mean) * weight * scale;
             }
             scores[seen..].fill(0.0);
         }
-        product(&mut self.queries, &self.scores, &head.keys, rows, columns, Nonzero::Lower, Wanted::All);
+        product(
+            &mut self.queries,
+            &self.scores,
+            &head.keys,
+            rows,
+            columns,
+            Nonzero::Lower,
+            Wanted::All,
+        );
         transpose(&mut self.transposed, &self.scores, rows, rows);
-        product(&mut self.keys, &self.transposed, &head.queries, rows, columns, Nonzero::Upper, Wanted::All);
+        product(
+            &mut self.keys,
+            &self.transposed,
+            &head.queries,
+            rows,
+            columns,
+            Nonzero::Upper,
+            Wanted::All,
+        );
     }
 }

@@ -8,7 +8,10 @@ use std::sync::Arc;
 
 /// The mean over rows of `-ln softmax(logits)[target]`, in nats, as a scalar: `logits` of shape (rows, 256), one target a row.
 pub(crate) fn cross_entropy(logits: &Tensor, targets: &Arc<[u8]>) -> Result<Tensor> {
-    logits.apply_op1(CrossEntropy { targets: targets.clone(), gradient: Kept::empty() })
+    logits.apply_op1(CrossEntropy {
+        targets: targets.clone(),
+        gradient: Kept::empty(),
+    })
 }
 
 struct CrossEntropy {
@@ -24,7 +27,10 @@ impl CustomOp1 for CrossEntropy {
     fn cpu_fwd(&self, logits: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let (rows, classes) = layout.shape().dims2()?;
         if classes != 256 || rows != self.targets.len() || rows == 0 {
-            bail!("cross-entropy: found {rows} x {classes} logits, expected {} x 256 (at least one row)", self.targets.len());
+            bail!(
+                "cross-entropy: found {rows} x {classes} logits, expected {} x 256 (at least one row)",
+                self.targets.len()
+            );
         }
         let mut gradient = dense(logits, layout, self.name())?.to_vec();
         let weight = 1.0 / rows as f32;
@@ -46,7 +52,11 @@ impl CustomOp1 for CrossEntropy {
     fn bwd(&self, _logits: &Tensor, _loss: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
         let outer = f64::from(grad.to_scalar::<f32>()?);
         let gradient = self.gradient.get(self.name())?;
-        if outer == 1.0 { Ok(Some(gradient)) } else { Ok(Some((gradient * outer)?)) }
+        if outer == 1.0 {
+            Ok(Some(gradient))
+        } else {
+            Ok(Some((gradient * outer)?))
+        }
     }
 }
 
@@ -75,7 +85,12 @@ mod tests {
         let logits = sample(7, &[40, 256])?;
         let targets: Arc<[u8]> = (0..40).map(|i| (i * 53 % 256) as u8).collect();
         let log_softmax = candle_nn::ops::log_softmax(&logits, 1)?.to_vec2::<f32>()?;
-        let expected: f32 = log_softmax.iter().zip(&*targets).map(|(row, &t)| -row[usize::from(t)]).sum::<f32>() / 40.0;
+        let expected: f32 = log_softmax
+            .iter()
+            .zip(&*targets)
+            .map(|(row, &t)| -row[usize::from(t)])
+            .sum::<f32>()
+            / 40.0;
         let found = cross_entropy(&logits, &targets)?.to_scalar::<f32>()?;
         assert!((found - expected).abs() < 1e-5, "{found} {expected}");
         Ok(())
@@ -91,7 +106,12 @@ mod tests {
     fn another_number_of_targets_is_refused() -> Result<()> {
         let targets: Arc<[u8]> = Arc::from(&[3_u8][..]);
         let error = cross_entropy(&sample(8, &[3, 256])?, &targets).unwrap_err();
-        assert!(error.to_string().contains("found 3 x 256 logits, expected 1 x 256"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .contains("found 3 x 256 logits, expected 1 x 256"),
+            "{error}"
+        );
         Ok(())
     }
 }

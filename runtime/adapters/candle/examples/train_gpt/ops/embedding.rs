@@ -6,7 +6,11 @@ use std::sync::Arc;
 
 /// Rows `bytes_table[b] + position_table[i % context]` for the i-th byte: `bytes_table` of shape (256, width),
 /// `position_table` of shape (context, width); the result has one row a byte.
-pub(crate) fn embed_bytes(bytes: &Arc<[u8]>, bytes_table: &Tensor, position_table: &Tensor) -> Result<Tensor> {
+pub(crate) fn embed_bytes(
+    bytes: &Arc<[u8]>,
+    bytes_table: &Tensor,
+    position_table: &Tensor,
+) -> Result<Tensor> {
     bytes_table.apply_op2(position_table, EmbedBytes(bytes.clone()))
 }
 
@@ -17,7 +21,13 @@ impl CustomOp2 for EmbedBytes {
         "embed-bytes"
     }
 
-    fn cpu_fwd(&self, table: &CpuStorage, table_layout: &Layout, positions: &CpuStorage, positions_layout: &Layout) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(
+        &self,
+        table: &CpuStorage,
+        table_layout: &Layout,
+        positions: &CpuStorage,
+        positions_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
         let (symbols, width) = table_layout.shape().dims2()?;
         let (context, position_width) = positions_layout.shape().dims2()?;
         if symbols != 256 || width != position_width || context == 0 {
@@ -37,7 +47,13 @@ impl CustomOp2 for EmbedBytes {
         Ok((CpuStorage::F32(out), Shape::from((self.0.len(), width))))
     }
 
-    fn bwd(&self, table: &Tensor, positions: &Tensor, _out: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    fn bwd(
+        &self,
+        table: &Tensor,
+        positions: &Tensor,
+        _out: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let (symbols, width) = table.dims2()?;
         let (context, _) = positions.dims2()?;
         let mut table_grad = vec![0.0_f32; symbols * width];
@@ -69,6 +85,8 @@ mod tests {
     #[test]
     fn gradients_agree_with_differences() -> Result<()> {
         let bytes: Arc<[u8]> = Arc::from(&b"abcaab"[..]);
-        check_gradients(&[sample(5, &[256, 3])?, sample(6, &[2, 3])?], |a| embed_bytes(&bytes, &a[0], &a[1]))
+        check_gradients(&[sample(5, &[256, 3])?, sample(6, &[2, 3])?], |a| {
+            embed_bytes(&bytes, &a[0], &a[1])
+        })
     }
 }

@@ -15,12 +15,24 @@ impl CustomOp2 for Linear {
         "linear"
     }
 
-    fn cpu_fwd(&self, x: &CpuStorage, x_layout: &Layout, w: &CpuStorage, w_layout: &Layout) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        w: &CpuStorage,
+        w_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
         let (y, shape) = times_transposed(x, x_layout, w, w_layout)?;
         Ok((y, Shape::from(shape)))
     }
 
-    fn bwd(&self, x: &Tensor, w: &Tensor, _y: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    fn bwd(
+        &self,
+        x: &Tensor,
+        w: &Tensor,
+        _y: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let (x, w) = (x.detach(), w.detach());
         Ok((Some(grad.matmul(&w)?), Some(grad.t()?.matmul(&x)?)))
     }
@@ -33,13 +45,20 @@ mod tests {
 
     #[test]
     fn gradients_agree_with_differences() -> Result<()> {
-        check_gradients(&[sample(1, &[5, 7])?, sample(2, &[3, 7])?], |a| linear(&a[0], &a[1]))
+        check_gradients(&[sample(1, &[5, 7])?, sample(2, &[3, 7])?], |a| {
+            linear(&a[0], &a[1])
+        })
     }
 
     #[test]
     fn a_weight_of_another_width_is_refused() -> Result<()> {
         let error = linear(&sample(1, &[5, 7])?, &sample(2, &[3, 6])?).unwrap_err();
-        assert!(error.to_string().contains("found a weight of 6 inputs, expected 7"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .contains("found a weight of 6 inputs, expected 7"),
+            "{error}"
+        );
         Ok(())
     }
 }

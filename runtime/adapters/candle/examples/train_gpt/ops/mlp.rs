@@ -9,7 +9,13 @@ use rayon::prelude::*;
 ///
 /// GELU in the tanh form, `x * sigmoid(2 sqrt(2/pi) (x + 0.044715 x^3))`.
 pub(crate) fn gelu_mlp(x: &Tensor, up: &Tensor, down: &Tensor) -> Result<Tensor> {
-    x.apply_op3(up, down, GeluMlp { kept: Kept::empty() })
+    x.apply_op3(
+        up,
+        down,
+        GeluMlp {
+            kept: Kept::empty(),
+        },
+    )
 }
 
 struct GeluMlp {
@@ -37,16 +43,19 @@ const BLOCK: usize = ROWS_PER_BLOCK * 512;
 
 fn gelu(hidden: &[f32]) -> Vec<f32> {
     let mut active = vec![0.0_f32; hidden.len()];
-    active.par_chunks_mut(BLOCK).zip(hidden.par_chunks(BLOCK)).for_each(|(active, hidden)| {
-        on_vectors(
-            #[inline(always)]
-            || {
-                for (active, x) in active.iter_mut().zip(hidden) {
-                    *active = x * gate(*x);
-                }
-            },
-        );
-    });
+    active
+        .par_chunks_mut(BLOCK)
+        .zip(hidden.par_chunks(BLOCK))
+        .for_each(|(active, hidden)| {
+            on_vectors(
+                #[inline(always)]
+                || {
+                    for (active, x) in active.iter_mut().zip(hidden) {
+                        *active = x * gate(*x);
+                    }
+                },
+            );
+        });
     active
 }
 
@@ -54,16 +63,18 @@ fn gelu(hidden: &[f32]) -> Vec<f32> {
 fn gelu_backward(hidden: &[f32], grad: &[f32]) -> Vec<f32> {
     let mut out = vec![0.0_f32; hidden.len()];
     let blocks = hidden.par_chunks(BLOCK).zip(grad.par_chunks(BLOCK));
-    out.par_chunks_mut(BLOCK).zip(blocks).for_each(|(out, (hidden, grad))| {
-        on_vectors(
-            #[inline(always)]
-            || {
-                for ((out, x), grad) in out.iter_mut().zip(hidden).zip(grad) {
-                    *out = grad * gelu_derivative(*x);
-                }
-            },
-        );
-    });
+    out.par_chunks_mut(BLOCK)
+        .zip(blocks)
+        .for_each(|(out, (hidden, grad))| {
+            on_vectors(
+                #[inline(always)]
+                || {
+                    for ((out, x), grad) in out.iter_mut().zip(hidden).zip(grad) {
+                        *out = grad * gelu_derivative(*x);
+                    }
+                },
+            );
+        });
     out
 }
 
@@ -83,7 +94,12 @@ impl CustomOp3 for GeluMlp {
     ) -> Result<(CpuStorage, Shape)> {
         let (hidden, (rows, width)) = times_transposed(x, x_layout, up, up_layout)?;
         let active = CpuStorage::F32(gelu(hidden.as_slice::<f32>()?));
-        let (y, shape) = times_transposed(&active, &Layout::contiguous((rows, width)), down, down_layout)?;
+        let (y, shape) = times_transposed(
+            &active,
+            &Layout::contiguous((rows, width)),
+            down,
+            down_layout,
+        )?;
         let hidden = matrix(into_values(hidden)?, rows, width)?;
         let active = matrix(into_values(active)?, rows, width)?;
         self.kept.put((hidden, active));
@@ -103,7 +119,9 @@ impl CustomOp3 for GeluMlp {
         let active_grad = grad.matmul(&down.detach())?;
         let (rows, width) = hidden.dims2()?;
         let hidden_grad = with_dense(&hidden, self.name(), |hidden| {
-            with_dense(&active_grad, self.name(), |grad| matrix(gelu_backward(hidden, grad), rows, width))
+            with_dense(&active_grad, self.name(), |grad| {
+                matrix(gelu_backward(hidden, grad), rows, width)
+            })
         })?;
         let up_grad = hidden_grad.t()?.matmul(&x.detach())?;
         let x_grad = hidden_grad.matmul(&up.detach())?;
@@ -136,8 +154,13 @@ mod tests {
 
     #[test]
     fn gradients_agree_with_differences() -> Result<()> {
-        check_gradients(&[sample(10, &[4, 3])?, sample(11, &[6, 3])?, sample(12, &[3, 6])?], |a| {
-            gelu_mlp(&a[0], &a[1], &a[2])
-        })
+        check_gradients(
+            &[
+                sample(10, &[4, 3])?,
+                sample(11, &[6, 3])?,
+                sample(12, &[3, 6])?,
+            ],
+            |a| gelu_mlp(&a[0], &a[1], &a[2]),
+        )
     }
 }

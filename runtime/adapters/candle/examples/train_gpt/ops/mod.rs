@@ -29,19 +29,33 @@ use candle_core::{CpuStorage, Device, Layout, Result, Tensor, bail};
 use std::sync::Mutex;
 
 /// The values of a dense f32 tensor in row-major order.
-fn dense<'a>(storage: &'a CpuStorage, layout: &Layout, operation: &'static str) -> Result<&'a [f32]> {
+fn dense<'a>(
+    storage: &'a CpuStorage,
+    layout: &Layout,
+    operation: &'static str,
+) -> Result<&'a [f32]> {
     let Some((start, end)) = layout.contiguous_offsets() else {
-        bail!("{operation}: found strides {:?}, expected a contiguous tensor", layout.stride());
+        bail!(
+            "{operation}: found strides {:?}, expected a contiguous tensor",
+            layout.stride()
+        );
     };
     Ok(&storage.as_slice::<f32>()?[start..end])
 }
 
 /// Runs `body` on the values of a dense f32 tensor.
-fn with_dense<R>(tensor: &Tensor, operation: &'static str, body: impl FnOnce(&[f32]) -> Result<R>) -> Result<R> {
+fn with_dense<R>(
+    tensor: &Tensor,
+    operation: &'static str,
+    body: impl FnOnce(&[f32]) -> Result<R>,
+) -> Result<R> {
     let (storage, layout) = tensor.storage_and_layout();
     match &*storage {
         candle_core::Storage::Cpu(cpu) => body(dense(cpu, layout, operation)?),
-        _ => bail!("{operation}: found a tensor on {:?}, expected one on the CPU", tensor.device()),
+        _ => bail!(
+            "{operation}: found a tensor on {:?}, expected one on the CPU",
+            tensor.device()
+        ),
     }
 }
 
@@ -57,7 +71,12 @@ fn times_transposed(
     if inputs != w_inputs {
         bail!("linear: found a weight of {w_inputs} inputs, expected {inputs}");
     }
-    let product = x.matmul(w, (1, rows, outputs, inputs), x_layout, &w_layout.transpose(0, 1)?)?;
+    let product = x.matmul(
+        w,
+        (1, rows, outputs, inputs),
+        x_layout,
+        &w_layout.transpose(0, 1)?,
+    )?;
     Ok((product, (rows, outputs)))
 }
 
@@ -70,13 +89,22 @@ impl<T: Clone> Kept<T> {
     }
 
     fn put(&self, value: T) {
-        *self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(value);
+        *self
+            .0
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(value);
     }
 
     fn get(&self, operation: &'static str) -> Result<T> {
-        match &*self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) {
+        match &*self
+            .0
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        {
             Some(value) => Ok(value.clone()),
-            None => bail!("{operation}: the backward pass was asked for before the forward pass ran"),
+            None => {
+                bail!("{operation}: the backward pass was asked for before the forward pass ran")
+            }
         }
     }
 }

@@ -25,29 +25,48 @@ impl CustomOp2 for RmsNorm {
         "rms-norm"
     }
 
-    fn cpu_fwd(&self, x: &CpuStorage, x_layout: &Layout, gain: &CpuStorage, gain_layout: &Layout) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        gain: &CpuStorage,
+        gain_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
         let (_, width) = x_layout.shape().dims2()?;
         let x = dense(x, x_layout, self.name())?;
         let gain = dense(gain, gain_layout, self.name())?;
         if gain.len() != width || width == 0 {
-            bail!("rms-norm: found a gain of {} values, expected {width} (at least one)", gain.len());
+            bail!(
+                "rms-norm: found a gain of {} values, expected {width} (at least one)",
+                gain.len()
+            );
         }
         let mut y = vec![0.0_f32; x.len()];
         let block = ROWS_PER_BLOCK * width;
-        y.par_chunks_mut(block).zip(x.par_chunks(block)).for_each(|(y, x)| {
-            on_vectors(
-                #[inline(always)]
-                || normalise_rows(y, x, gain),
-            );
-        });
+        y.par_chunks_mut(block)
+            .zip(x.par_chunks(block))
+            .for_each(|(y, x)| {
+                on_vectors(
+                    #[inline(always)]
+                    || normalise_rows(y, x, gain),
+                );
+            });
         Ok((CpuStorage::F32(y), x_layout.shape().clone()))
     }
 
-    fn bwd(&self, x: &Tensor, gain: &Tensor, _y: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    fn bwd(
+        &self,
+        x: &Tensor,
+        gain: &Tensor,
+        _y: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let (rows, width) = x.dims2()?;
         let name = self.name();
         let (x_grad, gain_grad) = with_dense(x, name, |x| {
-            with_dense(gain, name, |gain| with_dense(grad, name, |grad| Ok(backward(x, gain, grad))))
+            with_dense(gain, name, |gain| {
+                with_dense(grad, name, |grad| Ok(backward(x, gain, grad)))
+            })
         })?;
         let gain_grad = Tensor::from_vec(gain_grad, width, &Device::Cpu)?;
         Ok((Some(matrix(x_grad, rows, width)?), Some(gain_grad)))
@@ -56,7 +75,10 @@ impl CustomOp2 for RmsNorm {
 
 #[inline(always)]
 fn normalise_rows(y: &mut [f32], x: &[f32], gain: &[f32]) {
-    for (y, x) in y.chunks_exact_mut(gain.len()).zip(x.chunks_exact(gain.len())) {
+    for (y, x) in y
+        .chunks_exact_mut(gain.len())
+        .zip(x.chunks_exact(gain.len()))
+    {
         let inverse = inverse_rms(x);
         for ((y, x), gain) in y.iter_mut().zip(x).zip(gain) {
             *y = x * inverse * gain;
@@ -92,11 +114,18 @@ fn backward(x: &[f32], gain: &[f32], grad: &[f32]) -> (Vec<f32>, Vec<f32>) {
 fn backward_rows(x_grad: &mut [f32], x: &[f32], gain: &[f32], grad: &[f32]) -> Vec<f32> {
     let width = gain.len();
     let mut gain_grad = vec![0.0_f32; width];
-    for ((x_grad, x), grad) in x_grad.chunks_exact_mut(width).zip(x.chunks_exact(width)).zip(grad.chunks_exact(width)) {
+    for ((x_grad, x), grad) in x_grad
+        .chunks_exact_mut(width)
+        .zip(x.chunks_exact(width))
+        .zip(grad.chunks_exact(width))
+    {
         let inverse = inverse_rms(x);
-        let projection = sum_over([grad, gain, x], |[grad, gain, x]| grad * gain * x) * inverse / width as f32;
+        let projection =
+            sum_over([grad, gain, x], |[grad, gain, x]| grad * gain * x) * inverse / width as f32;
         let inputs = x.iter().zip(grad).zip(gain);
-        for (((x, grad), gain), (x_grad, gain_grad)) in inputs.zip(x_grad.iter_mut().zip(&mut gain_grad)) {
+        for (((x, grad), gain), (x_grad, gain_grad)) in
+            inputs.zip(x_grad.iter_mut().zip(&mut gain_grad))
+        {
             let normalised = x * inverse;
             *x_grad = (grad * gain - normalised * projection) * inverse;
             *gain_grad += grad * normalised;
@@ -112,7 +141,10 @@ mod tests {
 
     #[test]
     fn rows_have_unit_mean_square() -> Result<()> {
-        let y = rms_norm(&sample(1, &[70, 48])?, &Tensor::ones(48, candle_core::DType::F32, &Device::Cpu)?)?;
+        let y = rms_norm(
+            &sample(1, &[70, 48])?,
+            &Tensor::ones(48, candle_core::DType::F32, &Device::Cpu)?,
+        )?;
         for mean in y.sqr()?.mean(1)?.to_vec1::<f32>()? {
             assert!((mean - 1.0).abs() < 1e-4, "{mean}");
         }
@@ -121,13 +153,20 @@ mod tests {
 
     #[test]
     fn gradients_agree_with_differences() -> Result<()> {
-        check_gradients(&[sample(3, &[35, 6])?, sample(4, &[6])?], |a| rms_norm(&a[0], &a[1]))
+        check_gradients(&[sample(3, &[35, 6])?, sample(4, &[6])?], |a| {
+            rms_norm(&a[0], &a[1])
+        })
     }
 
     #[test]
     fn a_gain_of_another_width_is_refused() -> Result<()> {
         let error = rms_norm(&sample(1, &[5, 7])?, &sample(2, &[6])?).unwrap_err();
-        assert!(error.to_string().contains("found a gain of 6 values, expected 7"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .contains("found a gain of 6 values, expected 7"),
+            "{error}"
+        );
         Ok(())
     }
 }

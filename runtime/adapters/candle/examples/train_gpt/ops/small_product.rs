@@ -26,8 +26,19 @@ pub(super) enum Wanted {
 
 /// `out = a b`, with `a` of `rows x inner`, `b` of `inner x columns`, row-major. Blocks that are not wanted keep their values.
 #[inline(always)]
-pub(super) fn product(out: &mut [f32], a: &[f32], b: &[f32], inner: usize, columns: usize, nonzero: Nonzero, wanted: Wanted) {
-    let blocks = out.chunks_exact_mut(ROWS * columns).zip(a.chunks_exact(ROWS * inner)).enumerate();
+pub(super) fn product(
+    out: &mut [f32],
+    a: &[f32],
+    b: &[f32],
+    inner: usize,
+    columns: usize,
+    nonzero: Nonzero,
+    wanted: Wanted,
+) {
+    let blocks = out
+        .chunks_exact_mut(ROWS * columns)
+        .zip(a.chunks_exact(ROWS * inner))
+        .enumerate();
     for (block, (out, a)) in blocks {
         let first_row = block * ROWS;
         let (from, to) = match nonzero {
@@ -51,7 +62,12 @@ pub(super) fn product(out: &mut [f32], a: &[f32], b: &[f32], inner: usize, colum
 }
 
 #[inline(always)]
-fn block_product(a: [&[f32]; ROWS], b: &[f32], stride: usize, column: usize) -> [[f32; COLUMNS]; ROWS] {
+fn block_product(
+    a: [&[f32]; ROWS],
+    b: &[f32],
+    stride: usize,
+    column: usize,
+) -> [[f32; COLUMNS]; ROWS] {
     let mut sums = [[0.0_f32; COLUMNS]; ROWS];
     let [a0, a1, a2, a3] = a;
     let factors = a0.iter().zip(a1).zip(a2).zip(a3);
@@ -82,7 +98,9 @@ mod tests {
     use super::*;
 
     fn values(count: usize, seed: usize) -> Vec<f32> {
-        (0..count).map(|i| ((i * 7919 + seed * 31) % 17) as f32 - 8.0).collect()
+        (0..count)
+            .map(|i| ((i * 7919 + seed * 31) % 17) as f32 - 8.0)
+            .collect()
     }
 
     #[test]
@@ -105,7 +123,9 @@ mod tests {
             on_vectors(|| product(&mut out, &a, &b, inner, columns, nonzero, Wanted::All));
             for i in 0..rows {
                 for j in 0..columns {
-                    let expected: f32 = (0..inner).map(|k| a[i * inner + k] * b[k * columns + j]).sum();
+                    let expected: f32 = (0..inner)
+                        .map(|k| a[i * inner + k] * b[k * columns + j])
+                        .sum();
                     assert_eq!(out[i * columns + j], expected, "entry {i}, {j}");
                 }
             }
@@ -122,7 +142,10 @@ mod tests {
         for i in 0..n {
             assert_eq!(all[i * n..=i * n + i], lower[i * n..=i * n + i]);
         }
-        assert!(lower[n - 1].is_nan(), "a block above the diagonal was computed for nothing");
+        assert!(
+            lower[n - 1].is_nan(),
+            "a block above the diagonal was computed for nothing"
+        );
     }
 
     #[test]

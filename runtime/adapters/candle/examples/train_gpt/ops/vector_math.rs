@@ -42,7 +42,12 @@ const LANES: usize = 32;
 pub(super) fn sum_over<const N: usize>(rows: [&[f32]; N], term: impl Fn([f32; N]) -> f32) -> f32 {
     let split = rows.map(|row| row.as_chunks::<LANES>());
     let mut lanes = [0.0_f32; LANES];
-    for chunk in 0..split.iter().map(|(chunks, _)| chunks.len()).min().unwrap_or(0) {
+    for chunk in 0..split
+        .iter()
+        .map(|(chunks, _)| chunks.len())
+        .min()
+        .unwrap_or(0)
+    {
         let values = split.map(|(chunks, _)| chunks[chunk]);
         for (lane, sum) in lanes.iter_mut().enumerate() {
             *sum += term(values.map(|value| value[lane]));
@@ -72,7 +77,11 @@ pub(super) fn largest(row: &[f32]) -> f32 {
             *best = if *value > *best { *value } else { *best };
         }
     }
-    lanes.iter().chain(rest).copied().fold(f32::NEG_INFINITY, f32::max)
+    lanes
+        .iter()
+        .chain(rest)
+        .copied()
+        .fold(f32::NEG_INFINITY, f32::max)
 }
 
 /// Replaces a row of scores by its softmax and returns the logarithm of the sum of exponentials.
@@ -118,7 +127,10 @@ mod tests {
             let row: Vec<f32> = (0..n).map(|i| ((i * 37) % 101) as f32 - 50.0).collect();
             let sum: f32 = row.iter().sum();
             assert_eq!(sum_over([&row], |[value]| value), sum);
-            assert_eq!(largest(&row), row.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+            assert_eq!(
+                largest(&row),
+                row.iter().copied().fold(f32::NEG_INFINITY, f32::max)
+            );
         }
     }
 

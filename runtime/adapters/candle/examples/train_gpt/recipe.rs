@@ -1,0 +1,88 @@
+//! Which optimizer gets which settings: the layers' configs, the groups, the learning rates.
+
+use crate::settings::{OptimizerKind, RunSettings};
+use crate::tile_schedule::ScheduleText;
+use anyhow::{Result, anyhow};
+use himuon::optimizer::{AdamWOptions, HiMuonBuilder, LearningRate, MuonOptions};
+use himuon::schedule::TileSchedule;
+use himuon::templates::{Power, SpecFields};
+use himuon::{KernelSpec, LayerConfig, Tile};
+use himuon_candle::himuon;
+
+/// The matrices of attention: projections to queries, keys and values, and of the result.
+#[himuon(tiles = [64, "full"], steps = 5)]
+struct Attention;
+
+/// The matrices of the feed-forward part.
+#[himuon(tiles = [128, "full"], steps = 5)]
+struct FeedForward;
+
+const ATTENTION: &str = "blocks.*.attention.*";
+const FEED_FORWARD: &str = "blocks.*.mlp.*";
+
+/// The declaration of the optimizer of a run. The parameters are still to be declared.
+pub(crate) fn declare(settings: &RunSettings, builder: HiMuonBuilder) -> Result<HiMuonBuilder> {
+    let rest = settings.rest_learning_rate / settings.learning_rate;
+    let builder = builder
+        .learning_rate(settings.learning_rate)
+        .adamw(adamw(rest));
+    Ok(match settings.optimizer {
+        OptimizerKind::AdamW => builder.group_with("*", adamw(1.0)),
+        OptimizerKind::Muon => builder
+            .group_with(
+                ATTENTION,
+                MuonOptions::of::<Attention>().schedule(TileSchedule::constant(Tile::Full)),
+            )
+            .group_with(
+                FEED_FORWARD,
+                MuonOptions::of::<FeedForward>().schedule(TileSchedule::constant(Tile::Full)),
+            ),
+        OptimizerKind::HiMuon => builder
+            .group_with(ATTENTION, tiled::<Attention>(settings)?)
+            .group_with(FEED_FORWARD, tiled::<FeedForward>(settings)?),
+    })
+}
+
+/// AdamW at `factor` times the learning rate of the run, with the moments usual for language models.
+fn adamw(factor: f64) -> AdamWOptions {
+    AdamWOptions::default()
+        .learning_rate(LearningRate::Factor(factor))
+        .betas(0.9, 0.95)
+}
+
+/// A layer's own tiles, unless the command line names others.
+fn tiled<C: LayerConfig>(settings: &RunSettings) -> Result<MuonOptions> {
+    let power = settings.power.as_deref().map(parse::<Power>).transpose()?;
+    if let Some(text) = &settings.schedule {
+        let schedule: ScheduleText = parse(text)?;
+        let specs = with_power(&schedule.tiles(), power)?;
+        return Ok(MuonOptions::specs(specs).schedule(schedule.schedule()?));
+    }
+    let tile = settings.tile.as_deref().map(parse::<Tile>).transpose()?;
+    match (tile, power) {
+        (None, None) => Ok(MuonOptions::of::<C>()),
+        (Some(tile), power) => Ok(MuonOptions::specs(with_power(&[tile], power)?)),
+        (None, power) => Ok(MuonOptions::specs(with_power(&[C::SPECS[0].tile], power)?)),
+    }
+}
+
+fn with_power(tiles: &[Tile], power: Option<Power>) -> Result<Vec<KernelSpec>> {
+    tiles
+        .iter()
+        .map(|tile| {
+            Ok(SpecFields {
+                tile: Some(*tile),
+                power,
+                ..SpecFields::default()
+            }
+            .resolve()?)
+        })
+        .collect()
+}
+
+fn parse<T: std::str::FromStr>(text: &str) -> Result<T>
+where
+    T::Err: std::fmt::Display,
+{
+    text.parse().map_err(|error: T::Err| anyhow!("{error}"))
+}

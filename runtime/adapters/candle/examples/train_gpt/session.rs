@@ -1,0 +1,155 @@
+//! A call of the program: its arguments, its text, and the runs that they ask for.
+
+use crate::args::Args;
+use crate::checkpoint;
+use crate::corpus::{Batch, Corpus};
+use crate::learning_rates::Sweep;
+use crate::progress::Progress;
+use crate::record::RunRecord;
+use crate::settings::{OptimizerKind, RunSettings};
+use crate::trainer::Trainer;
+use anyhow::Result;
+use std::path::PathBuf;
+
+/// Validations in the course of a run, the last one aside.
+const CURVE_POINTS: u64 = 10;
+/// Held-out batches of a validation in the course of a run, and of the last one.
+const CURVE_BATCHES: usize = 4;
+const FINAL_BATCHES: usize = 32;
+
+/// What all runs of a call share.
+pub(crate) struct Session {
+    pub(crate) args: Args,
+    pub(crate) corpus: Corpus,
+    sweep: Sweep,
+    checkpoints: Option<PathBuf>,
+    runs_done: usize,
+    runs_planned: Option<usize>,
+}
+
+impl Session {
+    /// Reads the text and the committed sweep.
+    pub(crate) fn new(args: Args) -> Result<Self> {
+        let corpus = match &args.text {
+            Some(path) => Corpus::of_file(path)?,
+            None => Corpus::of_crate_sources()?,
+        };
+        let runs = args.optimizers().len() * args.seeds as usize;
+        Ok(Self {
+            corpus,
+            sweep: Sweep::committed()?,
+            checkpoints: args.checkpoint.clone().or_else(|| args.resume.clone()),
+            runs_done: 0,
+            runs_planned: (!args.sweep_lr).then_some(runs),
+            args,
+        })
+    }
+
+    /// The learning rate of AdamW on what is not a matrix of a block: that of the committed sweep.
+    pub(crate) fn rest_learning_rate(&self) -> f64 {
+        self.sweep.chosen(OptimizerKind::AdamW).unwrap_or(1e-3)
+    }
+
+    /// The settings of a run.
+    pub(crate) fn settings(
+        &self,
+        optimizer: OptimizerKind,
+        learning_rate: f64,
+        rest_learning_rate: f64,
+        seed: u64,
+    ) -> RunSettings {
+        let args = &self.args;
+        let tiled = optimizer == OptimizerKind::HiMuon;
+        RunSettings {
+            optimizer,
+            learning_rate,
+            rest_learning_rate,
+            tile: args.tile.filter(|_| tiled).map(|tile| tile.to_string()),
+            schedule: args
+                .schedule
+                .as_ref()
+                .filter(|_| tiled)
+                .map(ToString::to_string),
+            power: args.power.filter(|_| tiled).map(|power| power.to_string()),
+            model: args.model(),
+            batch: args.batch,
+            steps: args.steps,
+            seed,
+            text: self.corpus.description().to_owned(),
+        }
+    }
+
+    /// Runs every optimizer with every seed: seed by seed, so that the optimizers meet the same load of the machine.
+    pub(crate) fn compare(&mut self) -> Result<Vec<RunRecord>> {
+        let mut records = Vec::new();
+        for seed in self.args.seed..self.args.seed + self.args.seeds {
+            for optimizer in self.args.optimizers() {
+                let learning_rate = match self.args.learning_rate {
+                    Some(rate) => rate,
+                    None => self.sweep.chosen(optimizer)?,
+                };
+                let settings =
+                    self.settings(optimizer, learning_rate, self.rest_learning_rate(), seed);
+                records.push(self.run(settings)?);
+            }
+        }
+        Ok(records)
+    }
+
+    /// One run from start, or from its newest checkpoint, to end.
+    pub(crate) fn run(&mut self, settings: RunSettings) -> Result<RunRecord> {
+        self.runs_done += 1;
+        let folder = self
+            .checkpoints
+            .as_ref()
+            .map(|root| checkpoint::run_folder(root, &settings));
+        let newest = match (&folder, &self.args.resume) {
+            (Some(folder), Some(_)) => checkpoint::latest(folder)?,
+            _ => None,
+        };
+        let mut trainer = match newest {
+            Some(checkpoint) => checkpoint::resume(&checkpoint, settings)?,
+            None => Trainer::new(settings)?,
+        };
+        if self.args.explain && trainer.step_number() == 0 {
+            let explanation = trainer.explain()?;
+            println!("{}:\n{explanation}\n", trainer.record.settings.optimizer);
+        }
+        let progress = Progress::of_run(&trainer.record, self.runs_done, self.runs_planned);
+        let curve_batches = self.validation_batches(&trainer, CURVE_BATCHES)?;
+        let interval = trainer.record.settings.steps.div_ceil(CURVE_POINTS);
+        while !trainer.is_done() {
+            if trainer.step_number().is_multiple_of(interval) {
+                trainer.validate(&curve_batches)?;
+            }
+            let loss = trainer.step(&self.corpus)?;
+            progress.step(&trainer.record, loss);
+            if let Some(folder) = &folder
+                && trainer
+                    .step_number()
+                    .is_multiple_of(self.args.checkpoint_every)
+                && !trainer.is_done()
+            {
+                checkpoint::save(folder, &mut trainer)?;
+            }
+        }
+        if trainer
+            .record
+            .curve
+            .last()
+            .is_none_or(|point| point.step < trainer.step_number())
+        {
+            trainer.validate(&self.validation_batches(&trainer, FINAL_BATCHES)?)?;
+            if let Some(folder) = &folder {
+                checkpoint::save(folder, &mut trainer)?;
+            }
+        }
+        progress.finish(&trainer.record);
+        Ok(trainer.record)
+    }
+
+    fn validation_batches(&self, trainer: &Trainer, count: usize) -> Result<Vec<Batch>> {
+        self.corpus
+            .validation_batches(trainer.record.settings.batch_shape(), count)
+    }
+}
