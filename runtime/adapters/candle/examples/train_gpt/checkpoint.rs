@@ -8,6 +8,7 @@ use crate::record::RunRecord;
 use crate::settings::RunSettings;
 use crate::trainer::Trainer;
 use anyhow::{Context, Result, ensure};
+use himuon::tuning::TuningTable;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -77,12 +78,12 @@ pub(crate) fn latest(folder: &Path) -> Result<Option<PathBuf>> {
 }
 
 /// Goes on from a checkpoint, which must have been saved under the same settings.
-pub(crate) fn resume(checkpoint: &Path, settings: RunSettings) -> Result<Trainer> {
+pub(crate) fn resume(checkpoint: &Path, settings: RunSettings, tuning: &TuningTable) -> Result<Trainer> {
     let named = || format!("the checkpoint {}", checkpoint.display());
     let record = fs::read(checkpoint.join(RECORD)).with_context(named)?;
     let record: RunRecord = serde_json::from_slice(&record).with_context(named)?;
     settings.check_same(&record.settings).with_context(named)?;
-    let mut trainer = Trainer::new(settings)?;
+    let mut trainer = Trainer::new(settings, tuning)?;
     trainer
         .variables
         .load(checkpoint.join(WEIGHTS))
@@ -139,10 +140,19 @@ mod tests {
     use crate::corpus::Corpus;
     use crate::settings::OptimizerKind;
     use crate::settings::tests::small_settings;
+    use himuon::tuning::DeviceFingerprint;
 
     fn corpus() -> Corpus {
         let text = include_str!("checkpoint.rs").repeat(4);
         Corpus::of_text("its own source".into(), text.as_bytes()).unwrap()
+    }
+
+    fn untuned() -> TuningTable {
+        TuningTable::new(DeviceFingerprint::cpu())
+    }
+
+    fn fresh(settings: &RunSettings) -> Trainer {
+        Trainer::new(settings.clone(), &untuned()).unwrap()
     }
 
     fn weight_bits(trainer: &Trainer) -> Vec<(String, Vec<u32>)> {
@@ -173,17 +183,17 @@ mod tests {
         let corpus = corpus();
         for optimizer in OptimizerKind::ALL {
             let settings = small_settings(optimizer);
-            let mut whole = Trainer::new(settings.clone()).unwrap();
+            let mut whole = fresh(&settings);
             train_to(&mut whole, settings.steps, &corpus);
             let expected = weight_bits(&whole);
             for killed_at in 0..=settings.steps {
                 let folder = tempfile::tempdir().unwrap();
-                let mut first = Trainer::new(settings.clone()).unwrap();
+                let mut first = fresh(&settings);
                 train_to(&mut first, killed_at, &corpus);
                 save(folder.path(), &mut first).unwrap();
                 drop(first);
                 let checkpoint = latest(folder.path()).unwrap().unwrap();
-                let mut second = resume(&checkpoint, settings.clone()).unwrap();
+                let mut second = resume(&checkpoint, settings.clone(), &untuned()).unwrap();
                 assert_eq!(second.step_number(), killed_at);
                 train_to(&mut second, settings.steps, &corpus);
                 assert_eq!(
@@ -201,13 +211,13 @@ mod tests {
         let corpus = corpus();
         let mut settings = small_settings(OptimizerKind::HiMuon);
         settings.schedule = Some("16+full/3*0.5".into());
-        let mut whole = Trainer::new(settings.clone()).unwrap();
+        let mut whole = fresh(&settings);
         train_to(&mut whole, settings.steps, &corpus);
         let folder = tempfile::tempdir().unwrap();
-        let mut first = Trainer::new(settings.clone()).unwrap();
+        let mut first = fresh(&settings);
         train_to(&mut first, 4, &corpus);
         let checkpoint = save(folder.path(), &mut first).unwrap();
-        let mut second = resume(&checkpoint, settings.clone()).unwrap();
+        let mut second = resume(&checkpoint, settings.clone(), &untuned()).unwrap();
         train_to(&mut second, settings.steps, &corpus);
         assert_eq!(weight_bits(&second), weight_bits(&whole));
     }
@@ -216,7 +226,7 @@ mod tests {
     fn partial_checkpoints_are_passed_over_and_old_ones_removed() {
         let corpus = corpus();
         let folder = tempfile::tempdir().unwrap();
-        let mut trainer = Trainer::new(small_settings(OptimizerKind::AdamW)).unwrap();
+        let mut trainer = fresh(&small_settings(OptimizerKind::AdamW));
         assert_eq!(latest(folder.path()).unwrap(), None);
         for step in 1..=2 {
             train_to(&mut trainer, step, &corpus);
@@ -231,11 +241,11 @@ mod tests {
     fn another_run_and_damaged_files_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let settings = small_settings(OptimizerKind::HiMuon);
-        let mut trainer = Trainer::new(settings.clone()).unwrap();
+        let mut trainer = fresh(&settings);
         train_to(&mut trainer, 1, &corpus());
         let checkpoint = save(folder.path(), &mut trainer).unwrap();
         let message = |settings| {
-            resume(&checkpoint, settings)
+            resume(&checkpoint, settings, &untuned())
                 .err()
                 .map(|e| format!("{e:#}"))
                 .unwrap_or_default()

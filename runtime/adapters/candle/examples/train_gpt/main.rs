@@ -18,6 +18,7 @@ mod session;
 mod settings;
 mod tile_schedule;
 mod trainer;
+mod tuning;
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -29,6 +30,7 @@ fn main() -> Result<()> {
         .with_context(|| format!("the folder {} cannot be made", args.out.display()))?;
     let mut session = session::Session::new(args)?;
     println!("{}", session.corpus.description());
+    session.tune()?;
     if session.args.sweep_lr {
         let sweep = learning_rates::sweep(&mut session)?;
         return learning_rates::write(&session.args.out, &sweep);

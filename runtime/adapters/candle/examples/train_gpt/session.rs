@@ -8,7 +8,9 @@ use crate::progress::Progress;
 use crate::record::RunRecord;
 use crate::settings::{OptimizerKind, RunSettings};
 use crate::trainer::Trainer;
+use crate::tuning::{Workload, tuned, workload};
 use anyhow::Result;
+use himuon::tuning::{DeviceFingerprint, TuningTable};
 use std::path::PathBuf;
 
 /// Validations in the course of a run, the last one aside.
@@ -22,6 +24,7 @@ pub(crate) struct Session {
     pub(crate) args: Args,
     pub(crate) corpus: Corpus,
     sweep: Sweep,
+    tuning: TuningTable,
     checkpoints: Option<PathBuf>,
     runs_done: usize,
     runs_planned: Option<usize>,
@@ -38,6 +41,7 @@ impl Session {
         Ok(Self {
             corpus,
             sweep: Sweep::committed()?,
+            tuning: TuningTable::new(DeviceFingerprint::cpu()),
             checkpoints: args.checkpoint.clone().or_else(|| args.resume.clone()),
             runs_done: 0,
             runs_planned: (!args.sweep_lr).then_some(runs),
@@ -96,6 +100,17 @@ impl Session {
         Ok(records)
     }
 
+    /// Tunes the kernels of all chosen optimizers for this machine.
+    pub(crate) fn tune(&mut self) -> Result<()> {
+        let mut all = Workload::new();
+        for optimizer in self.args.optimizers() {
+            let settings = self.settings(optimizer, 1.0, 1.0, self.args.seed);
+            all.append(&mut workload(&mut Trainer::new(settings, &self.tuning)?)?);
+        }
+        self.tuning = tuned(&all)?;
+        Ok(())
+    }
+
     /// One run from start, or from its newest checkpoint, to end.
     pub(crate) fn run(&mut self, settings: RunSettings) -> Result<RunRecord> {
         self.runs_done += 1;
@@ -108,8 +123,8 @@ impl Session {
             _ => None,
         };
         let mut trainer = match newest {
-            Some(checkpoint) => checkpoint::resume(&checkpoint, settings)?,
-            None => Trainer::new(settings)?,
+            Some(checkpoint) => checkpoint::resume(&checkpoint, settings, &self.tuning)?,
+            None => Trainer::new(settings, &self.tuning)?,
         };
         if self.args.explain && trainer.step_number() == 0 {
             let explanation = trainer.explain()?;

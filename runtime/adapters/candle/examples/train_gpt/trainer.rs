@@ -6,6 +6,7 @@ use crate::recipe;
 use crate::record::{CurvePoint, RunRecord};
 use crate::settings::RunSettings;
 use anyhow::{Context, Result, ensure};
+use himuon::tuning::TuningTable;
 use candle_nn::{Optimizer, VarMap};
 use himuon_candle::{HiMuon, HiMuonConfig};
 use std::time::Instant;
@@ -19,12 +20,12 @@ pub(crate) struct Trainer {
 }
 
 impl Trainer {
-    /// A fresh model under the settings' seed.
-    pub(crate) fn new(settings: RunSettings) -> Result<Self> {
+    /// A fresh model under the settings' seed, with the kernels that `tuning` names.
+    pub(crate) fn new(settings: RunSettings, tuning: &TuningTable) -> Result<Self> {
         let variables = VarMap::new();
         let model = Gpt::new(settings.model, settings.seed, &variables)?;
         let mut config = HiMuonConfig::new(&variables);
-        config.builder = recipe::declare(&settings, config.builder)?;
+        config.builder = recipe::declare(&settings, config.builder)?.tuning(tuning.clone());
         let mut optimizer = HiMuon::new(variables.all_vars(), config)?;
         let record = RunRecord::new(settings, optimizer.inner_mut())?;
         Ok(Self {

@@ -1,0 +1,60 @@
+//! Choosing the kernels for this machine before the runs: what the cache does not know is timed and kept.
+
+use crate::trainer::Trainer;
+use anyhow::Result;
+use himuon::KernelSpec;
+use himuon::tuning::{DeviceFingerprint, TuningTable, cache_folder, tune_cpu};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// Time for one specification; each variant is timed three times at least.
+const BUDGET: Duration = Duration::from_secs(2);
+
+/// The shapes (rows, columns) that a run's launches hold, by specification.
+pub(crate) type Workload = BTreeMap<KernelSpec, Vec<(usize, usize)>>;
+
+/// What all steps of a run launch.
+pub(crate) fn workload(trainer: &mut Trainer) -> Result<Workload> {
+    let mut workload = Workload::new();
+    for step in 0..trainer.record.settings.steps {
+        for launch in &trainer.optimizer.inner_mut().plan(step)?.launches {
+            let shapes = || launch.matrices.iter().map(|matrix| (matrix.rows, matrix.columns)).collect();
+            workload.entry(launch.spec.clone()).or_insert_with(shapes);
+        }
+    }
+    Ok(workload)
+}
+
+/// The cached table of this machine, with entries for the whole workload.
+///
+/// A cache that cannot be written is no reason to stop: the winners hold for this call then.
+pub(crate) fn tuned(workload: &Workload) -> Result<TuningTable> {
+    let mut table = TuningTable::load_or_empty(DeviceFingerprint::cpu());
+    let missing: Vec<_> = workload.iter().filter(|(spec, _)| table.entry(spec).is_none()).collect();
+    if missing.is_empty() {
+        return Ok(table);
+    }
+    let start = Instant::now();
+    let bar = ProgressBar::new(missing.len() as u64).with_prefix("tuning");
+    if let Ok(style) = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} {msg} {elapsed} ETA {eta}") {
+        bar.set_style(style);
+    }
+    let mut found = TuningTable::new(DeviceFingerprint::cpu());
+    for (spec, shapes) in &missing {
+        let mut show = |progress: &himuon::tuning::TuneProgress<'_>| {
+            bar.set_message(format!("tile {}: {}", spec.tile, progress.stage));
+        };
+        let tuned = tune_cpu(std::slice::from_ref(*spec), shapes, BUDGET, None, &mut show)?;
+        found.entries.extend(tuned.entries);
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    let kept = match cache_folder().and_then(|folder| found.save(&folder)) {
+        Ok(path) => format!("kept in {}", path.display()),
+        Err(error) => format!("not kept: {error}"),
+    };
+    println!("tuned {} kernels in {:.1} s, {kept}", missing.len(), start.elapsed().as_secs_f64());
+    table.entries.extend(found.entries);
+    Ok(table)
+}
