@@ -9,7 +9,7 @@
 //! use candle_nn::{Optimizer, VarBuilder, VarMap, linear_no_bias};
 //! use himuon_candle::{HiMuon, HiMuonConfig};
 //!
-//! #[himuon_candle::himuon(tile = 16, steps = 5)]
+//! #[himuon::himuon(tile = 16, steps = 5)]
 //! struct Projection;
 //!
 //! # fn main() -> candle_core::Result<()> {
@@ -37,5 +37,4 @@ mod variables;
 mod weights;
 
 pub use error::CandleError;
-pub use himuon::macros::himuon;
 pub use optimizer::{HiMuon, HiMuonConfig};

@@ -78,7 +78,11 @@ pub(crate) fn latest(folder: &Path) -> Result<Option<PathBuf>> {
 }
 
 /// Goes on from a checkpoint, which must have been saved under the same settings.
-pub(crate) fn resume(checkpoint: &Path, settings: RunSettings, tuning: &TuningTable) -> Result<Trainer> {
+pub(crate) fn resume(
+    checkpoint: &Path,
+    settings: RunSettings,
+    tuning: &TuningTable,
+) -> Result<Trainer> {
     let named = || format!("the checkpoint {}", checkpoint.display());
     let record = fs::read(checkpoint.join(RECORD)).with_context(named)?;
     let record: RunRecord = serde_json::from_slice(&record).with_context(named)?;

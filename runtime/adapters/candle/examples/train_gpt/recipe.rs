@@ -6,8 +6,7 @@ use anyhow::{Result, anyhow};
 use himuon::optimizer::{AdamWOptions, HiMuonBuilder, LearningRate, MuonOptions};
 use himuon::schedule::TileSchedule;
 use himuon::templates::{Power, SpecFields};
-use himuon::{KernelSpec, LayerConfig, Tile};
-use himuon_candle::himuon;
+use himuon::{KernelSpec, LayerConfig, Tile, himuon};
 
 /// The matrices of attention: projections to queries, keys and values, and of the result.
 #[himuon(tiles = [64, "full"], steps = 5)]

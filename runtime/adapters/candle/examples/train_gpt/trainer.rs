@@ -6,8 +6,8 @@ use crate::recipe;
 use crate::record::{CurvePoint, RunRecord};
 use crate::settings::RunSettings;
 use anyhow::{Context, Result, ensure};
-use himuon::tuning::TuningTable;
 use candle_nn::{Optimizer, VarMap};
+use himuon::tuning::TuningTable;
 use himuon_candle::{HiMuon, HiMuonConfig};
 use std::time::Instant;
 

@@ -19,7 +19,13 @@ pub(crate) fn workload(trainer: &mut Trainer) -> Result<Workload> {
     let mut workload = Workload::new();
     for step in 0..trainer.record.settings.steps {
         for launch in &trainer.optimizer.inner_mut().plan(step)?.launches {
-            let shapes = || launch.matrices.iter().map(|matrix| (matrix.rows, matrix.columns)).collect();
+            let shapes = || {
+                launch
+                    .matrices
+                    .iter()
+                    .map(|matrix| (matrix.rows, matrix.columns))
+                    .collect()
+            };
             workload.entry(launch.spec.clone()).or_insert_with(shapes);
         }
     }
@@ -31,13 +37,18 @@ pub(crate) fn workload(trainer: &mut Trainer) -> Result<Workload> {
 /// A cache that cannot be written is no reason to stop: the winners hold for this call then.
 pub(crate) fn tuned(workload: &Workload) -> Result<TuningTable> {
     let mut table = TuningTable::load_or_empty(DeviceFingerprint::cpu());
-    let missing: Vec<_> = workload.iter().filter(|(spec, _)| table.entry(spec).is_none()).collect();
+    let missing: Vec<_> = workload
+        .iter()
+        .filter(|(spec, _)| table.entry(spec).is_none())
+        .collect();
     if missing.is_empty() {
         return Ok(table);
     }
     let start = Instant::now();
     let bar = ProgressBar::new(missing.len() as u64).with_prefix("tuning");
-    if let Ok(style) = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} {msg} {elapsed} ETA {eta}") {
+    if let Ok(style) =
+        ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} {msg} {elapsed} ETA {eta}")
+    {
         bar.set_style(style);
     }
     let mut found = TuningTable::new(DeviceFingerprint::cpu());
@@ -54,7 +65,11 @@ pub(crate) fn tuned(workload: &Workload) -> Result<TuningTable> {
         Ok(path) => format!("kept in {}", path.display()),
         Err(error) => format!("not kept: {error}"),
     };
-    println!("tuned {} kernels in {:.1} s, {kept}", missing.len(), start.elapsed().as_secs_f64());
+    println!(
+        "tuned {} kernels in {:.1} s, {kept}",
+        missing.len(),
+        start.elapsed().as_secs_f64()
+    );
     table.entries.extend(found.entries);
     Ok(table)
 }
