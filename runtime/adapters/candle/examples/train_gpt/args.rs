@@ -73,7 +73,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     pub(crate) text: Option<PathBuf>,
 
-    /// Folder for loss.svg, report.html and report.json.
+    /// Folder for loss.svg, report.html, report.json and results.md.
     #[arg(long, value_name = "DIR", default_value = "out/train_gpt")]
     pub(crate) out: PathBuf,
 

@@ -20,7 +20,7 @@ struct Data<'a> {
     runs: &'a [RunRecord],
 }
 
-/// Prints the table and writes `loss.svg`, `report.html` and `report.json`.
+/// Prints the table and writes `loss.svg`, `report.html`, `report.json` and `results.md`.
 pub(crate) fn write(folder: &Path, records: &[RunRecord]) -> Result<()> {
     let summary = Summary::of_runs(records);
     let notes = summary::notes(records, &summary);
@@ -37,17 +37,19 @@ pub(crate) fn write(folder: &Path, records: &[RunRecord]) -> Result<()> {
         runs: records,
     })?;
     data.push('\n');
+    let quoted = format!("{}\n{}\n", table.markdown(), notes.join("\n"));
     for (name, contents) in [
         ("loss.svg", &plot),
         ("report.html", &page),
         ("report.json", &data),
+        ("results.md", &quoted),
     ] {
         let path = folder.join(name);
         std::fs::write(&path, contents)
             .with_context(|| format!("{} cannot be written", path.display()))?;
     }
     println!(
-        "wrote loss.svg, report.html and report.json to {}",
+        "wrote loss.svg, report.html, report.json and results.md to {}",
         folder.display()
     );
     Ok(())
@@ -111,7 +113,7 @@ pub(crate) mod tests {
     fn all_files_are_written() -> Result<()> {
         let folder = tempfile::tempdir()?;
         write(folder.path(), &invented_records())?;
-        for name in ["loss.svg", "report.html", "report.json"] {
+        for name in ["loss.svg", "report.html", "report.json", "results.md"] {
             assert!(
                 std::fs::metadata(folder.path().join(name))?.len() > 500,
                 "{name}"

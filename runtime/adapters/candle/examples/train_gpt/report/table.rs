@@ -56,6 +56,18 @@ impl Table {
         text
     }
 
+    /// A table in Markdown, as the documentation quotes it.
+    pub(crate) fn markdown(&self) -> String {
+        let mut text = String::new();
+        for (index, row) in self.rows.iter().enumerate() {
+            text.push_str(&format!("| {} |\n", row.join(" | ")));
+            if index == 0 {
+                text.push_str(&format!("|---|{}\n", "---:|".repeat(row.len() - 1)));
+            }
+        }
+        text
+    }
+
     /// The rows, header first.
     pub(crate) fn rows(&self) -> &[Vec<String>] {
         &self.rows
@@ -110,6 +122,16 @@ mod tests {
         );
         let column = lines[0].find("operations").unwrap_or(0);
         assert!(lines[1].len() > column, "{text}");
+    }
+
+    #[test]
+    fn markdown_has_one_line_a_row_and_one_rule() {
+        let text = Table::of(&Summary::of_runs(&invented_records())).markdown();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 5);
+        for line in &lines {
+            assert_eq!(line.matches('|').count(), HEADER.len() + 1, "{line}");
+        }
     }
 
     #[test]
