@@ -1,5 +1,7 @@
 //! The adapter against the optimizer behind it, and what it does with odd variables and gradients.
 
+#![allow(clippy::unwrap_used)]
+
 use candle_core::{DType, Device, Result, Tensor, Var};
 use candle_nn::{Optimizer, VarMap};
 use himuon::optimizer::{HiMuonBuilder, MuonOptions};

@@ -139,7 +139,7 @@ impl Args {
             "--layers, --width, --context and --batch are at least 1"
         );
         anyhow::ensure!(
-            self.heads > 0 && self.width % self.heads == 0,
+            self.heads > 0 && self.width.is_multiple_of(self.heads),
             "--width {} is not a multiple of --heads {}",
             self.width,
             self.heads

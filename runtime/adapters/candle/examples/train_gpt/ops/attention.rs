@@ -52,7 +52,11 @@ impl CustomOp3 for CausalAttention {
     ) -> Result<(CpuStorage, Shape)> {
         let (rows, width) = x_layout.shape().dims2()?;
         let AttentionShape { context, heads } = self.shape;
-        if context == 0 || heads == 0 || rows % context != 0 || width % heads != 0 {
+        if context == 0
+            || heads == 0
+            || !rows.is_multiple_of(context)
+            || !width.is_multiple_of(heads)
+        {
             bail!(
                 "causal-attention: found {rows} x {width}, expected whole sequences of {context} rows and {heads} equal heads"
             );

@@ -24,7 +24,7 @@ struct GeluMlp {
 }
 
 /// `2 sqrt(2/pi)` and the weight of the cubic term.
-const SLOPE: f32 = 1.595_769_1;
+const SLOPE: f32 = 1.595_769;
 const CUBIC: f32 = 0.044_715;
 
 #[inline(always)]
