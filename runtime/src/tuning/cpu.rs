@@ -7,7 +7,7 @@ use himuon_templates::{KernelSpec, Mode, Tile};
 use super::folder::TuningError;
 use super::samples::{Gaussian, StepSample};
 use super::table::{DeviceFingerprint, Measurement, TuningEntry, TuningTable};
-use crate::cpu::{ApplyScale, CpuKernel, CpuVariant, Pool, Workspace};
+use crate::cpu::{ApplyScale, CpuKernel, CpuVariant, InstructionSet, Pool, Workspace};
 use crate::reference::{Matrix, Normalisation, ReferenceMap};
 use crate::tensor::TensorRef;
 
@@ -154,7 +154,7 @@ fn verify(
     let mut refused = Vec::new();
     let mut output = vec![f32::NAN; rows * columns];
     let mut workspace = Workspace::new();
-    for variant in CpuKernel::variants(spec) {
+    for variant in CpuKernel::variants(spec).into_iter().filter(worth_timing) {
         let kernel =
             CpuKernel::with_variant(spec, variant).map_err(|error| failed(error.to_string()))?;
         output.fill(f32::NAN);
@@ -188,6 +188,12 @@ fn verify(
         }
     }
     Ok((candidates, refused))
+}
+
+/// Without vector instructions a launch takes a hundred times longer: never the winner where there are any.
+fn worth_timing(variant: &CpuVariant) -> bool {
+    variant.instruction_set != InstructionSet::Portable
+        || InstructionSet::best() == InstructionSet::Portable
 }
 
 /// One whole tile with ragged ones beside it where f64 can afford it; else the largest tile that it can.

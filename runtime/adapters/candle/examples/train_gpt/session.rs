@@ -37,10 +37,14 @@ impl Session {
             Some(path) => Corpus::of_file(path)?,
             None => Corpus::of_crate_sources()?,
         };
+        let sweep = Sweep::committed()?;
+        if !sweep.is_swept() && !args.sweep_lr && args.learning_rate.is_none() {
+            println!("learning rates are starting values, not yet those of a sweep (--sweep-lr)");
+        }
         let runs = args.optimizers().len() * args.seeds as usize;
         Ok(Self {
             corpus,
-            sweep: Sweep::committed()?,
+            sweep,
             tuning: TuningTable::new(DeviceFingerprint::cpu()),
             checkpoints: args.checkpoint.clone().or_else(|| args.resume.clone()),
             runs_done: 0,

@@ -5,28 +5,28 @@ use anyhow::Result;
 use himuon::KernelSpec;
 use himuon::tuning::{DeviceFingerprint, TuningTable, cache_folder, tune_cpu};
 use indicatif::{ProgressBar, ProgressStyle};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 /// Time for one specification; each variant is timed three times at least.
 const BUDGET: Duration = Duration::from_secs(2);
 
-/// The shapes (rows, columns) that a run's launches hold, by specification.
-pub(crate) type Workload = BTreeMap<KernelSpec, Vec<(usize, usize)>>;
+/// The shapes (rows, columns) that a run's launches hold, each once, by specification.
+pub(crate) type Workload = BTreeMap<KernelSpec, BTreeSet<(usize, usize)>>;
 
 /// What all steps of a run launch.
 pub(crate) fn workload(trainer: &mut Trainer) -> Result<Workload> {
     let mut workload = Workload::new();
     for step in 0..trainer.record.settings.steps {
         for launch in &trainer.optimizer.inner_mut().plan(step)?.launches {
-            let shapes = || {
-                launch
-                    .matrices
-                    .iter()
-                    .map(|matrix| (matrix.rows, matrix.columns))
-                    .collect()
-            };
-            workload.entry(launch.spec.clone()).or_insert_with(shapes);
+            let shapes = launch
+                .matrices
+                .iter()
+                .map(|matrix| (matrix.rows, matrix.columns));
+            workload
+                .entry(launch.spec.clone())
+                .or_default()
+                .extend(shapes);
         }
     }
     Ok(workload)
@@ -53,10 +53,17 @@ pub(crate) fn tuned(workload: &Workload) -> Result<TuningTable> {
     }
     let mut found = TuningTable::new(DeviceFingerprint::cpu());
     for (spec, shapes) in &missing {
+        let shapes: Vec<_> = shapes.iter().copied().collect();
         let mut show = |progress: &himuon::tuning::TuneProgress<'_>| {
             bar.set_message(format!("tile {}: {}", spec.tile, progress.stage));
         };
-        let tuned = tune_cpu(std::slice::from_ref(*spec), shapes, BUDGET, None, &mut show)?;
+        let tuned = tune_cpu(
+            std::slice::from_ref(*spec),
+            &shapes,
+            BUDGET,
+            None,
+            &mut show,
+        )?;
         found.entries.extend(tuned.entries);
         bar.inc(1);
     }
