@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
+use himuon_emulator::memory::GLOBAL_BASE;
 use himuon_emulator::{Device, GlobalMemory};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
@@ -70,7 +71,7 @@ impl Driver {
         let devices: Vec<Device> = (0_u64..)
             .zip(&settings.devices)
             .map(|(ordinal, config)| {
-                let first = himuon_emulator::memory::GLOBAL_BASE + ordinal * DEVICE_SPAN;
+                let first = GLOBAL_BASE + ordinal * DEVICE_SPAN;
                 let memory = GlobalMemory::starting_at(first, config.memory_bytes);
                 Device {
                     memory,
@@ -94,19 +95,25 @@ impl Driver {
         }
     }
 
+    /// The device that an address belongs to, whether or not anything is allocated there; the first one for what is
+    /// no device address.
+    pub(crate) fn device_of(&self, address: u64) -> usize {
+        let span = address.saturating_sub(GLOBAL_BASE) / DEVICE_SPAN;
+        usize::try_from(span)
+            .ok()
+            .filter(|index| *index < self.devices.len())
+            .unwrap_or(0)
+    }
+
     /// The device whose memory holds the whole range in one live allocation.
     pub(crate) fn holder(&self, address: u64, bytes: u64) -> DriverResult<usize> {
-        self.devices
-            .iter()
-            .position(|device| {
-                device
-                    .memory
-                    .allocation_of(address)
-                    .is_some_and(|(first, length)| {
-                        bytes <= length && address - first <= length - bytes
-                    })
-            })
-            .ok_or(CudaError::INVALID_VALUE)
+        let device = self.device_of(address);
+        match self.devices[device].memory.allocation_of(address) {
+            Some((first, length)) if bytes <= length && address - first <= length - bytes => {
+                Ok(device)
+            }
+            _ => Err(CudaError::INVALID_VALUE),
+        }
     }
 }
 

@@ -137,13 +137,8 @@ fn unusable_host_memory(code: CudaError) -> Failure {
     }
 }
 
-fn holder(driver: &Driver, address: u64, bytes: u64) -> usize {
-    // An address that no device holds is reported by the first device's memory.
-    driver.holder(address, bytes).unwrap_or(0)
-}
-
 fn write(driver: &Driver, destination: u64, data: &[u8]) -> Result<(), Failure> {
-    let device = holder(driver, destination, data.len() as u64);
+    let device = driver.device_of(destination);
     driver.devices[device]
         .memory
         .write(destination, data)
@@ -151,7 +146,7 @@ fn write(driver: &Driver, destination: u64, data: &[u8]) -> Result<(), Failure> 
 }
 
 fn download(driver: &Driver, source: u64, bytes: usize) -> Result<Vec<u8>, Failure> {
-    let device = holder(driver, source, bytes as u64);
+    let device = driver.device_of(source);
     let mut data = vec![0; bytes];
     driver.devices[device]
         .memory
@@ -161,10 +156,7 @@ fn download(driver: &Driver, source: u64, bytes: usize) -> Result<Vec<u8>, Failu
 }
 
 fn copy(driver: &Driver, destination: u64, source: u64, bytes: u64) -> Result<(), Failure> {
-    let (from, to) = (
-        holder(driver, source, bytes),
-        holder(driver, destination, bytes),
-    );
+    let (from, to) = (driver.device_of(source), driver.device_of(destination));
     if from == to {
         // Inside one device the copy also carries over which bytes were never written.
         return driver.devices[from]
@@ -181,7 +173,7 @@ fn fill_rows(driver: &Driver, fill: Fill) -> Result<(), Failure> {
     let row_bytes = fill.width * u64::from(fill.element_bytes);
     for row in 0..fill.height {
         let address = fill.destination + row * fill.pitch;
-        let device = holder(driver, address, row_bytes);
+        let device = driver.device_of(address);
         driver.devices[device]
             .memory
             .fill(address, pattern, row_bytes)

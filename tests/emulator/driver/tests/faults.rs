@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use cudarc::driver::sys::{CUgraphInstantiate_flags, CUresult, CUstreamCaptureMode};
 use cudarc::driver::{
-    CudaContext, CudaSlice, CudaStream, DriverError, LaunchConfig, PushKernelArg,
+    CudaContext, CudaSlice, CudaStream, DriverError, LaunchConfig, PushKernelArg, result,
 };
 use cudarc::nvrtc::Ptx;
 use himuon_toolkit::Toolkit;
@@ -191,6 +191,32 @@ fn a_fault_stays_on_its_device() {
         let other = CudaContext::new(1).unwrap().new_stream().unwrap();
         let numbers = other.clone_htod(&[1, 2, 3]).unwrap();
         assert_eq!(other.clone_dtoh(&numbers).unwrap(), [1, 2, 3]);
+    })
+    .unwrap();
+}
+
+/// The planted mistake: memory is freed in one stream while another, which nothing orders before, is still to read it.
+#[test]
+fn memory_freed_before_its_last_use_is_an_illegal_address() {
+    let test = "memory_freed_before_its_last_use_is_an_illegal_address";
+    isolated(test, &[("HIMUON_EMULATOR_DEVICES", "sm_80;sm_90")], || {
+        let context = CudaContext::new(1).unwrap();
+        let [reader, owner] = [(); 2].map(|()| context.new_stream().unwrap());
+        // SAFETY: two live blocks; that the first is freed too early is what is tested.
+        unsafe {
+            let block = result::malloc_async(owner.cu_stream(), 16).unwrap();
+            let copy = result::malloc_sync(16).unwrap();
+            result::memcpy_dtod_async(copy, block, 16, reader.cu_stream()).unwrap();
+            result::free_async(block, owner.cu_stream()).unwrap();
+        }
+        owner.synchronize().unwrap();
+        let illegal = Err(error(CUresult::CUDA_ERROR_ILLEGAL_ADDRESS));
+        assert_eq!(reader.synchronize(), illegal);
+        let message = Inspection::open().unwrap().last_message().unwrap();
+        assert!(
+            message.contains("16-byte allocation") && message.contains("freed"),
+            "{message}"
+        );
     })
     .unwrap();
 }
