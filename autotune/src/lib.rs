@@ -1,1 +1,7 @@
-//! The autotuner of HiMuon kernels, and the himuon command.
+//! The autotuner of HiMuon kernels, and the `himuon` command.
+//!
+//! * [`command`] reads arguments, calls what does the work and prints what came of it.
+//! * [`apply`] maps every matrix of a safetensors file.
+
+pub mod apply;
+pub mod command;

@@ -1,5 +1,8 @@
 //! The `himuon` command.
 
-fn main() {
-    println!("himuon {}", env!("CARGO_PKG_VERSION"));
+use himuon_autotune::command;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    command::run()
 }

@@ -1,0 +1,139 @@
+//! Reading and writing safetensors files.
+
+use super::error::ApplyError;
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors, View, serialize_to_file};
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+/// A parsed file.
+#[derive(Debug)]
+pub(super) struct Input<'a> {
+    /// By name, sorted.
+    pub(super) tensors: Vec<(String, TensorView<'a>)>,
+    pub(super) metadata: Option<HashMap<String, String>>,
+}
+
+/// A file to be written.
+#[derive(Debug)]
+pub(super) struct Output<'a> {
+    pub(super) tensors: Vec<(String, OutputTensor<'a>)>,
+    pub(super) metadata: Option<HashMap<String, String>>,
+}
+
+/// A tensor to be written.
+#[derive(Debug)]
+pub(super) struct OutputTensor<'a> {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    bytes: Cow<'a, [u8]>,
+}
+
+impl<'a> OutputTensor<'a> {
+    /// As it was read.
+    pub(super) fn copied(view: TensorView<'a>) -> OutputTensor<'a> {
+        OutputTensor {
+            dtype: view.dtype(),
+            shape: view.shape().to_vec(),
+            bytes: Cow::Borrowed(view.data()),
+        }
+    }
+
+    /// `values` in the shape of `view`.
+    pub(super) fn mapped(view: &TensorView<'_>, values: Vec<f32>) -> OutputTensor<'a> {
+        OutputTensor {
+            dtype: Dtype::F32,
+            shape: view.shape().to_vec(),
+            bytes: Cow::Owned(
+                values
+                    .iter()
+                    .flat_map(|value| value.to_le_bytes())
+                    .collect(),
+            ),
+        }
+    }
+}
+
+impl View for OutputTensor<'_> {
+    fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(&self.bytes)
+    }
+
+    fn data_len(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+/// Refuses an output that is the input, by whatever path.
+pub(super) fn refuse_same_path(input: &Path, output: &Path) -> Result<(), ApplyError> {
+    let same = match (input.canonicalize(), output.canonicalize()) {
+        (Ok(input), Ok(output)) => input == output,
+        // One of them does not exist.
+        _ => input == output,
+    };
+    if same {
+        return Err(ApplyError::SamePath {
+            path: output.to_owned(),
+        });
+    }
+    Ok(())
+}
+
+/// The bytes of a file.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, ApplyError> {
+    std::fs::read(path).map_err(|source| ApplyError::Read {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// The tensors in the bytes of a file.
+pub(super) fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<Input<'a>, ApplyError> {
+    let format = |error: safetensors::SafeTensorError| ApplyError::Format {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    };
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(format)?;
+    let file = SafeTensors::deserialize(bytes).map_err(format)?;
+    let mut tensors = file.tensors();
+    tensors.sort_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(Input {
+        tensors,
+        metadata: header.metadata().clone(),
+    })
+}
+
+/// Writes a file beside its place and renames it into place.
+pub(super) fn write(path: &Path, output: Output<'_>) -> Result<(), ApplyError> {
+    let failed = |reason: String| ApplyError::Write {
+        path: path.to_owned(),
+        reason,
+    };
+    let io = |error: std::io::Error| failed(error.to_string());
+    let temporary = tempfile::Builder::new()
+        .prefix(".himuon-")
+        .suffix(".partial")
+        .tempfile_in(folder(path))
+        .map_err(io)?;
+    serialize_to_file(output.tensors, output.metadata, temporary.path())
+        .map_err(|error| failed(error.to_string()))?;
+    temporary.as_file().sync_all().map_err(io)?;
+    temporary.persist(path).map_err(|error| io(error.error))?;
+    Ok(())
+}
+
+fn folder(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}

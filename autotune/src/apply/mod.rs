@@ -1,0 +1,214 @@
+//! Maps every matrix of a safetensors file.
+
+mod error;
+mod file;
+mod matrices;
+
+pub use error::ApplyError;
+
+use file::{Output, OutputTensor};
+use himuon::KernelSpec;
+use himuon::cpu::{ApplyScale, CpuKernel, Pool, Workspace};
+use himuon::reference::tiles;
+use himuon::templates::Element;
+use matrices::{Matrices, Values};
+use safetensors::tensor::TensorView;
+use std::path::Path;
+use std::time::Instant;
+
+/// What to do.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// File to read.
+    pub input: &'a Path,
+    /// File to write; another one.
+    pub output: &'a Path,
+    /// The map.
+    pub spec: &'a KernelSpec,
+    /// The type that the matrices are rounded to before they are mapped; by default their own.
+    pub element: Option<Element>,
+    /// Scale of the mapped tiles.
+    pub scale: ApplyScale,
+    /// Threads; 0 stands for all.
+    pub threads: usize,
+}
+
+/// A tensor that was mapped.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AppliedTensor {
+    /// Its name.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// Rows of each of its matrices.
+    pub rows: usize,
+    /// Columns of each.
+    pub columns: usize,
+    /// How many matrices it holds.
+    pub count: usize,
+    /// Tiles of all of them.
+    pub tiles: usize,
+    /// Those with a NaN or an infinity, which are left as they are.
+    pub non_finite_tiles: usize,
+}
+
+/// A tensor that was copied.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CopiedTensor {
+    /// Its name.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// Why it was not mapped.
+    pub why: String,
+}
+
+/// What was done.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Applied {
+    /// The tensors that were mapped, by name.
+    pub matrices: Vec<AppliedTensor>,
+    /// Those that were copied, by name.
+    pub copied: Vec<CopiedTensor>,
+    /// Threads that worked.
+    pub threads: usize,
+    /// Seconds in the map alone.
+    pub seconds: f64,
+}
+
+/// Maps every matrix of `request.input` and writes the file `request.output`, whole or not at all. Mapped
+/// tensors are written as `f32`; the others, and the file's metadata, as they are.
+///
+/// `progress` is called with the elements that have been mapped since its last call, and with all there are.
+///
+/// # Errors
+/// When the file cannot be read, is no safetensors file, or the other cannot be written; then that one is not
+/// touched.
+pub fn apply(
+    request: &Request<'_>,
+    mut progress: impl FnMut(u64, u64),
+) -> Result<Applied, ApplyError> {
+    file::refuse_same_path(request.input, request.output)?;
+    let bytes = file::read(request.input)?;
+    let input = file::parse(request.input, &bytes)?;
+    let mut mapper = Mapper {
+        kernel: CpuKernel::new(request.spec)?,
+        pool: Pool::new(request.threads)?,
+        workspace: Workspace::new(),
+        seconds: 0.0,
+        request,
+    };
+    let mut applied = Applied {
+        matrices: Vec::new(),
+        copied: Vec::new(),
+        threads: mapper.pool.threads(),
+        seconds: 0.0,
+    };
+    let total: usize = input
+        .tensors
+        .iter()
+        .filter(|(_, view)| Matrices::of(view).is_ok())
+        .map(|(_, view)| view.shape().iter().product::<usize>())
+        .sum();
+    let mut output = Output {
+        tensors: Vec::with_capacity(input.tensors.len()),
+        metadata: input.metadata,
+    };
+    for (name, view) in input.tensors {
+        match Matrices::of(&view) {
+            Ok(matrices) => {
+                let mut done = |elements| progress(elements, total as u64);
+                let (tensor, mapped) = mapper.tensor(&name, &view, matrices, &mut done)?;
+                applied.matrices.push(tensor);
+                output
+                    .tensors
+                    .push((name, OutputTensor::mapped(&view, mapped)));
+            }
+            Err(why) => {
+                applied.copied.push(CopiedTensor {
+                    name: name.clone(),
+                    shape: view.shape().to_vec(),
+                    why,
+                });
+                output.tensors.push((name, OutputTensor::copied(view)));
+            }
+        }
+    }
+    file::write(request.output, output)?;
+    applied.seconds = mapper.seconds;
+    Ok(applied)
+}
+
+/// Names and shapes of the tensors of a safetensors file, by name.
+///
+/// # Errors
+/// When the file cannot be read or is no safetensors file.
+pub fn shapes_of(path: &Path) -> Result<Vec<(String, Vec<usize>)>, ApplyError> {
+    let bytes = file::read(path)?;
+    let input = file::parse(path, &bytes)?;
+    let shape = |(name, view): (String, TensorView<'_>)| (name, view.shape().to_vec());
+    Ok(input.tensors.into_iter().map(shape).collect())
+}
+
+/// What maps one tensor after another.
+struct Mapper<'a> {
+    kernel: CpuKernel,
+    pool: Pool,
+    workspace: Workspace,
+    /// Spent in the kernel so far.
+    seconds: f64,
+    request: &'a Request<'a>,
+}
+
+impl Mapper<'_> {
+    /// Maps every matrix of a tensor.
+    fn tensor(
+        &mut self,
+        name: &str,
+        view: &TensorView<'_>,
+        matrices: Matrices,
+        done: &mut dyn FnMut(u64),
+    ) -> Result<(AppliedTensor, Vec<f32>), ApplyError> {
+        let Matrices {
+            element,
+            count,
+            rows,
+            columns,
+        } = matrices;
+        let bounds = tiles(self.request.spec.tile, rows, columns);
+        let size = rows * columns;
+        let mut mapped = vec![0.0f32; count * size];
+        let mut non_finite_tiles = 0;
+        let bytes = view.data().chunks_exact(size * element.bytes());
+        for (bytes, output) in bytes.zip(mapped.chunks_exact_mut(size)) {
+            let values = Values::read(bytes, element, self.request.element);
+            let started = Instant::now();
+            let report = self.kernel.map(
+                &self.pool,
+                values.as_ref(),
+                rows,
+                columns,
+                output,
+                self.request.scale,
+                &mut self.workspace,
+            )?;
+            self.seconds += started.elapsed().as_secs_f64();
+            if report.non_finite_tiles > 0 {
+                non_finite_tiles += report.non_finite_tiles;
+                let original = Values::read(bytes, element, None);
+                original.restore_non_finite(&bounds, columns, output);
+            }
+            done(size as u64);
+        }
+        let tensor = AppliedTensor {
+            name: name.to_owned(),
+            shape: view.shape().to_vec(),
+            rows,
+            columns,
+            count,
+            tiles: count * bounds.len(),
+            non_finite_tiles,
+        };
+        Ok((tensor, mapped))
+    }
+}

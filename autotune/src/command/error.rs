@@ -1,0 +1,60 @@
+//! Why a verb stopped.
+
+use himuon::templates::{ParseError, SpecError};
+
+/// Why a verb stopped; the exit code follows from it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommandError {
+    /// The request contradicts itself or asks for what this build does not have.
+    #[error("{0}")]
+    Request(String),
+    /// The parts of the specification do not go together.
+    #[error("{0}")]
+    Spec(#[from] SpecError),
+    /// A part of the specification does not read.
+    #[error("{0}")]
+    Parse(#[from] ParseError),
+    /// Mapping a file failed.
+    #[error("{0}")]
+    Apply(#[from] crate::apply::ApplyError),
+    /// The kernel's text cannot be rendered.
+    #[error("{0}")]
+    Render(#[from] himuon_codegen::RenderError),
+    /// The optimizer cannot be built or planned.
+    #[error("{0}")]
+    Optimizer(himuon::Error),
+    /// Tuning, or its table.
+    #[error("{0}")]
+    Tuning(himuon::tuning::TuningError),
+    /// A file or folder cannot be written or read.
+    #[error("{path}: {source}")]
+    File {
+        /// Its path.
+        path: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
+}
+
+impl CommandError {
+    /// Of a file or folder.
+    pub(super) fn file(path: &std::path::Path, source: std::io::Error) -> CommandError {
+        CommandError::File {
+            path: path.display().to_string(),
+            source,
+        }
+    }
+
+    /// 2 where the request is wrong, 1 where the work failed.
+    pub fn exit_code(&self) -> u8 {
+        use crate::apply::ApplyError;
+        match self {
+            CommandError::Request(_)
+            | CommandError::Spec(_)
+            | CommandError::Parse(_)
+            | CommandError::Apply(ApplyError::SamePath { .. } | ApplyError::Spec(_)) => 2,
+            _ => 1,
+        }
+    }
+}

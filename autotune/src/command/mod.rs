@@ -1,0 +1,73 @@
+//! The command line: arguments, output, exit codes.
+//!
+//! 0: done. 1: the work failed. 2: the request was wrong.
+
+mod console;
+mod error;
+mod progress;
+mod spec_arguments;
+mod table;
+mod verbs;
+
+pub use error::CommandError;
+
+use clap::{Args, Parser, Subcommand};
+use console::Console;
+use std::process::ExitCode;
+
+/// Hierarchical Muon from the command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "himuon",
+    version,
+    about = "Hierarchical Muon: map, explain, tune and measure",
+    after_help = "Example:\n  himuon apply --in m.safetensors --out o.safetensors --tile 128"
+)]
+struct Command {
+    #[command(flatten)]
+    output: OutputArguments,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// How every verb prints.
+#[derive(Args, Clone, Copy, Debug, Default)]
+struct OutputArguments {
+    /// Print one JSON object on the standard output instead of text
+    #[arg(long, global = true)]
+    json: bool,
+    /// Print errors only
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Print more
+    #[arg(short, long, global = true)]
+    verbose: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Devices(verbs::devices::Arguments),
+    Emit(verbs::emit::Arguments),
+    Tune(verbs::tune::Arguments),
+    Apply(verbs::apply::Arguments),
+    Explain(verbs::explain::Arguments),
+    Cache(verbs::cache::Arguments),
+}
+
+/// Runs the command with the arguments of the process.
+pub fn run() -> ExitCode {
+    let command = Command::parse();
+    let console = Console::new(command.output);
+    let result = match &command.verb {
+        Verb::Devices(arguments) => verbs::devices::run(arguments, &console),
+        Verb::Emit(arguments) => verbs::emit::run(arguments, &console),
+        Verb::Tune(arguments) => verbs::tune::run(arguments, &console),
+        Verb::Apply(arguments) => verbs::apply::run(arguments, &console),
+        Verb::Explain(arguments) => verbs::explain::run(arguments, &console),
+        Verb::Cache(arguments) => verbs::cache::run(arguments, &console),
+    };
+    match result {
+        Ok(outcome) => console.outcome(&outcome),
+        Err(error) => console.error(&error),
+    }
+}

@@ -1,0 +1,76 @@
+//! `himuon explain`
+
+use super::super::console::{Console, Outcome};
+use super::super::error::CommandError;
+use super::super::spec_arguments::SpecArguments;
+use crate::apply::shapes_of;
+use clap::Args;
+use himuon::HiMuon;
+use himuon::optimizer::{MuonOptions, View};
+use serde_json::json;
+use std::path::PathBuf;
+
+/// Show what the optimizer would do with every parameter of a safetensors file, and why
+///
+/// One line per parameter: shape, group, specification, tiles, bytes of state, reason; then the launches and the
+/// bytes of the whole step. Embeddings, heads, norms and biases go to AdamW. Three dimensions are a stack of
+/// matrices, four a convolution.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  himuon explain --in model.safetensors --tile 128 --budget 64")]
+pub(in super::super) struct Arguments {
+    /// File with the parameters
+    #[arg(long = "in", value_name = "FILE")]
+    input: PathBuf,
+    #[command(flatten)]
+    spec: SpecArguments,
+    /// The parameters that are mapped, `*` standing for any part of a name
+    #[arg(long, value_name = "PATTERN", default_value = "*")]
+    pattern: String,
+    /// Cap of the workspace in MiB
+    #[arg(long, value_name = "MIB")]
+    budget: Option<u64>,
+    /// Threads; 0: all
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    threads: usize,
+}
+
+pub(in super::super) fn run(
+    arguments: &Arguments,
+    console: &Console,
+) -> Result<Outcome, CommandError> {
+    let spec = arguments.spec.resolve()?;
+    console.detail(&format!("specification: {spec}"));
+    let shapes = shapes_of(&arguments.input)?;
+    let mut builder = HiMuon::builder();
+    for (name, shape) in &shapes {
+        if shape.len() == 3 && arguments.pattern == "*" && is_literal(name) {
+            let stack = MuonOptions::specs([spec.clone()]).view(View::Stack);
+            builder = builder.group_with(name.clone(), stack);
+        }
+    }
+    builder = builder
+        .group_with(
+            arguments.pattern.clone(),
+            MuonOptions::specs([spec.clone()]),
+        )
+        .parameters(shapes);
+    if arguments.threads > 0 {
+        builder = builder.threads(arguments.threads);
+    }
+    if let Some(mebibytes) = arguments.budget {
+        builder = builder.memory_budget(mebibytes.saturating_mul(1 << 20));
+    }
+    let explanation = builder
+        .build()
+        .and_then(|optimizer| optimizer.explain())
+        .map_err(CommandError::Optimizer)?;
+    Ok(Outcome {
+        text: explanation.to_string(),
+        json: json!(explanation),
+    })
+}
+
+/// Whether a name means itself when it is read as a pattern.
+fn is_literal(name: &str) -> bool {
+    !name.contains(['*', '?', '[', ']', '{', '}', '\\', '!'])
+}

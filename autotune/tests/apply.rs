@@ -1,0 +1,233 @@
+//! `himuon apply` against an independent decomposition and against the map in f64.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test without its files fails"
+)]
+
+mod common;
+
+use common::{Folder, apply, f32_bytes, read, read_matrix};
+use half::bf16;
+use himuon::reference::{Matrix, Normalisation, ReferenceMap};
+use himuon::templates::KernelSpec;
+use himuon_tests::inputs::{gaussian, rounded};
+use himuon_tests::random::Random;
+use himuon_tests::svd::{relative_error, svd};
+use safetensors::Dtype;
+
+fn normal(rows: usize, columns: usize, seed: u64) -> Matrix {
+    rounded(
+        &gaussian(rows, columns, &mut Random::new(seed)),
+        himuon::templates::Element::F32,
+    )
+}
+
+#[test]
+fn many_quintic_steps_on_the_full_matrix_are_the_polar_factor() {
+    let folder = Folder::new();
+    // The smallest singular value must grow to 1 in ten steps: rectangles are far from singular.
+    for (rows, columns) in [(40, 100), (100, 40), (96, 24)] {
+        let matrix = normal(rows, columns, 1);
+        let input = folder.write_matrix("m.safetensors", &matrix);
+        let output = folder.path("o.safetensors");
+        let run = apply(
+            &input,
+            &output,
+            &[
+                "--tile",
+                "full",
+                "--coefficients",
+                "quintic",
+                "--steps",
+                "10",
+            ],
+        );
+        assert_eq!(run.code, 0, "{}", run.err);
+        let found = read_matrix(&output, "w", rows, columns);
+        let error = relative_error(&found, &svd(&matrix).polar());
+        // Measured: 3e-7.
+        assert!(error < 2e-6, "{rows} x {columns}: {error}");
+    }
+}
+
+#[test]
+fn every_tile_and_recurrence_agrees_with_the_map_in_f64() {
+    let folder = Folder::new();
+    let matrix = normal(70, 150, 2);
+    let input = folder.write_matrix("m.safetensors", &matrix);
+    let output = folder.path("o.safetensors");
+    let recurrences: [&[&str]; 6] = [
+        &[],
+        &["--coefficients", "polar-express"],
+        &["--coefficients", "turbo"],
+        &["--power", "1/2"],
+        &["--power", "0.75", "--recurrence", "coupled"],
+        &["--power", "1"],
+    ];
+    for tile in ["1", "7", "16", "64x20", "128", "full"] {
+        for more in recurrences {
+            let arguments: Vec<&str> = ["--tile", tile]
+                .into_iter()
+                .chain(more.iter().copied())
+                .collect();
+            let run = apply(&input, &output, &arguments);
+            assert_eq!(run.code, 0, "{arguments:?}: {}", run.err);
+            let text: Vec<String> = arguments
+                .chunks(2)
+                .map(|pair| format!("{}={}", pair[0].trim_start_matches('-'), pair[1]))
+                .collect();
+            let spec: KernelSpec = text.join(" ").parse().unwrap();
+            let expected = ReferenceMap::new(&spec).unwrap().matrix(&matrix).values;
+            let error = relative_error(&read_matrix(&output, "w", 70, 150), &expected);
+            assert!(error < 1e-4, "{arguments:?}: {error}");
+        }
+    }
+}
+
+#[test]
+fn scales() {
+    let folder = Folder::new();
+    // Rows of different size: with p > 0 the tiles' norms matter.
+    let normal = normal(50, 60, 3);
+    let matrix = Matrix::from_fn(50, 60, |row, column| {
+        f64::from((normal.get(row, column) * 0.9f64.powi(row as i32)) as f32)
+    });
+    let input = folder.write_matrix("m.safetensors", &matrix);
+    let output = folder.path("o.safetensors");
+    for (scale, normalisation) in [
+        ("none", Normalisation::None),
+        ("tile", Normalisation::Tile { factor: 0.2 }),
+        ("rms", Normalisation::Rms { factor: 0.2 }),
+    ] {
+        for power in ["0", "1/2"] {
+            let run = apply(
+                &input,
+                &output,
+                &["--tile", "16", "--power", power, "--scale", scale],
+            );
+            assert_eq!(run.code, 0, "{}", run.err);
+            let spec: KernelSpec = format!("tile=16 power={power}").parse().unwrap();
+            let expected = ReferenceMap::new(&spec)
+                .unwrap()
+                .apply(&matrix, normalisation);
+            let error = relative_error(&read_matrix(&output, "w", 50, 60), &expected);
+            assert!(error < 1e-4, "{scale} {power}: {error}");
+        }
+    }
+}
+
+#[test]
+fn stacks_convolutions_types_and_the_rest() {
+    let folder = Folder::new();
+    let (first, second) = (normal(6, 10, 4), normal(6, 10, 5));
+    let stack: Vec<f32> = first.to_f32().into_iter().chain(second.to_f32()).collect();
+    let low: Vec<u8> = first
+        .values()
+        .iter()
+        .flat_map(|v| bf16::from_f64(*v).to_le_bytes())
+        .collect();
+    let input = folder.write(
+        "m.safetensors",
+        &[
+            ("bf16", Dtype::BF16, vec![6, 10], low),
+            (
+                "bias",
+                Dtype::F32,
+                vec![3],
+                f32_bytes(&[1.0, 2.0, f32::NAN]),
+            ),
+            (
+                "conv",
+                Dtype::F32,
+                vec![6, 5, 1, 2],
+                f32_bytes(&first.to_f32()),
+            ),
+            ("ids", Dtype::I64, vec![1, 2], vec![7; 16]),
+            ("stack", Dtype::F32, vec![2, 6, 10], f32_bytes(&stack)),
+        ],
+    );
+    let output = folder.path("o.safetensors");
+    let run = apply(&input, &output, &["--tile", "4", "--json"]);
+    assert_eq!(run.code, 0, "{}", run.err);
+    let map = ReferenceMap::new(&"tile=4".parse().unwrap()).unwrap();
+    let near = |found: &Matrix, input: &Matrix| {
+        let error = relative_error(found, &map.matrix(input).values);
+        assert!(error < 1e-4, "{error}");
+    };
+    near(&read_matrix(&output, "conv", 6, 10), &first);
+    near(
+        &read_matrix(&output, "bf16", 6, 10),
+        &rounded(&first, himuon::templates::Element::Bf16),
+    );
+    let found = read_matrix(&output, "stack", 12, 10);
+    for (index, matrix) in [&first, &second].into_iter().enumerate() {
+        near(
+            &Matrix::from_fn(6, 10, |row, column| found.get(6 * index + row, column)),
+            matrix,
+        );
+    }
+    for copied in ["bias", "ids"] {
+        assert_eq!(read(&output, copied), read(&input, copied));
+        assert!(run.err.contains(&format!("{copied} ")), "{}", run.err);
+    }
+    let json = run.json();
+    assert_eq!(json["matrices"].as_array().unwrap().len(), 3);
+    assert_eq!(json["matrices"][2]["count"], 2);
+    assert_eq!(json["matrices"][2]["tiles"], 2 * 2 * 3);
+    assert_eq!(json["copied"].as_array().unwrap().len(), 2);
+    assert_eq!(json["warnings"].as_array().unwrap().len(), 2);
+    let written = std::fs::read(&output).unwrap();
+    let (_, header) = safetensors::SafeTensors::read_metadata(&written).unwrap();
+    assert_eq!(header.metadata().as_ref().unwrap()["format"], "pt");
+}
+
+#[test]
+fn element_rounds_what_is_mapped() {
+    let folder = Folder::new();
+    let matrix = normal(32, 32, 6);
+    let input = folder.write_matrix("m.safetensors", &matrix);
+    let output = folder.path("o.safetensors");
+    let run = apply(&input, &output, &["--tile", "16", "--element", "bf16"]);
+    assert_eq!(run.code, 0, "{}", run.err);
+    let map = ReferenceMap::new(&"tile=16".parse().unwrap()).unwrap();
+    let expected = map
+        .matrix(&rounded(&matrix, himuon::templates::Element::Bf16))
+        .values;
+    let error = relative_error(&read_matrix(&output, "w", 32, 32), &expected);
+    assert!(error < 1e-4, "{error}");
+}
+
+#[test]
+fn a_tile_with_a_nan_is_left_as_it_is_and_counted() {
+    let folder = Folder::new();
+    let clean = normal(8, 12, 7);
+    let mut poisoned = clean.clone();
+    poisoned.set(5, 6, f64::NAN);
+    let (clean_input, input) = (
+        folder.write_matrix("c.safetensors", &clean),
+        folder.write_matrix("m.safetensors", &poisoned),
+    );
+    let (clean_output, output) = (folder.path("co.safetensors"), folder.path("o.safetensors"));
+    assert_eq!(apply(&clean_input, &clean_output, &["--tile", "4"]).code, 0);
+    let run = apply(&input, &output, &["--tile", "4", "--json"]);
+    assert_eq!(run.code, 0, "{}", run.err);
+    assert_eq!(run.json()["matrices"][0]["non_finite_tiles"], 1);
+    assert!(run.err.contains("1 of 6 tiles"), "{}", run.err);
+    let (found, mapped) = (
+        read_matrix(&output, "w", 8, 12),
+        read_matrix(&clean_output, "w", 8, 12),
+    );
+    for row in 0..8 {
+        for column in 0..12 {
+            let inside = row >= 4 && (4..8).contains(&column);
+            let expected = if inside {
+                poisoned.get(row, column)
+            } else {
+                mapped.get(row, column)
+            };
+            let value = found.get(row, column);
+            assert!(value == expected || (value.is_nan() && expected.is_nan()));
+        }
+    }
+}

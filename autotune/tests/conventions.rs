@@ -1,0 +1,87 @@
+//! What every verb has in common.
+#![allow(clippy::unwrap_used, reason = "a test without its output fails")]
+
+mod common;
+
+use common::{Folder, apply, himuon};
+use himuon::reference::Matrix;
+
+#[test]
+fn help_of_every_verb_has_an_example() {
+    let help = himuon(["--help"]);
+    assert_eq!(help.code, 0);
+    for verb in ["apply", "cache", "devices", "emit", "explain", "tune"] {
+        assert!(help.out.contains(verb), "{}", help.out);
+        let help = himuon([verb, "--help"]);
+        assert_eq!(help.code, 0);
+        assert!(help.out.contains(&format!("himuon {verb}")), "{}", help.out);
+        assert!(help.out.contains("Example"), "{}", help.out);
+    }
+}
+
+#[test]
+fn wrong_use_exits_with_2() {
+    for arguments in [
+        vec![],
+        vec!["fly"],
+        vec!["devices", "--tile"],
+        vec!["-q", "-v", "devices"],
+    ] {
+        assert_eq!(himuon(&arguments).code, 2, "{arguments:?}");
+    }
+}
+
+#[test]
+fn devices_name_the_instruction_set() {
+    let run = himuon(["devices", "--json"]);
+    assert_eq!(run.code, 0);
+    let json = run.json();
+    assert_eq!(
+        json["cpu"]["instruction_set"],
+        himuon::cpu::InstructionSet::best().name()
+    );
+    assert_eq!(json["cuda"]["available"], false);
+    assert!(himuon(["devices"]).out.contains("cuda  not in this build"));
+}
+
+#[test]
+fn emitted_text_is_the_same_bytes_every_time_and_as_the_library_renders() {
+    let arguments = ["emit", "--tile", "64", "--power", "1/2", "--arch", "90a"];
+    let (first, second) = (himuon(arguments), himuon(arguments));
+    assert_eq!(first.code, 0, "{}", first.err);
+    assert_eq!(first.out, second.out);
+    let spec = "tile=64 power=1/2".parse().unwrap();
+    let architecture = "90a".parse().unwrap();
+    let variant = himuon::templates::Variant::default_for(&spec, architecture);
+    let rendered = himuon_codegen::render(&spec, &variant, architecture).unwrap();
+    assert_eq!(first.out.trim_end(), rendered.text.trim_end());
+    let folder = Folder::new();
+    let kernels = folder.path("kernels");
+    let more = ["--out", kernels.to_str().unwrap(), "--json"];
+    let run = himuon(arguments.into_iter().chain(more));
+    assert_eq!(run.code, 0, "{}", run.err);
+    let file = kernels.join(rendered.id.to_string()).join("kernel.cu");
+    assert_eq!(std::fs::read_to_string(file).unwrap(), rendered.text);
+    assert_eq!(run.json()["id"], rendered.id.to_string());
+}
+
+#[test]
+fn quiet_prints_nothing_and_verbose_more() {
+    let folder = Folder::new();
+    let matrix = Matrix::from_fn(4, 4, |row, column| (1 + row * column) as f64);
+    let input = folder.write_matrix("m.safetensors", &matrix);
+    let run = |flag| apply(&input, &folder.path("o"), &["--tile", "2", flag]);
+    let quiet = run("-q");
+    assert_eq!(
+        (quiet.code, quiet.out.as_str(), quiet.err.as_str()),
+        (0, "", "")
+    );
+    let verbose = run("-v");
+    assert!(
+        verbose.err.contains("tile=2x2") || verbose.err.contains("tile=2 "),
+        "{}",
+        verbose.err
+    );
+    // Not a terminal: no colours, no bar.
+    assert!(!verbose.err.contains('\u{1b}'));
+}

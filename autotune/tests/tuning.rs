@@ -1,0 +1,149 @@
+//! `himuon tune`, `himuon cache` and `himuon explain`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test without its files fails"
+)]
+
+mod common;
+
+use common::{Folder, f32_bytes, himuon, himuon_with_cache};
+use safetensors::Dtype;
+
+#[test]
+fn what_is_tuned_is_kept_listed_and_cleared() {
+    let folder = Folder::new();
+    let cache = folder.path("cache");
+    let run = |arguments: &[&str]| himuon_with_cache(&cache, arguments);
+    assert_eq!(run(&["cache", "path"]).out.trim(), cache.to_str().unwrap());
+    assert!(run(&["cache", "ls"]).out.contains("nothing tuned"));
+    let arguments = [
+        "tune",
+        "--tile",
+        "16",
+        "--shape",
+        "48x64",
+        "--budget",
+        "0.2",
+        "--threads",
+        "1",
+        "--json",
+    ];
+    let tuned = run(&arguments);
+    assert_eq!(tuned.code, 0, "{}", tuned.err);
+    let json = tuned.json();
+    let entry = &json["entry"];
+    assert_eq!(entry["shapes"], serde_json::json!([[48, 64]]));
+    assert!(entry["measurements"].as_array().unwrap().len() > 1);
+    for measurement in entry["measurements"].as_array().unwrap() {
+        assert!(
+            measurement["error"].as_f64().unwrap() < 1e-4,
+            "{measurement}"
+        );
+    }
+    assert!(std::path::Path::new(json["file"].as_str().unwrap()).exists());
+    let listed = run(&["cache", "ls"]);
+    assert!(
+        listed.out.contains(entry["variant"].as_str().unwrap()),
+        "{}",
+        listed.out
+    );
+    // What is no table is neither read nor removed.
+    let foreign = cache.join("tuning").join("mine.json");
+    std::fs::write(&foreign, "{}").unwrap();
+    let cleared = run(&["cache", "clear", "--json"]);
+    assert_eq!(cleared.code, 0, "{}", cleared.err);
+    assert_eq!(cleared.json()["removed"].as_array().unwrap().len(), 1);
+    assert!(cleared.err.contains("mine.json"), "{}", cleared.err);
+    assert!(foreign.exists());
+    assert!(run(&["cache", "ls", "-q"]).out.is_empty());
+}
+
+#[test]
+fn measuring_only_keeps_nothing() {
+    let folder = Folder::new();
+    let cache = folder.path("cache");
+    let arguments = [
+        "tune",
+        "--tile",
+        "8",
+        "--shape",
+        "16x16",
+        "--budget",
+        "0",
+        "--no-save",
+    ];
+    let run = himuon_with_cache(&cache, &arguments);
+    assert_eq!(run.code, 0, "{}", run.err);
+    assert!(
+        run.out.contains("variant") && run.out.contains("not kept"),
+        "{}",
+        run.out
+    );
+    assert!(!cache.exists());
+}
+
+#[test]
+fn shapes_and_budgets_that_do_not_read() {
+    for (option, value) in [
+        ("--shape", "16"),
+        ("--shape", "0x4"),
+        ("--budget", "-1"),
+        ("--budget", "x"),
+    ] {
+        let run = himuon(["tune", "--tile", "8", option, value]);
+        assert_eq!(run.code, 2, "{option} {value}: {}", run.err);
+    }
+    let run = himuon(["tune", "--tile", "8", "--device", "cuda"]);
+    assert_eq!(run.code, 2);
+    assert!(run.err.contains("not in this build"), "{}", run.err);
+}
+
+#[test]
+fn explain_has_a_line_for_each_parameter() {
+    let folder = Folder::new();
+    let zeros = |count: usize| f32_bytes(&vec![0.0; count]);
+    let input = folder.write(
+        "model.safetensors",
+        &[
+            (
+                "blocks.0.attn.weight",
+                Dtype::F32,
+                vec![32, 64],
+                zeros(2048),
+            ),
+            (
+                "blocks.0.conv.weight",
+                Dtype::F32,
+                vec![8, 4, 3, 3],
+                zeros(288),
+            ),
+            ("blocks.0.experts", Dtype::F32, vec![4, 16, 24], zeros(1536)),
+            ("blocks.0.norm.weight", Dtype::F32, vec![32], zeros(32)),
+            ("wte.weight", Dtype::F32, vec![100, 32], zeros(3200)),
+        ],
+    );
+    let arguments = ["explain", "--in", input.to_str().unwrap(), "--tile", "16"];
+    let run = himuon(arguments);
+    assert_eq!(run.code, 0, "{}", run.err);
+    let line = |name: &str| {
+        run.out
+            .lines()
+            .find(|line| line.starts_with(name))
+            .unwrap_or_else(|| panic!("no line for {name} in {}", run.out))
+    };
+    // (32 / 16) (64 / 16); 1 x (36 / 16); 4 experts of 1 x 2.
+    for (name, tiles) in [
+        ("blocks.0.attn.weight", "8 tiles"),
+        ("blocks.0.conv.weight", "3 tiles"),
+        ("blocks.0.experts", "8 tiles"),
+    ] {
+        assert!(line(name).contains(tiles), "{}", run.out);
+    }
+    for name in ["blocks.0.norm.weight", "wte.weight"] {
+        assert!(line(name).contains("adamw"), "{}", run.out);
+    }
+    let json = himuon(arguments.into_iter().chain(["--json"])).json();
+    assert_eq!(json["parameters"].as_array().unwrap().len(), 5);
+    assert_eq!(json["totals"]["tiles"], 19);
+}
