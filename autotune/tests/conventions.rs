@@ -10,7 +10,9 @@ use himuon::reference::Matrix;
 fn help_of_every_verb_has_an_example() {
     let help = himuon(["--help"]);
     assert_eq!(help.code, 0);
-    for verb in ["apply", "cache", "devices", "emit", "explain", "tune"] {
+    for verb in [
+        "apply", "bench", "cache", "devices", "emit", "explain", "tune",
+    ] {
         assert!(help.out.contains(verb), "{}", help.out);
         let help = himuon([verb, "--help"]);
         assert_eq!(help.code, 0);

@@ -147,3 +147,33 @@ fn explain_has_a_line_for_each_parameter() {
     assert_eq!(json["parameters"].as_array().unwrap().len(), 5);
     assert_eq!(json["totals"]["tiles"], 19);
 }
+
+#[test]
+fn bench_measures_every_tile_beside_the_peak() {
+    let arguments = [
+        "bench",
+        "--tile",
+        "8",
+        "--tile",
+        "full",
+        "--shape",
+        "24x40",
+        "--seconds",
+        "0",
+    ];
+    let run = himuon(arguments.into_iter().chain(["--json"]));
+    assert_eq!(run.code, 0, "{}", run.err);
+    let json = run.json();
+    let kernels = json["kernels"].as_array().unwrap();
+    assert_eq!(kernels.len(), 2);
+    for kernel in kernels {
+        for quantity in [
+            "seconds",
+            "nominal_operations_per_second",
+            "peak_operations_per_second",
+        ] {
+            assert!(kernel[quantity].as_f64().unwrap() > 0.0, "{kernel}");
+        }
+    }
+    assert!(himuon(arguments).out.contains("% of peak"));
+}

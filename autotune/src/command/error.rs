@@ -21,6 +21,9 @@ pub enum CommandError {
     /// The kernel's text cannot be rendered.
     #[error("{0}")]
     Render(#[from] himuon_codegen::RenderError),
+    /// A kernel refused.
+    #[error("{0}")]
+    Kernel(himuon::cpu::CpuError),
     /// The optimizer cannot be built or planned.
     #[error("{0}")]
     Optimizer(himuon::Error),

@@ -1,6 +1,8 @@
 //! One file per verb.
 
 pub(super) mod apply;
+mod arguments;
+pub(super) mod bench;
 pub(super) mod cache;
 pub(super) mod devices;
 pub(super) mod emit;

@@ -4,9 +4,9 @@ use super::super::console::{Console, Outcome};
 use super::super::error::CommandError;
 use super::super::spec_arguments::SpecArguments;
 use super::super::table::table;
-use super::Device;
+use super::{Device, arguments};
 use clap::Args;
-use himuon::templates::{Operand, SpecFields, Tile};
+use himuon::templates::{Operand, SpecFields};
 use himuon::tuning::{TuningEntry, cache_folder, tune_cpu};
 use serde_json::json;
 use std::time::Duration;
@@ -23,10 +23,10 @@ pub(in super::super) struct Arguments {
     #[command(flatten)]
     spec: SpecArguments,
     /// Size of a matrix of the launch that is timed; may be repeated
-    #[arg(long = "shape", value_name = "ROWSxCOLUMNS", default_value = "768x768", value_parser = shape)]
+    #[arg(long = "shape", value_name = "ROWSxCOLUMNS", default_value = "768x768", value_parser = arguments::shape)]
     shapes: Vec<(usize, usize)>,
     /// Seconds to spend
-    #[arg(long, value_name = "SECONDS", default_value_t = 5.0, value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 5.0, value_parser = arguments::seconds)]
     budget: f64,
     /// Where to measure
     #[arg(long, value_enum, default_value = "cpu")]
@@ -37,22 +37,6 @@ pub(in super::super) struct Arguments {
     /// Measure only
     #[arg(long)]
     no_save: bool,
-}
-
-fn shape(text: &str) -> Result<(usize, usize), String> {
-    match text.parse() {
-        Ok(Tile::Sized { rows, columns }) if text.contains('x') && rows > 0 && columns > 0 => {
-            Ok((rows as usize, columns as usize))
-        }
-        _ => Err("rows x columns, both at least 1, as 768x3072".to_owned()),
-    }
-}
-
-fn seconds(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(seconds) if (0.0..=86_400.0).contains(&seconds) => Ok(seconds),
-        _ => Err("seconds from 0 to 86400".to_owned()),
-    }
 }
 
 pub(in super::super) fn run(
