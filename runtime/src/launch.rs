@@ -67,6 +67,41 @@ pub struct MatrixStep<'a> {
     pub diagnostics: Option<&'a mut [TileDiagnostics]>,
 }
 
+/// What one matrix of a launch asks of the scratch memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MatrixDemand {
+    /// Rows H.
+    pub rows: usize,
+    /// Columns W.
+    pub columns: usize,
+    /// Whether its rows are normalised: then its map must be complete before its weight changes.
+    pub row_normalised: bool,
+    /// Whether its tiles are reported one by one.
+    pub diagnosed: bool,
+}
+
+impl MatrixDemand {
+    /// A matrix without row normalisation or diagnostics.
+    pub const fn new(rows: usize, columns: usize) -> Self {
+        MatrixDemand {
+            rows,
+            columns,
+            row_normalised: false,
+            diagnosed: false,
+        }
+    }
+
+    /// What a matrix of a step asks.
+    pub fn of(matrix: &MatrixStep<'_>) -> Self {
+        MatrixDemand {
+            rows: matrix.rows,
+            columns: matrix.columns,
+            row_normalised: matrix.row_normalisation.is_some(),
+            diagnosed: matrix.diagnostics.is_some(),
+        }
+    }
+}
+
 /// NorMuon (arXiv 2510.05491): v <- b2 v + (1 - b2) mean_columns(O^2); O / (sqrt(v) + eps), then the RMS
 /// of the whole matrix set to the scale factor.
 #[derive(Debug)]

@@ -7,8 +7,8 @@ use himuon_templates::KernelSpec;
 
 use super::{Backend, BackendError};
 use crate::cpu::{self, CpuKernel, CpuVariant, Pool, Workspace};
-use crate::launch::{AdamWTensor, LaunchReport, MatrixStep};
-use crate::plan::{Launch, Plan, WorkspaceModel};
+use crate::launch::{AdamWTensor, LaunchReport, MatrixDemand, MatrixStep};
+use crate::plan::{Launch, Plan, PlannedMatrix, WorkspaceModel};
 use crate::tensor::TensorRef;
 use crate::tuning::DeviceFingerprint;
 
@@ -75,15 +75,15 @@ impl WorkspaceModel for CpuBackend {
         &self,
         spec: &KernelSpec,
         variant: Option<&str>,
-        shapes: &[(usize, usize)],
+        matrices: &[MatrixDemand],
         threads: usize,
     ) -> Result<u64, BackendError> {
         let bytes = match self
             .kernels
             .get(&(spec.clone(), variant.map(str::to_owned)))
         {
-            Some(kernel) => kernel.workspace_bytes(shapes, threads),
-            None => kernel(spec, variant)?.workspace_bytes(shapes, threads),
+            Some(kernel) => kernel.workspace_bytes(matrices, threads),
+            None => kernel(spec, variant)?.workspace_bytes(matrices, threads),
         };
         Ok(bytes as u64)
     }
@@ -112,14 +112,29 @@ impl Backend for CpuBackend {
     }
 
     fn prepare(&mut self, plan: &Plan) -> Result<(), BackendError> {
+        self.workspace
+            .limit(usize::try_from(plan.workspace_bytes).unwrap_or(usize::MAX));
         for launch in &plan.launches {
-            if let Entry::Vacant(place) = self.kernels.entry(kernel_key(launch)) {
-                place.insert(kernel(&launch.spec, launch.variant.as_deref())?);
-            }
             if launch.threads != self.pool.threads()
                 && let Entry::Vacant(place) = self.smaller_pools.entry(launch.threads)
             {
                 place.insert(pool(launch.threads)?);
+            }
+            let kernel = match self.kernels.entry(kernel_key(launch)) {
+                Entry::Occupied(place) => place.into_mut(),
+                Entry::Vacant(place) => {
+                    place.insert(kernel(&launch.spec, launch.variant.as_deref())?)
+                }
+            };
+            for chunk in &launch.chunks {
+                let matrices = launch.matrices_of(chunk).iter();
+                let demands: Vec<_> = matrices.map(PlannedMatrix::demand).collect();
+                kernel
+                    .reserve(&demands, launch.threads, &mut self.workspace)
+                    .map_err(|_| BackendError::OutOfMemory {
+                        purpose: "workspace".to_owned(),
+                        bytes: chunk.workspace_bytes,
+                    })?;
             }
         }
         Ok(())
@@ -157,5 +172,106 @@ impl Backend for CpuBackend {
 
     fn all_finite(&self, tensor: TensorRef<'_>) -> bool {
         cpu::all_finite(&self.pool, tensor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::launch::{GroupScalars, ScaleRule};
+    use crate::plan::{PlanRequest, PlannedParameter, Planner};
+    use crate::tensor::TensorMut;
+    use crate::tuning::TuningTable;
+    use himuon_templates::{Power, Recurrence, Tile};
+
+    const SCALARS: GroupScalars = GroupScalars {
+        learning_rate: 0.02,
+        weight_decay: 0.1,
+        mu: 0.95,
+        c: 1.0,
+        alpha: 1.0,
+        beta: 0.95,
+        scale_factor: 0.2,
+        scale: ScaleRule::Exact,
+    };
+
+    fn parameter(
+        parameter: usize,
+        spec: KernelSpec,
+        rows: usize,
+        columns: usize,
+    ) -> PlannedParameter {
+        PlannedParameter {
+            parameter,
+            name: parameter.to_string(),
+            matrices: 1,
+            rows,
+            columns,
+            row_normalised: false,
+            diagnosed: false,
+            spec,
+        }
+    }
+
+    /// A launch with much per-thread scratch and one with a whole mapped matrix share the workspace; what is
+    /// held must stay within the plan even so.
+    #[test]
+    fn the_workspace_never_holds_more_than_the_plan_says() {
+        let power = KernelSpec {
+            steps: 6,
+            power: Power::new(1, 2).unwrap(),
+            recurrence: Recurrence::Fitted,
+            ..KernelSpec::new(Tile::square(8))
+        };
+        let parameters = [
+            parameter(0, KernelSpec::new(Tile::Full), 96, 80),
+            parameter(1, power, 200, 120),
+        ];
+        let mut backend = CpuBackend::new(Some(2)).unwrap();
+        let plan = Planner(&backend)
+            .plan(&PlanRequest {
+                parameters: &parameters,
+                elementwise: &[],
+                tuning: &TuningTable::new(DeviceFingerprint::cpu()),
+                budget_bytes: None,
+                threads: 2,
+                table_entry_bytes: 0,
+            })
+            .unwrap();
+        let mut held = Vec::new();
+        for _ in 0..2 {
+            backend.prepare(&plan).unwrap();
+            held.push(backend.workspace.bytes());
+            for launch in &plan.launches {
+                let matrix = &launch.matrices[0];
+                let len = matrix.rows * matrix.columns;
+                let gradient: Vec<f32> = (0..len).map(|i| (i % 17) as f32 - 8.0).collect();
+                let (mut momentum, mut weight) = (vec![0.0; len], vec![1.0; len]);
+                let report = backend.launch(
+                    launch,
+                    &mut [MatrixStep {
+                        rows: matrix.rows,
+                        columns: matrix.columns,
+                        gradient: TensorRef::F32(&gradient),
+                        gradient_leading: matrix.columns,
+                        momentum: TensorMut::F32(&mut momentum),
+                        weight: TensorMut::F32(&mut weight),
+                        weight_leading: matrix.columns,
+                        row_normalisation: None,
+                        scalars: SCALARS,
+                        diagnostics: None,
+                    }],
+                );
+                assert_eq!(report.unwrap().tiles as u64, launch.tiles);
+                held.push(backend.workspace.bytes());
+            }
+        }
+        assert!(
+            held.iter()
+                .all(|bytes| *bytes as u64 <= plan.workspace_bytes),
+            "{held:?} beside {}",
+            plan.workspace_bytes
+        );
+        assert!(held.iter().all(|bytes| *bytes > 0));
     }
 }

@@ -95,6 +95,14 @@ pub enum CpuError {
         /// wd.
         weight_decay: f32,
     },
+    /// Scratch memory could not be allocated.
+    #[error(
+        "{bytes} bytes of workspace cannot be allocated; use smaller tiles or fewer threads, or free memory"
+    )]
+    OutOfMemory {
+        /// Bytes that the launch needs.
+        bytes: usize,
+    },
     /// The threads could not be started.
     #[error("a pool of {threads} threads could not be started: {reason}")]
     Pool {

@@ -8,7 +8,7 @@ use super::simd::InstructionSet;
 use super::validate;
 use super::variant::CpuVariant;
 use super::workspace::Workspace;
-use crate::launch::{LaunchReport, MatrixStep};
+use crate::launch::{LaunchReport, MatrixDemand, MatrixStep};
 use crate::tensor::TensorRef;
 use himuon_templates::{Criterion, KernelSpec, Scope};
 
@@ -124,7 +124,7 @@ impl CpuKernel {
     /// A tile whose gradient or momentum holds a NaN or an infinity keeps its weight and its momentum.
     ///
     /// # Errors
-    /// When a tensor, a shape or a scalar is wrong; then nothing has been written.
+    /// When a tensor, a shape or a scalar is wrong, or the workspace cannot grow; then nothing has been written.
     pub fn step(
         &self,
         pool: &Pool,
@@ -135,14 +135,14 @@ impl CpuKernel {
             let tiles = || Grid::new(self.spec.tile, matrix.rows, matrix.columns).tiles();
             validate::matrix_step(self.spec.storage, index, matrix, tiles)?;
         }
-        Ok(launch::step(self, pool, matrices, workspace))
+        launch::step(self, pool, matrices, workspace)
     }
 
     /// The bare map of every tile of a rows x columns matrix, to `output`; row i of both starts at i x columns.
     /// A tile that holds a NaN or an infinity becomes zero and is counted.
     ///
     /// # Errors
-    /// When a tensor is too short; then nothing has been written.
+    /// When a tensor is too short, or the workspace cannot grow; then nothing has been written.
     #[expect(
         clippy::too_many_arguments,
         reason = "two tensors with their size, and what a step is handed too"
@@ -161,20 +161,25 @@ impl CpuKernel {
         validate::length(0, "input", input.len(), rows * columns)?;
         validate::length(0, "output", output.len(), rows * columns)?;
         let output = &mut output[..rows * columns];
-        Ok(launch::apply(
-            self,
-            pool,
-            input,
-            (rows, columns),
-            output,
-            scale,
-            workspace,
-        ))
+        launch::apply(self, pool, input, (rows, columns), output, scale, workspace)
     }
 
-    /// The most bytes that a launch of matrices of these sizes (rows, columns) allocates in its [`Workspace`],
-    /// diagnostics and row normalisation included.
-    pub fn workspace_bytes(&self, shapes: &[(usize, usize)], threads: usize) -> usize {
-        launch::workspace_bytes(self, shapes, threads)
+    /// Bytes that a launch of these matrices takes of its [`Workspace`].
+    pub fn workspace_bytes(&self, matrices: &[MatrixDemand], threads: usize) -> usize {
+        launch::needs(self, matrices.iter().copied(), threads).bytes()
+    }
+
+    /// Allocates what a launch of these matrices takes, so that the launch itself allocates no scratch memory.
+    ///
+    /// # Errors
+    /// [`CpuError::OutOfMemory`].
+    pub fn reserve(
+        &self,
+        matrices: &[MatrixDemand],
+        threads: usize,
+        workspace: &mut Workspace,
+    ) -> Result<(), CpuError> {
+        let needs = launch::needs(self, matrices.iter().copied(), threads);
+        workspace.reserve(needs)
     }
 }

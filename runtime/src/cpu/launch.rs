@@ -2,6 +2,7 @@
 
 use super::decide::decide;
 use super::dispatch;
+use super::error::CpuError;
 use super::job::{Counts, Grid, Job, Outcome, Scale};
 use super::kernel::{ApplyScale, CpuKernel};
 use super::load::Source;
@@ -11,7 +12,7 @@ use super::storage::Pointer;
 use super::store::Sink;
 use super::whole_matrix::{WholeMatrix, WholeSink};
 use super::workspace::{Needs, Parts, Workspace};
-use crate::launch::{LaunchReport, MatrixStep, ScaleRule, TileDiagnostics};
+use crate::launch::{LaunchReport, MatrixDemand, MatrixStep, ScaleRule, TileDiagnostics};
 use crate::tensor::TensorRef;
 use himuon_templates::Mode;
 
@@ -24,22 +25,15 @@ pub(super) fn step(
     pool: &Pool,
     matrices: &mut [MatrixStep<'_>],
     workspace: &mut Workspace,
-) -> LaunchReport {
+) -> Result<LaunchReport, CpuError> {
     let map = kernel.resolved();
     let is_whole = |matrix: &MatrixStep<'_>| map.power > 0.0 || matrix.row_normalisation.is_some();
-    let mut needs = Needs::default();
-    let mut tiles = 0;
-    let mut fused_tiles = 0;
-    for matrix in matrices.iter() {
-        let grid = Grid::new(map.tile, matrix.rows, matrix.columns);
-        let whole = is_whole(matrix);
-        let diagnosed = matrix.diagnostics.is_some();
-        needs = needs.max(needs_of(kernel, &grid, pool.threads(), diagnosed, whole));
-        tiles += grid.tiles();
-        fused_tiles += if diagnosed && !whole { grid.tiles() } else { 0 };
-    }
-    needs.outcomes = needs.outcomes.max(fused_tiles);
-    let mut parts = workspace.parts(needs);
+    let tiles = matrices
+        .iter()
+        .map(|matrix| Grid::new(map.tile, matrix.rows, matrix.columns).tiles())
+        .sum();
+    let demands = matrices.iter().map(|matrix| MatrixDemand::of(matrix));
+    let mut parts = workspace.parts(needs(kernel, demands, pool.threads()))?;
     let decisions: Vec<Option<bool>> = matrices
         .iter_mut()
         .map(|matrix| decide(kernel, pool, &job(kernel, matrix), &mut parts))
@@ -54,7 +48,7 @@ pub(super) fn step(
         }
     }
     counts.merge(step_fused(kernel, pool, &mut fused, &mut parts));
-    counts.report(tiles)
+    Ok(counts.report(tiles))
 }
 
 /// Matrices whose tiles are finished one by one.
@@ -131,11 +125,11 @@ pub(super) fn apply(
     output: &mut [f32],
     scale: ApplyScale,
     workspace: &mut Workspace,
-) -> LaunchReport {
+) -> Result<LaunchReport, CpuError> {
     let map = kernel.resolved();
     let grid = Grid::new(map.tile, rows, columns);
     let whole = scale == ApplyScale::Rms;
-    let mut parts = workspace.parts(needs_of(kernel, &grid, pool.threads(), false, whole));
+    let mut parts = workspace.parts(needs_of(kernel, &grid, pool.threads(), false, whole))?;
     let mut job = Job {
         grid,
         source: Source::plain(input, columns, map.mode == Mode::Reference),
@@ -159,13 +153,13 @@ pub(super) fn apply(
         let mut whole = WholeMatrix::new(kernel, pool, grid, &mut parts);
         let counts = whole.map(job);
         whole.finish(WholeSink::Write(output), f64::from(SCALE_FACTOR), None);
-        return counts.report(grid.tiles());
+        return Ok(counts.report(grid.tiles()));
     }
     // Non-finite tiles stay zero.
     output.fill(0.0);
     // SAFETY: the tensors were checked, and the output is borrowed for writing.
     let counts = unsafe { dispatch::run(kernel.set(), map, &[job], pool, parts.scratch) };
-    counts.report(grid.tiles())
+    Ok(counts.report(grid.tiles()))
 }
 
 /// The job of one matrix.
@@ -228,22 +222,26 @@ fn needs_of(
     needs
 }
 
-/// See [`CpuKernel::workspace_bytes`].
-pub(super) fn workspace_bytes(
+/// What a launch of these matrices needs.
+pub(super) fn needs(
     kernel: &CpuKernel,
-    shapes: &[(usize, usize)],
+    demands: impl Iterator<Item = MatrixDemand>,
     threads: usize,
-) -> usize {
-    let threads = threads.max(1);
+) -> Needs {
+    let map = kernel.resolved();
     let mut needs = Needs::default();
-    let mut tiles = 0;
-    for &(rows, columns) in shapes.iter().filter(|&&(rows, columns)| rows * columns > 0) {
-        let grid = Grid::new(kernel.resolved().tile, rows, columns);
-        needs = needs.max(needs_of(kernel, &grid, threads, true, true));
-        tiles += grid.tiles();
+    let mut fused_tiles = 0;
+    for demand in demands.filter(|demand| demand.rows * demand.columns > 0) {
+        let grid = Grid::new(map.tile, demand.rows, demand.columns);
+        let whole = map.power > 0.0 || demand.row_normalised;
+        let threads = threads.max(1);
+        needs = needs.max(needs_of(kernel, &grid, threads, demand.diagnosed, whole));
+        if demand.diagnosed && !whole {
+            fused_tiles += grid.tiles();
+        }
     }
-    needs.outcomes = needs.outcomes.max(tiles);
-    needs.bytes()
+    needs.outcomes = needs.outcomes.max(fused_tiles);
+    needs
 }
 
 impl Source {

@@ -1,7 +1,9 @@
 //! Scratch memory that lives from step to step.
 
+use super::error::CpuError;
 use super::job::Outcome;
 use super::simd::Line;
+use std::collections::TryReserveError;
 
 /// Scratch memory; grows to what a launch needs and is kept for the next one.
 #[derive(Debug, Default)]
@@ -10,6 +12,7 @@ pub struct Workspace {
     mapped: Vec<Line>,
     outcomes: Vec<Outcome>,
     rows: Vec<f64>,
+    limit: Option<usize>,
 }
 
 /// How much of each part.
@@ -58,6 +61,12 @@ impl Workspace {
         Workspace::default()
     }
 
+    /// Never holds more than `bytes`, as long as each launch needs no more: what one launch has left is
+    /// given back where it and the next one's would pass the limit together.
+    pub fn limit(&mut self, bytes: usize) {
+        self.limit = Some(bytes);
+    }
+
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         let lines = self.scratch.capacity() + self.mapped.capacity();
@@ -66,20 +75,40 @@ impl Workspace {
             + self.rows.capacity() * size_of::<f64>()
     }
 
+    /// Grows the parts that are too small.
+    pub(super) fn reserve(&mut self, needs: Needs) -> Result<(), CpuError> {
+        let together = Needs {
+            scratch: needs.scratch.max(self.scratch.capacity()),
+            mapped: needs.mapped.max(self.mapped.capacity()),
+            outcomes: needs.outcomes.max(self.outcomes.capacity()),
+            rows: needs.rows.max(self.rows.capacity()),
+        };
+        if self.limit.is_some_and(|limit| together.bytes() > limit) {
+            release(&mut self.scratch, needs.scratch);
+            release(&mut self.mapped, needs.mapped);
+            release(&mut self.outcomes, needs.outcomes);
+            release(&mut self.rows, needs.rows);
+        }
+        let out_of_memory = |_| CpuError::OutOfMemory {
+            bytes: needs.bytes(),
+        };
+        grow(&mut self.scratch, needs.scratch, Line::ZERO).map_err(out_of_memory)?;
+        grow(&mut self.mapped, needs.mapped, Line::ZERO).map_err(out_of_memory)?;
+        grow(&mut self.outcomes, needs.outcomes, Outcome::default()).map_err(out_of_memory)?;
+        grow(&mut self.rows, needs.rows, 0.0).map_err(out_of_memory)
+    }
+
     /// The parts, grown where they are too small.
-    pub(super) fn parts(&mut self, needs: Needs) -> Parts<'_> {
-        grow(&mut self.scratch, needs.scratch, Line::ZERO);
-        grow(&mut self.mapped, needs.mapped, Line::ZERO);
-        grow(&mut self.outcomes, needs.outcomes, Outcome::default());
-        grow(&mut self.rows, needs.rows, 0.0);
+    pub(super) fn parts(&mut self, needs: Needs) -> Result<Parts<'_>, CpuError> {
+        self.reserve(needs)?;
         #[cfg(test)]
         self.poison();
-        Parts {
+        Ok(Parts {
             scratch: &mut self.scratch[..needs.scratch],
             mapped: &mut self.mapped[..needs.mapped],
             outcomes: &mut self.outcomes[..needs.outcomes],
             rows: &mut self.rows[..needs.rows],
-        }
+        })
     }
 
     /// Fills everything with NaN, so that tests see every number that is used before it is written.
@@ -91,11 +120,18 @@ impl Workspace {
     }
 }
 
-fn grow<T: Clone>(part: &mut Vec<T>, length: usize, filler: T) {
+fn grow<T: Clone>(part: &mut Vec<T>, length: usize, filler: T) -> Result<(), TryReserveError> {
     if part.len() < length {
         // Nothing is worth copying: the old part goes first.
         *part = Vec::new();
-        part.reserve_exact(length);
+        part.try_reserve_exact(length)?;
         part.resize(length, filler);
+    }
+    Ok(())
+}
+
+fn release<T>(part: &mut Vec<T>, length: usize) {
+    if part.capacity() > length {
+        *part = Vec::new();
     }
 }

@@ -33,6 +33,7 @@ pub struct HiMuonBuilder {
     threads: Option<usize>,
     non_finite: NonFinitePolicy,
     protection: Protection,
+    diagnostics: bool,
     tuning: Option<TuningTable>,
     backend: Option<Box<dyn Backend>>,
 }
@@ -49,6 +50,7 @@ impl Default for HiMuonBuilder {
             threads: None,
             non_finite: NonFinitePolicy::default(),
             protection: Protection::default(),
+            diagnostics: false,
             tuning: None,
             backend: None,
         }
@@ -129,6 +131,12 @@ impl HiMuonBuilder {
     /// What a failure in the middle of a step leaves behind.
     pub fn protection(mut self, protection: Protection) -> Self {
         self.protection = protection;
+        self
+    }
+
+    /// Whether every step reports every tile: see [`HiMuon::tile_diagnostics`]. Costs one pass over each mapped tile.
+    pub fn diagnostics(mut self, wanted: bool) -> Self {
+        self.diagnostics = wanted;
         self
     }
 
@@ -215,6 +223,7 @@ impl HiMuonBuilder {
             budget_bytes: self.budget_bytes,
             non_finite: self.non_finite,
             protection: self.protection,
+            diagnostics: self.diagnostics,
             plans: BTreeMap::new(),
             snapshot: None,
             torn: None,
@@ -328,6 +337,7 @@ fn place(
 ) -> Result<Parameter, BuildError> {
     let rest = groups.len() - 1;
     let adamw = |group: usize, reason: String, name: String, shape: Vec<usize>| Parameter {
+        diagnostics: Vec::new(),
         len: shape.iter().product(),
         name,
         shape,
@@ -359,6 +369,7 @@ fn place(
     }
     let view = MatrixView::of(&name, &shape, pattern, options)?;
     Ok(Parameter {
+        diagnostics: Vec::new(),
         len: shape.iter().product(),
         name,
         shape,

@@ -7,7 +7,7 @@ use super::group::NorMuon;
 use super::parameter::{MatrixView, Parameter};
 use super::prepare::{Ready, Scalars};
 use super::{Group, GroupOptions, ParameterStep};
-use crate::launch::{AdamWTensor, GroupScalars, MatrixStep, RowNormalisation};
+use crate::launch::{AdamWTensor, GroupScalars, MatrixStep, RowNormalisation, TileDiagnostics};
 use crate::tensor::{TensorMut, TensorRef};
 
 /// The matrices of every chunk of every launch, and the tensors of the element-wise update.
@@ -41,13 +41,13 @@ pub(crate) fn gather<'a>(
                     GroupOptions::Muon(options) => options.row_normalisation,
                     GroupOptions::AdamW(_) => None,
                 };
-                let matrices = matrices(
-                    &mut parameter.state,
-                    view,
-                    (weight, gradient),
-                    *scalars,
-                    settings,
-                );
+                let diagnostics = &mut parameter.diagnostics;
+                let source = Source {
+                    weight,
+                    gradient,
+                    diagnostics,
+                };
+                let matrices = matrices(&mut parameter.state, view, source, *scalars, settings);
                 for (place, matrix) in matrices.into_iter().enumerate() {
                     if let Some(&(launch, chunk)) = places.get(&(index, place)) {
                         work.launches[launch][chunk].push(matrix);
@@ -89,11 +89,18 @@ fn elementwise<'a>(
     })
 }
 
+/// The tensors of a parameter that are not its state.
+struct Source<'a> {
+    weight: TensorMut<'a>,
+    gradient: TensorRef<'a>,
+    diagnostics: &'a mut [TileDiagnostics],
+}
+
 /// The matrices of a parameter, one after the other.
 fn matrices<'a>(
     state: &'a mut ParameterState,
     view: MatrixView,
-    (weight, gradient): (TensorMut<'a>, TensorRef<'a>),
+    source: Source<'a>,
     scalars: GroupScalars,
     settings: Option<NorMuon>,
 ) -> Vec<MatrixStep<'a>> {
@@ -104,7 +111,14 @@ fn matrices<'a>(
     else {
         return Vec::new();
     };
+    let Source {
+        weight,
+        gradient,
+        diagnostics,
+    } = source;
     let size = view.rows * view.columns;
+    let tiles = diagnostics.len() / view.count.max(1);
+    let mut diagnostics = diagnostics.chunks_exact_mut(tiles.max(1));
     let mut moments = row_second_moment.chunks_exact_mut(view.rows.max(1));
     let tensors = weight
         .pieces(size)
@@ -128,7 +142,7 @@ fn matrices<'a>(
                 })
             }),
             scalars: view.scalars(scalars),
-            diagnostics: None,
+            diagnostics: diagnostics.next(),
         })
         .collect()
 }

@@ -30,6 +30,7 @@ pub use report::StepReport;
 
 use crate::backend::Backend;
 use crate::error::Error;
+use crate::launch::TileDiagnostics;
 use crate::plan::{Plan, PlanRequest, PlannedParameter, Planner};
 use crate::schedule::GroupPhase;
 use crate::tensor::{TensorMut, TensorRef};
@@ -99,6 +100,7 @@ pub struct HiMuon {
     budget_bytes: Option<u64>,
     non_finite: NonFinitePolicy,
     protection: Protection,
+    diagnostics: bool,
     /// By the specification that each group uses.
     plans: BTreeMap<Vec<usize>, Arc<Plan>>,
     snapshot: Option<Snapshot>,
@@ -143,6 +145,14 @@ impl HiMuon {
         self.parameters
             .iter()
             .map(|parameter| parameter.name.as_str())
+    }
+
+    /// What became of the tiles of a parameter at the last step in which it took part: of each matrix row by
+    /// row, one matrix after the other. Empty unless the optimizer was built with
+    /// [`HiMuonBuilder::diagnostics`], and for parameters of AdamW.
+    pub fn tile_diagnostics(&self, parameter: usize) -> &[TileDiagnostics] {
+        let parameter = self.parameters.get(parameter);
+        parameter.map_or(&[], |parameter| parameter.diagnostics.as_slice())
     }
 
     /// What deserves a second look in the declaration, as logged when the optimizer was built.
@@ -201,6 +211,8 @@ impl HiMuon {
                     matrices: view.count,
                     rows: view.rows,
                     columns: view.columns,
+                    row_normalised: options.row_normalisation.is_some(),
+                    diagnosed: self.diagnostics,
                     spec: view
                         .spec(&options.specs[phases[parameter.group].spec])
                         .into_owned(),

@@ -7,7 +7,7 @@ use himuon_templates::{KernelSpec, Tile};
 use super::buffers::ParameterState;
 use super::error::BuildError;
 use super::group::{Layout, MuonOptions, View};
-use crate::launch::{GroupScalars, ScaleRule};
+use crate::launch::{GroupScalars, ScaleRule, TileDiagnostics};
 
 /// The matrices that a parameter holds, all of one shape, one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub(crate) struct Parameter {
     /// `None`: updated element by element.
     pub(crate) matrices: Option<MatrixView>,
     pub(crate) state: ParameterState,
+    /// The tiles of the last step, where they are wanted.
+    pub(crate) diagnostics: Vec<TileDiagnostics>,
 }
 
 impl MatrixView {

@@ -95,6 +95,7 @@ impl HiMuon {
         if ready.skipped_for.is_none() {
             self.backend.prepare(&ready.plan)?;
             self.allocate_state(&ready.takes_part)?;
+            self.allocate_diagnostics(&ready.plan)?;
             if self.protection == Protection::Snapshot {
                 Snapshot::take(&mut self.snapshot, &self.parameters, parameters)?;
             }
@@ -237,6 +238,25 @@ impl HiMuon {
                     zeros(exp_avg, parameter.len, purpose)?;
                     zeros(exp_avg_sq, parameter.len, purpose)?;
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Room for what becomes of each tile.
+    fn allocate_diagnostics(&mut self, plan: &Plan) -> Result<(), Error> {
+        if !self.diagnostics {
+            return Ok(());
+        }
+        let mut tiles = vec![0; self.parameters.len()];
+        for matrix in plan.launches.iter().flat_map(|launch| &launch.matrices) {
+            tiles[matrix.parameter] += matrix.tiles() as usize;
+        }
+        for (parameter, tiles) in self.parameters.iter_mut().zip(tiles) {
+            // Another tile than at the last step has another number of them.
+            if parameter.diagnostics.len() != tiles {
+                parameter.diagnostics.clear();
+                zeros(&mut parameter.diagnostics, tiles, &parameter.name)?;
             }
         }
         Ok(())

@@ -13,6 +13,7 @@ pub use operations::operations;
 pub use planner::{PlanRequest, PlannedParameter, Planner, WorkspaceModel};
 
 use crate::backend::BackendError;
+use crate::launch::MatrixDemand;
 
 /// One step's launches, in order.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -50,6 +51,14 @@ pub struct Launch {
     pub reasons: Vec<String>,
 }
 
+impl Launch {
+    /// The matrices of a chunk.
+    pub fn matrices_of(&self, chunk: &Chunk) -> &[PlannedMatrix] {
+        let range = chunk.first_matrix..chunk.first_matrix + chunk.matrices;
+        self.matrices.get(range).unwrap_or_default()
+    }
+}
+
 /// One matrix of a launch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedMatrix {
@@ -67,12 +76,26 @@ pub struct PlannedMatrix {
     pub tile_columns: u64,
     /// The number of the matrix's first tile in the launch.
     pub first_tile: u64,
+    /// Whether rows are normalised.
+    pub row_normalised: bool,
+    /// Whether tiles are reported one by one.
+    pub diagnosed: bool,
 }
 
 impl PlannedMatrix {
     /// Number of tiles.
     pub fn tiles(&self) -> u64 {
         self.tile_rows * self.tile_columns
+    }
+
+    /// What the matrix asks of the scratch memory.
+    pub fn demand(&self) -> MatrixDemand {
+        MatrixDemand {
+            rows: self.rows,
+            columns: self.columns,
+            row_normalised: self.row_normalised,
+            diagnosed: self.diagnosed,
+        }
     }
 }
 

@@ -4,12 +4,13 @@ use himuon_templates::KernelSpec;
 
 use super::{Chunk, Launch, Plan, PlanError, PlannedMatrix, operations};
 use crate::backend::BackendError;
+use crate::launch::MatrixDemand;
 use crate::text::{bytes_text, tile_text};
 use crate::tuning::TuningTable;
 
 /// How much scratch memory a launch needs; each backend knows its own.
 pub trait WorkspaceModel {
-    /// Bytes for the matrices (rows, columns) of one chunk, run together on `threads` threads.
+    /// Bytes for the matrices of one chunk, run together on `threads` threads.
     ///
     /// Adding a matrix or a thread must not lower the answer.
     ///
@@ -19,7 +20,7 @@ pub trait WorkspaceModel {
         &self,
         spec: &KernelSpec,
         variant: Option<&str>,
-        shapes: &[(usize, usize)],
+        matrices: &[MatrixDemand],
         threads: usize,
     ) -> Result<u64, BackendError>;
 }
@@ -37,6 +38,10 @@ pub struct PlannedParameter {
     pub rows: usize,
     /// Columns of each.
     pub columns: usize,
+    /// Whether rows are normalised.
+    pub row_normalised: bool,
+    /// Whether tiles are reported one by one.
+    pub diagnosed: bool,
     /// What is computed.
     pub spec: KernelSpec,
 }
@@ -189,6 +194,8 @@ fn matrices_of<'a>(parameters: impl Iterator<Item = &'a PlannedParameter>) -> Ve
                 tile_rows: parameter.rows.div_ceil(height.max(1)) as u64,
                 tile_columns: parameter.columns.div_ceil(width.max(1)) as u64,
                 first_tile,
+                row_normalised: parameter.row_normalised,
+                diagnosed: parameter.diagnosed,
             };
             first_tile += matrix.tiles();
             matrices.push(matrix);
@@ -206,9 +213,9 @@ struct Fit<'a, Model: ?Sized> {
 }
 
 impl<Model: WorkspaceModel + ?Sized> Fit<'_, Model> {
-    fn bytes(&self, shapes: &[(usize, usize)], threads: usize) -> Result<u64, BackendError> {
+    fn bytes(&self, matrices: &[MatrixDemand], threads: usize) -> Result<u64, BackendError> {
         self.model
-            .workspace_bytes(self.spec, self.variant, shapes, threads)
+            .workspace_bytes(self.spec, self.variant, matrices, threads)
     }
 
     /// The most threads with which every matrix fits on its own.
@@ -219,15 +226,19 @@ impl<Model: WorkspaceModel + ?Sized> Fit<'_, Model> {
     ) -> Result<usize, PlanError> {
         let mut threads = available;
         for parameter in parameters {
-            let shape = [(parameter.rows, parameter.columns)];
-            while self.bytes(&shape, threads)? > self.budget {
+            let demand = [MatrixDemand {
+                row_normalised: parameter.row_normalised,
+                diagnosed: parameter.diagnosed,
+                ..MatrixDemand::new(parameter.rows, parameter.columns)
+            }];
+            while self.bytes(&demand, threads)? > self.budget {
                 if threads == 1 {
                     return Err(PlanError::Budget {
                         parameter: parameter.name.clone(),
                         rows: parameter.rows,
                         columns: parameter.columns,
                         tiles: format!("tile {}", tile_text(self.spec.tile)),
-                        needed: self.bytes(&shape, 1)?,
+                        needed: self.bytes(&demand, 1)?,
                         budget: self.budget,
                     });
                 }
@@ -239,18 +250,18 @@ impl<Model: WorkspaceModel + ?Sized> Fit<'_, Model> {
 
     /// Consecutive matrices, as many to a chunk as the budget allows.
     fn chunks(&self, matrices: &[PlannedMatrix], threads: usize) -> Result<Vec<Chunk>, PlanError> {
-        let shapes: Vec<_> = matrices.iter().map(|m| (m.rows, m.columns)).collect();
+        let demands: Vec<_> = matrices.iter().map(PlannedMatrix::demand).collect();
         let mut chunks = Vec::new();
         let mut first = 0;
         while first < matrices.len() {
-            let count = self.longest(&shapes[first..], threads)?;
+            let count = self.longest(&demands[first..], threads)?;
             let part = &matrices[first..first + count];
             chunks.push(Chunk {
                 first_matrix: first,
                 matrices: count,
                 first_tile: part[0].first_tile,
                 tiles: part.iter().map(PlannedMatrix::tiles).sum(),
-                workspace_bytes: self.bytes(&shapes[first..first + count], threads)?,
+                workspace_bytes: self.bytes(&demands[first..first + count], threads)?,
             });
             first += count;
         }
@@ -258,14 +269,14 @@ impl<Model: WorkspaceModel + ?Sized> Fit<'_, Model> {
     }
 
     /// The length of the longest prefix that fits, at least 1 (one matrix fits: `threads` saw to it).
-    fn longest(&self, shapes: &[(usize, usize)], threads: usize) -> Result<usize, BackendError> {
-        if self.bytes(shapes, threads)? <= self.budget {
-            return Ok(shapes.len());
+    fn longest(&self, demands: &[MatrixDemand], threads: usize) -> Result<usize, BackendError> {
+        if self.bytes(demands, threads)? <= self.budget {
+            return Ok(demands.len());
         }
-        let (mut fits, mut fails) = (1, shapes.len());
+        let (mut fits, mut fails) = (1, demands.len());
         while fails - fits > 1 {
             let middle = fits + (fails - fits) / 2;
-            if self.bytes(&shapes[..middle], threads)? <= self.budget {
+            if self.bytes(&demands[..middle], threads)? <= self.budget {
                 fits = middle;
             } else {
                 fails = middle;

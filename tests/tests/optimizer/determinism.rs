@@ -36,7 +36,7 @@ fn threads_and_budgets_change_no_bit() {
 /// The workspace of one thread is the least that a plan can do with.
 fn smallest_budget() -> u64 {
     let model = Model::mixed();
-    let mut optimizer = model.grouped().threads(1).build().unwrap();
+    let optimizer = model.grouped().threads(1).build().unwrap();
     let plan = optimizer.plan(0).unwrap();
     plan.workspace_bytes
 }

@@ -1,7 +1,7 @@
 //! A device that fails in the middle of a step.
 
 use himuon::backend::{Backend, BackendError, CpuBackend};
-use himuon::launch::{AdamWTensor, LaunchReport, MatrixStep};
+use himuon::launch::{AdamWTensor, LaunchReport, MatrixDemand, MatrixStep};
 use himuon::optimizer::{Protection, StepError};
 use himuon::plan::{Launch, Plan, WorkspaceModel};
 use himuon::tensor::TensorRef;
@@ -36,10 +36,10 @@ impl WorkspaceModel for Failing {
         &self,
         spec: &KernelSpec,
         variant: Option<&str>,
-        shapes: &[(usize, usize)],
+        matrices: &[MatrixDemand],
         threads: usize,
     ) -> Result<u64, BackendError> {
-        self.cpu.workspace_bytes(spec, variant, shapes, threads)
+        self.cpu.workspace_bytes(spec, variant, matrices, threads)
     }
 }
 

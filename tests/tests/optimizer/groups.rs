@@ -8,7 +8,7 @@ use crate::model::Model;
 #[test]
 fn explain_has_a_line_with_a_reason_for_each_parameter() {
     let model = Model::mixed();
-    let mut optimizer = model.grouped().build().unwrap();
+    let optimizer = model.grouped().build().unwrap();
     let explained = optimizer.explain().unwrap();
     let adamw: Vec<_> = explained
         .parameters
@@ -58,7 +58,7 @@ fn explain_has_a_line_with_a_reason_for_each_parameter() {
 fn the_first_matching_group_takes_a_parameter_and_a_plain_name_overrides_the_rules() {
     let model = Model::new(&[("embed.weight", &[32, 16]), ("lm_head.weight", &[32, 16])]);
     let tile = |edge| MuonOptions::specs([KernelSpec::new(Tile::square(edge))]);
-    let mut optimizer = model
+    let optimizer = model
         .builder()
         .group_with("lm_head.weight", tile(8))
         .group_with("*", tile(4))
@@ -67,7 +67,7 @@ fn the_first_matching_group_takes_a_parameter_and_a_plain_name_overrides_the_rul
     let explained = optimizer.explain().unwrap();
     assert_eq!(explained.parameters[0].spec, "adamw");
     assert_eq!(explained.parameters[1].tiles, 8);
-    let mut every = model
+    let every = model
         .builder()
         .group_with("*", tile(4).every_matrix())
         .build()

@@ -3,6 +3,7 @@
 mod damage;
 mod determinism;
 mod device;
+mod diagnostics;
 mod groups;
 mod model;
 mod planner;

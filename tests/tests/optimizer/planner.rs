@@ -1,8 +1,10 @@
 //! Plans: every tile once, never beyond the budget, comparable.
 
 use himuon::backend::{BackendError, CpuBackend};
+use himuon::launch::MatrixDemand;
 use himuon::plan::{
-    Plan, PlanError, PlanRequest, PlannedParameter, Planner, WorkspaceModel, operations,
+    Plan, PlanError, PlanRequest, PlannedMatrix, PlannedParameter, Planner, WorkspaceModel,
+    operations,
 };
 use himuon::tuning::{DeviceFingerprint, TuningEntry, TuningTable};
 use himuon::{KernelSpec, Tile};
@@ -16,16 +18,19 @@ impl WorkspaceModel for Simple {
         &self,
         spec: &KernelSpec,
         _variant: Option<&str>,
-        shapes: &[(usize, usize)],
+        matrices: &[MatrixDemand],
         threads: usize,
     ) -> Result<u64, BackendError> {
-        let tile = |&(rows, columns): &(usize, usize)| {
-            let (height, width) = spec.tile.effective(rows, columns);
+        let tile = |matrix: &MatrixDemand| {
+            let (height, width) = spec.tile.effective(matrix.rows, matrix.columns);
             height * width
         };
-        let tiles = shapes.iter().map(tile).max().unwrap_or(0) * threads;
-        let matrices: usize = shapes.iter().map(|(rows, columns)| rows * columns).sum();
-        Ok(4 * (tiles + matrices) as u64)
+        let tiles = matrices.iter().map(tile).max().unwrap_or(0) * threads;
+        let whole: usize = matrices
+            .iter()
+            .map(|matrix| matrix.rows * matrix.columns)
+            .sum();
+        Ok(4 * (tiles + whole) as u64)
     }
 }
 
@@ -69,6 +74,8 @@ fn parameters() -> impl Strategy<Value = Vec<PlannedParameter>> {
                     matrices,
                     rows,
                     columns,
+                    row_normalised: false,
+                    diagnosed: false,
                     spec: KernelSpec::new(tile),
                 },
             )
@@ -132,9 +139,8 @@ proptest! {
                 prop_assert!(kept.workspace_bytes <= budget);
                 for launch in &kept.launches {
                     for chunk in &launch.chunks {
-                        let range = chunk.first_matrix..chunk.first_matrix + chunk.matrices;
-                        let shapes: Vec<_> = launch.matrices[range].iter().map(|m| (m.rows, m.columns)).collect();
-                        let needed = Simple.workspace_bytes(&launch.spec, None, &shapes, launch.threads).unwrap();
+                        let demands: Vec<_> = launch.matrices_of(chunk).iter().map(PlannedMatrix::demand).collect();
+                        let needed = Simple.workspace_bytes(&launch.spec, None, &demands, launch.threads).unwrap();
                         prop_assert!(needed <= budget);
                         prop_assert_eq!(needed, chunk.workspace_bytes);
                     }
@@ -149,7 +155,7 @@ proptest! {
                 prop_assert_eq!(named, budget);
                 prop_assert!(needed > budget);
                 let largest = parameters.iter().map(|p| {
-                    Simple.workspace_bytes(&p.spec, None, &[(p.rows, p.columns)], 1).unwrap()
+                    Simple.workspace_bytes(&p.spec, None, &[MatrixDemand::new(p.rows, p.columns)], 1).unwrap()
                 }).max().unwrap();
                 prop_assert!(largest >= needed);
             }
@@ -182,6 +188,8 @@ fn parameter(index: usize, rows: usize, columns: usize, tile: Tile) -> PlannedPa
         matrices: 1,
         rows,
         columns,
+        row_normalised: false,
+        diagnosed: false,
         spec: KernelSpec::new(tile),
     }
 }

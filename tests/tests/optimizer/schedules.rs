@@ -50,7 +50,7 @@ fn a_periodic_schedule_is_the_same_as_its_steps_by_hand() {
 fn a_list_changes_the_plan_at_its_steps() {
     let list = TileSchedule::list([(0, Tile::Full), (2, Tile::square(16))]).unwrap();
     let model = model();
-    let mut optimizer = model
+    let optimizer = model
         .builder()
         .group_with("*", both())
         .schedule(list)

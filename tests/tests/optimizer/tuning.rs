@@ -152,7 +152,7 @@ fn a_variant_that_this_processor_lacks_gives_way_to_the_default() {
     let model = Model::new(&[("w", &[48, 40])]);
     let options = MuonOptions::specs([KernelSpec::new(Tile::square(16))]);
     let builder = model.builder().group_with("w", options);
-    let mut optimizer = builder.tuning(table("no-such-variant")).build().unwrap();
+    let optimizer = builder.tuning(table("no-such-variant")).build().unwrap();
     let plan = optimizer.plan(0).unwrap();
     assert_eq!(plan.launches[0].variant, None);
     assert!(plan.launches[0].reasons[0].contains("no-such-variant"));

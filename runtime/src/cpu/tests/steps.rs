@@ -4,7 +4,8 @@ use super::inputs::Normal;
 use super::maps::{recurrences, sized};
 use crate::cpu::{CpuKernel, Pool, Workspace};
 use crate::launch::{
-    GroupScalars, LaunchReport, MatrixStep, RowNormalisation, ScaleRule, TileDiagnostics,
+    GroupScalars, LaunchReport, MatrixDemand, MatrixStep, RowNormalisation, ScaleRule,
+    TileDiagnostics,
 };
 use crate::reference::{Matrix, ReferenceMap, RowMoments, StepState, step, tiles};
 use crate::tensor::{TensorMut, TensorRef};
@@ -72,13 +73,14 @@ impl State {
             scalars,
             diagnostics: Some(&mut diagnostics),
         }];
+        let demand = MatrixDemand::of(&matrices[0]);
         let kernel = CpuKernel::new(spec).expect("a kernel");
         let pool = Pool::new(threads).expect("a pool");
         let mut workspace = Workspace::new();
         let report = kernel
             .step(&pool, &mut matrices, &mut workspace)
             .expect("a step");
-        assert!(workspace.bytes() <= kernel.workspace_bytes(&[(self.rows, self.columns)], threads));
+        assert!(workspace.bytes() <= kernel.workspace_bytes(&[demand], threads));
         (report, diagnostics)
     }
 
