@@ -27,7 +27,7 @@ fn advance(model: &mut Model, optimizer: &mut HiMuon) {
     optimizer.set_learning_rate(0.02 / (1.0 + step as f64 / 3.0));
     let gradients = model.gradients(step);
     let mut parameters = model.with(&gradients);
-    if step % 2 == 0 {
+    if step.is_multiple_of(2) {
         parameters[7].gradient = None;
     }
     optimizer.step(&mut parameters).unwrap();

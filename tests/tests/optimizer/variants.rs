@@ -307,11 +307,11 @@ fn row_normalisation_carries_its_moment() {
         buffer = buffer.combined(0.95, 1.0, &gradient);
         let mapped = map.matrix(&gradient.combined(1.0, 0.95, &buffer)).values;
         let mut normalised = Matrix::zeros(shape.0, shape.1);
-        for row in 0..shape.0 {
+        for (row, moment) in moments.iter_mut().enumerate() {
             let mean = mapped.row(row).iter().map(|o| o * o).sum::<f64>() / shape.1 as f64;
-            moments[row] = 0.9 * moments[row] + (1.0 - f64::from(0.9f32)) * mean;
+            *moment = 0.9 * *moment + (1.0 - f64::from(0.9f32)) * mean;
             for column in 0..shape.1 {
-                let value = mapped.get(row, column) / (moments[row].sqrt() + 1e-8);
+                let value = mapped.get(row, column) / (moment.sqrt() + 1e-8);
                 normalised.set(row, column, value);
             }
         }
