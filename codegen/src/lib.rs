@@ -2,9 +2,17 @@
 //!
 //! * [`expand`]: `#[himuon(...)]` on a struct to an implementation of `LayerConfig`.
 //! * [`render`]: specification x variant x architecture to CUDA text, the same bytes on every run.
+//! * `compile`, `bundle`, `pipeline` (feature `compile`): text to PTX and cubin, and to a folder that any loader
+//!   can use.
 
 mod attr;
+#[cfg(feature = "compile")]
+pub mod bundle;
+#[cfg(feature = "compile")]
+pub mod compile;
 mod expand;
+#[cfg(feature = "compile")]
+pub mod pipeline;
 pub mod render;
 
 pub use expand::expand;

@@ -42,7 +42,7 @@ impl KernelId {
 }
 
 impl fmt::Display for KernelId {
-    /// `ns_t128_k5_polar-express_bf16_sm90_w8-1f3a9c07`.
+    /// `ns_t128_k5_polar-express_bf16_sm90_r16c5sk-1f3a9c07`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{:08x}", self.slug, self.digest)
     }
@@ -131,12 +131,12 @@ mod tests {
             (
                 "tile=128 coefficients=polar-express element=bf16",
                 Architecture::Sm90a,
-                "ns_t128_k5_polar-express_bf16_sm90_w8-",
+                "ns_t128_k5_polar-express_bf16_sm90_r16c5sk-",
             ),
             (
                 "tile=128 power=1/2 element=bf16",
                 Architecture::Sm80,
-                "muonp_t128_k6_fitted_p1-2_bf16_sm80_w8-",
+                "muonp_t128_k6_fitted_p1-2_bf16_sm80_r16c5s-",
             ),
             (
                 "tile=64x256 steps=3 coefficients=minimax(1e-3) momentum=bf16 operand=tf32 criterion=effective_rank(0.1)",

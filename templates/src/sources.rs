@@ -33,7 +33,7 @@ macro_rules! files {
 }
 
 /// One template per kernel family.
-pub const TEMPLATES: &[SourceFile] = files!["plain.cu.tera"];
+pub const TEMPLATES: &[SourceFile] = files!["plain.cu.tera", "resident.cu.tera"];
 
 /// What templates include: plain CUDA that compiles by itself.
 pub const LIBRARY: &[SourceFile] = files![
@@ -44,11 +44,25 @@ pub const LIBRARY: &[SourceFile] = files![
     "plain/odd.cuh",
     "plain/powers.cuh",
     "plain/step.cuh",
+    "lib/criterion.cuh",
+    "lib/element.cuh",
+    "lib/fragment.cuh",
+    "lib/instruction.cuh",
+    "lib/launch.cuh",
+    "lib/matrix_norm.cuh",
+    "lib/newton_schulz.cuh",
+    "lib/operand.cuh",
+    "lib/power_map.cuh",
+    "lib/prologue.cuh",
+    "lib/resident_step.cuh",
+    "lib/resident_tile.cuh",
+    "lib/shared_tile.cuh",
 ];
 
 /// The template of the family of `variant`.
 pub const fn template_path(variant: &Variant) -> &'static str {
     match variant {
         Variant::Plain(_) => "plain.cu.tera",
+        Variant::Resident(_) => "resident.cu.tera",
     }
 }

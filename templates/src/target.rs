@@ -25,6 +25,8 @@ pub struct DeviceLimits {
     pub threads: u32,
     /// 32-bit registers of a thread.
     pub registers: u32,
+    /// Whether the tensor cores take bf16 and tf32 (from compute capability 8.0), not only f16.
+    pub wide_tensor_cores: bool,
 }
 
 impl Architecture {
@@ -74,6 +76,7 @@ impl Architecture {
             shared_memory,
             threads: 1024,
             registers: 255,
+            wide_tensor_cores: !matches!(self, Architecture::Sm75),
         }
     }
 }

@@ -68,7 +68,7 @@ impl PlainContext {
 }
 
 /// The struct of `element.cuh`.
-fn element(element: Element) -> &'static str {
+pub(super) fn element(element: Element) -> &'static str {
     match element {
         Element::F32 => "F32",
         Element::Bf16 => "Bf16",
@@ -76,7 +76,7 @@ fn element(element: Element) -> &'static str {
     }
 }
 
-fn operand(operand: Operand) -> &'static str {
+pub(super) fn operand(operand: Operand) -> &'static str {
     match operand {
         Operand::F32 => "F32",
         Operand::Tf32 => "Tf32",
@@ -114,7 +114,7 @@ fn literals(table: &StepTable) -> Vec<Vec<String>> {
 }
 
 /// Name of the measure, threshold, and what the others get.
-fn criterion(criterion: Criterion) -> (String, String, String) {
+pub(super) fn criterion(criterion: Criterion) -> (String, String, String) {
     match criterion {
         Criterion::Always => ("always".to_owned(), float(0.0), "momentum".to_owned()),
         Criterion::Tested {

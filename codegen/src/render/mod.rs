@@ -8,6 +8,7 @@ mod banner;
 mod context;
 mod include;
 mod literal;
+mod resident;
 
 use himuon_templates::sources::{TEMPLATES, template_path};
 use himuon_templates::{
@@ -77,6 +78,10 @@ pub fn render(
     let context = match variant {
         Variant::Plain(plain) => {
             let context = context::PlainContext::new(spec, plain, banner)?;
+            Context::from_serialize(&context).map_err(failed)?
+        }
+        Variant::Resident(settings) => {
+            let context = resident::ResidentContext::new(spec, settings, banner)?;
             Context::from_serialize(&context).map_err(failed)?
         }
     };

@@ -1,5 +1,5 @@
 use super::*;
-use himuon_templates::variant::Plain;
+use himuon_templates::variant::{Plain, Resident};
 use std::collections::BTreeSet;
 
 /// One specification per recurrence, criterion, mode and kind of tile.
@@ -63,26 +63,95 @@ fn the_head_states_the_inputs_and_they_read_back() {
 
 #[test]
 fn template_variables_are_the_fields_of_the_context() {
-    let engine = engine().unwrap();
     let spec = parsed("tile=16");
-    let context = context::PlainContext::new(&spec, &Plain { warps: 1 }, String::new()).unwrap();
-    let fields: BTreeSet<_> = match serde_json::to_value(&context).unwrap() {
+    let plain = context::PlainContext::new(&spec, &Plain { warps: 1 }, String::new()).unwrap();
+    same_variables("plain.cu.tera", &plain);
+    let settings = Resident::default_for(&spec, Architecture::Sm80).unwrap();
+    let resident = resident::ResidentContext::new(&spec, &settings, String::new()).unwrap();
+    same_variables("resident.cu.tera", &resident);
+}
+
+fn same_variables(template: &str, context: &impl serde::Serialize) {
+    let fields: BTreeSet<_> = match serde_json::to_value(context).unwrap() {
         serde_json::Value::Object(map) => map.into_iter().map(|(key, _)| key).collect(),
         other => panic!("{other}"),
     };
+    let engine = engine().unwrap();
     let variables: BTreeSet<_> = engine
-        .get_template_variables("plain.cu.tera")
+        .get_template_variables(template)
         .unwrap()
         .into_iter()
         .map(str::to_owned)
         .collect();
-    assert_eq!(variables, fields);
+    assert_eq!(variables, fields, "{template}");
+}
+
+#[test]
+fn the_family_follows_from_the_specification() {
+    for (text, architecture, resident) in [
+        ("tile=128 element=bf16", Architecture::Sm80, true),
+        ("tile=64 element=bf16", Architecture::Sm75, false),
+        ("tile=64 element=f16", Architecture::Sm75, true),
+        ("tile=96x40 operand=tf32", Architecture::Sm90a, true),
+        ("tile=full element=bf16", Architecture::Sm80, false),
+        ("tile=512 element=bf16", Architecture::Sm80, false),
+        ("tile=64 power=1/2 element=bf16", Architecture::Sm80, true),
+    ] {
+        let variant = Variant::default_for(&parsed(text), architecture);
+        assert_eq!(matches!(variant, Variant::Resident(_)), resident, "{text}");
+        assert_eq!(variant.to_string().parse(), Ok(variant));
+    }
+}
+
+#[test]
+fn resident_settings_that_do_not_fit_say_why() {
+    for (settings, spec, expected) in [
+        (
+            "rows=64,chunk=4,tiles=1",
+            "tile=128 element=bf16",
+            "registers",
+        ),
+        (
+            "rows=16,chunk=2,tiles=1,double-buffer",
+            "tile=128 operand=tf32",
+            "shared memory",
+        ),
+        (
+            "rows=32,chunk=2,tiles=1,double-buffer",
+            "tile=64 power=1/2 element=bf16",
+            "one buffer",
+        ),
+        ("rows=32,chunk=0,tiles=1", "tile=64", "at least 1"),
+    ] {
+        let variant: Variant = format!("resident:{settings}").parse().unwrap();
+        let error = render(&parsed(spec), &variant, Architecture::Sm80).unwrap_err();
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn folded_coefficients_multiply_out() {
+    // s^2 b / a and s^4 c / a with s = 3.4445 at the second step of `muon`.
+    let text = rendered(&parsed("tile=64 element=bf16"), Architecture::Sm80).text;
+    let square = 3.4445_f32 as f64 * 3.4445_f32 as f64;
+    let (b, c) = (-4.775_f32 as f64, 2.0315_f32 as f64);
+    let row = [
+        1.0,
+        b * square / square.sqrt(),
+        c * square * square / square.sqrt(),
+    ];
+    let row = row.map(|value| literal::float(value as f32)).join(", ");
+    assert!(text.contains(&format!("{{{row}}},")), "{row}");
+    // f16 would leave its range.
+    let text = rendered(&parsed("tile=64 element=f16"), Architecture::Sm80).text;
+    assert!(text.contains("FOLDED = false"));
 }
 
 #[test]
 fn coefficients_are_in_the_text_with_their_exact_bits() {
     let spec = parsed("tile=64 coefficients=polar-express steps=6");
-    let text = rendered(&spec, Architecture::Sm80).text;
+    let plain = Variant::Plain(Plain { warps: 8 });
+    let text = render(&spec, &plain, Architecture::Sm80).unwrap().text;
     let himuon_templates::StepTable::Odd(steps) = spec.step_table().unwrap() else {
         panic!()
     };

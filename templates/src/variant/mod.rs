@@ -1,6 +1,10 @@
 //! How a specification is computed: everything that an autotuner may vary, and nothing that changes the
 //! mathematics (the order of summation aside).
 
+mod resident;
+
+pub use resident::{Resident, ResidentShape, effective_operand};
+
 use crate::ParseError;
 use crate::spec::{Criterion, KernelSpec, Measure, Scope};
 use crate::target::{Architecture, DeviceLimits};
@@ -12,6 +16,8 @@ use std::str::FromStr;
 pub enum Variant {
     /// One block per tile, matrices in a global workspace, plain fused multiply-adds: any specification.
     Plain(Plain),
+    /// The whole step of a tile on chip: registers, shared memory and tensor cores.
+    Resident(Resident),
 }
 
 /// Settings of [`Variant::Plain`].
@@ -32,6 +38,27 @@ pub enum VariantError {
         /// The device's limit.
         accepted: u32,
     },
+    /// The block needs more shared memory than it may have.
+    SharedMemory {
+        /// Bytes.
+        found: u32,
+        /// The device's limit, in bytes.
+        accepted: u32,
+    },
+    /// A thread needs more registers than it may have.
+    Registers {
+        /// At least so many.
+        found: u32,
+        /// The device's limit.
+        accepted: u32,
+    },
+    /// The resident family does not compute this.
+    Resident {
+        /// What was asked for.
+        found: String,
+        /// What it computes.
+        accepted: &'static str,
+    },
     /// The criterion is decided on the host.
     HostCriterion {
         /// The criterion.
@@ -46,6 +73,17 @@ impl fmt::Display for VariantError {
                 f,
                 "threads of a block: found {found}, accepted are 32 to {accepted} in whole warps"
             ),
+            VariantError::SharedMemory { found, accepted } => write!(
+                f,
+                "shared memory of a block: found {found} bytes, accepted are at most {accepted}"
+            ),
+            VariantError::Registers { found, accepted } => write!(
+                f,
+                "registers of a thread: found at least {found}, accepted are at most {accepted}"
+            ),
+            VariantError::Resident { found, accepted } => {
+                write!(f, "resident kernel: found {found}, accepted is {accepted}")
+            }
             VariantError::HostCriterion { criterion } => write!(
                 f,
                 "criterion {criterion} is decided on the host: found a kernel variant, accepted per tile are \
@@ -59,8 +97,11 @@ impl std::error::Error for VariantError {}
 
 impl Variant {
     /// The variant that is rendered when nothing has been tuned.
-    pub fn default_for(_spec: &KernelSpec, _architecture: Architecture) -> Variant {
-        Variant::Plain(Plain { warps: 8 })
+    ///
+    /// The resident family where the tile fits on chip, else the plain one.
+    pub fn default_for(spec: &KernelSpec, architecture: Architecture) -> Variant {
+        Resident::default_for(spec, architecture)
+            .map_or(Variant::Plain(Plain { warps: 8 }), Variant::Resident)
     }
 
     /// Whether this variant can compute `spec` within `limits`.
@@ -81,6 +122,7 @@ impl Variant {
                     })
                 }
             }
+            Variant::Resident(settings) => settings.fits(spec, limits),
         }
     }
 
@@ -88,6 +130,7 @@ impl Variant {
     pub fn slug(&self) -> String {
         match self {
             Variant::Plain(Plain { warps }) => format!("w{warps}"),
+            Variant::Resident(settings) => settings.slug(),
         }
     }
 }
@@ -108,10 +151,11 @@ fn decided_in_a_kernel(criterion: Criterion) -> Result<(), VariantError> {
 }
 
 impl fmt::Display for Variant {
-    /// `plain:warps=8`.
+    /// `plain:warps=8` or `resident:rows=32,chunk=2,tiles=1,symmetric`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Variant::Plain(Plain { warps }) => write!(f, "plain:warps={warps}"),
+            Variant::Resident(settings) => write!(f, "resident:{settings}"),
         }
     }
 }
@@ -120,13 +164,20 @@ impl FromStr for Variant {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        text.strip_prefix("plain:warps=")
+        let plain = text
+            .strip_prefix("plain:warps=")
             .and_then(|warps| warps.parse().ok())
-            .map(|warps| Variant::Plain(Plain { warps }))
+            .map(|warps| Variant::Plain(Plain { warps }));
+        plain
+            .or_else(|| {
+                let settings = text.strip_prefix("resident:")?;
+                Resident::read(settings).map(Variant::Resident)
+            })
             .ok_or_else(|| ParseError::Value {
                 what: "variant",
                 found: text.to_owned(),
-                accepted: "plain:warps=N".to_owned(),
+                accepted: "plain:warps=N or resident:rows=R,chunk=C,tiles=N and switches"
+                    .to_owned(),
             })
     }
 }

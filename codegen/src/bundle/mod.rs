@@ -1,0 +1,44 @@
+//! A kernel as a folder that needs nothing else: text, PTX, cubin, and a manifest that says how to launch it.
+
+mod layout;
+mod manifest;
+
+pub use manifest::{Entry, Field, Manifest, Parameter, Table};
+
+use crate::compile::Compiled;
+use crate::render::Rendered;
+use himuon_templates::{Architecture, KernelSpec, Variant};
+use std::path::{Path, PathBuf};
+
+/// Writes `folder/<id>/` with `kernel.cu`, `manifest.json` and, if compiled, `kernel.ptx` and `kernel.cubin`.
+/// The same inputs give the same bytes. `target` is the exact architecture that was compiled for, as in `sm_86`.
+///
+/// Returns the folder of the bundle.
+///
+/// # Errors
+/// When a file cannot be written.
+pub fn write(
+    folder: &Path,
+    spec: &KernelSpec,
+    variant: &Variant,
+    architecture: Architecture,
+    rendered: &Rendered,
+    compiled: Option<(&str, &Compiled)>,
+) -> std::io::Result<PathBuf> {
+    let bundle = folder.join(rendered.id.to_string());
+    std::fs::create_dir_all(&bundle)?;
+    std::fs::write(bundle.join("kernel.cu"), &rendered.text)?;
+    let mut manifest = Manifest::new(spec, variant, architecture, &rendered.id);
+    if let Some((target, compiled)) = compiled {
+        std::fs::write(bundle.join("kernel.ptx"), &compiled.ptx)?;
+        manifest.target = Some(target.to_owned());
+        if let Some((cubin, resources)) = &compiled.cubin {
+            std::fs::write(bundle.join("kernel.cubin"), cubin)?;
+            manifest.resources = resources.clone();
+        }
+    }
+    let mut text = serde_json::to_string_pretty(&manifest)?;
+    text.push('\n');
+    std::fs::write(bundle.join("manifest.json"), text)?;
+    Ok(bundle)
+}

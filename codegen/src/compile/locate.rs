@@ -1,0 +1,140 @@
+//! Finding NVRTC and `ptxas`: named by the environment, in a toolkit, or in Python's packages.
+
+use super::CompileError;
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// NVRTC, and `ptxas` where it is found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compiler {
+    pub(super) nvrtc: PathBuf,
+    pub(super) ptxas: Option<PathBuf>,
+}
+
+impl Compiler {
+    /// Looks at `HIMUON_NVRTC_PATH` (and `HIMUON_PTXAS_PATH`), then below `CUDA_HOME`, `CUDA_PATH`,
+    /// `/usr/local/cuda` and the package folders of `python3`, in this order.
+    ///
+    /// # Errors
+    /// [`CompileError::NotFound`] when there is no NVRTC.
+    pub fn locate() -> Result<Compiler, CompileError> {
+        let named = |variable: &str| {
+            env::var_os(variable)
+                .filter(|v| !v.is_empty())
+                .map(PathBuf::from)
+        };
+        let roots = roots();
+        let ptxas = named("HIMUON_PTXAS_PATH").or_else(|| roots.iter().find_map(|r| ptxas_in(r)));
+        if let Some(nvrtc) = named("HIMUON_NVRTC_PATH") {
+            return Ok(Compiler { nvrtc, ptxas });
+        }
+        match roots.iter().find_map(|root| nvrtc_in(root)) {
+            Some(nvrtc) => Ok(Compiler { nvrtc, ptxas }),
+            None => Err(CompileError::NotFound {
+                looked_at: roots
+                    .iter()
+                    .map(|root| root.display().to_string())
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            }),
+        }
+    }
+
+    /// The NVRTC library.
+    pub fn nvrtc(&self) -> &Path {
+        &self.nvrtc
+    }
+
+    /// The `ptxas` program.
+    pub fn ptxas(&self) -> Option<&Path> {
+        self.ptxas.as_deref()
+    }
+}
+
+fn roots() -> Vec<PathBuf> {
+    ["CUDA_HOME", "CUDA_PATH"]
+        .into_iter()
+        .filter_map(env::var_os)
+        .filter(|value| !value.is_empty())
+        .map(PathBuf::from)
+        .chain([PathBuf::from("/usr/local/cuda")])
+        .chain(python_packages())
+        .collect()
+}
+
+fn python_packages() -> Vec<PathBuf> {
+    let script =
+        "import site; print(*site.getsitepackages(), site.getusersitepackages(), sep='\\n')";
+    Command::new("python3")
+        .args(["-c", script])
+        .output()
+        .map(|output| {
+            String::from_utf8_lossy(&output.stdout)
+                .lines()
+                .map(PathBuf::from)
+                .collect()
+        })
+        .unwrap_or_default()
+}
+
+/// The newest `libnvrtc.so*` below `root`; never the `libnvrtc-builtins` beside it.
+fn nvrtc_in(root: &Path) -> Option<PathBuf> {
+    let folders = [
+        "lib64",
+        "lib",
+        "nvidia/cu13/lib",
+        "nvidia/cu12/lib",
+        "nvidia/cuda_nvrtc/lib",
+    ];
+    folders.iter().find_map(|folder| {
+        let mut found: Vec<PathBuf> = std::fs::read_dir(root.join(folder))
+            .ok()?
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| {
+                path.file_name()
+                    .and_then(|name| name.to_str())
+                    .is_some_and(|name| name.starts_with("libnvrtc.so"))
+            })
+            .collect();
+        found.sort();
+        found.pop()
+    })
+}
+
+fn ptxas_in(root: &Path) -> Option<PathBuf> {
+    [
+        "bin",
+        "nvidia/cu13/bin",
+        "nvidia/cu12/bin",
+        "nvidia/cuda_nvcc/bin",
+    ]
+    .iter()
+    .map(|folder| root.join(folder).join("ptxas"))
+    .find(|path| path.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{nvrtc_in, ptxas_in};
+
+    #[test]
+    fn wheels_and_toolkits_are_recognised_and_builtins_are_not_the_compiler() {
+        let root = std::env::temp_dir().join(format!("himuon-locate-{}", std::process::id()));
+        let put = |relative: &str| {
+            let path = root.join(relative);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
+        };
+        put("lib/libnvrtc-builtins.so.13.5");
+        assert_eq!(nvrtc_in(&root), None);
+        put("nvidia/cu13/lib/libnvrtc.so.13");
+        put("nvidia/cu13/bin/ptxas");
+        assert_eq!(
+            nvrtc_in(&root),
+            Some(root.join("nvidia/cu13/lib/libnvrtc.so.13"))
+        );
+        assert_eq!(ptxas_in(&root), Some(root.join("nvidia/cu13/bin/ptxas")));
+        std::fs::remove_dir_all(&root).unwrap();
+    }
+}

@@ -1,0 +1,80 @@
+//! CUDA text to PTX by NVRTC, and PTX to a cubin with its resources by `ptxas` where that is found.
+//!
+//! Both are looked up at run time; nothing of CUDA is needed to build this crate.
+
+mod locate;
+mod nvrtc;
+mod ptxas;
+
+pub use locate::Compiler;
+
+use std::path::PathBuf;
+
+/// Why a kernel was not compiled.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CompileError {
+    /// No NVRTC, by any of the ways.
+    #[error(
+        "no CUDA compiler: found no libnvrtc in {looked_at}; name it by HIMUON_NVRTC_PATH, set CUDA_HOME, or \
+         `pip install nvidia-cuda-nvrtc`"
+    )]
+    NotFound {
+        /// Where it was looked for.
+        looked_at: String,
+    },
+    /// The library exists and cannot be used.
+    #[error("{}: {source}; it must be NVRTC 12.8 or newer", path.display())]
+    Load {
+        /// The library.
+        path: PathBuf,
+        /// What the loader says.
+        source: libloading::Error,
+    },
+    /// NVRTC refuses the text, which is a fault of this crate if the text is its own.
+    #[error("NVRTC refuses the kernel for {architecture}, {status}:\n{log}")]
+    Refused {
+        /// The architecture, as in `sm_80`.
+        architecture: String,
+        /// The failed call and its status.
+        status: String,
+        /// NVRTC's messages.
+        log: String,
+    },
+    /// `ptxas` cannot be run, or refuses the PTX.
+    #[error("{}: {message}", tool.display())]
+    Tool {
+        /// The program.
+        tool: PathBuf,
+        /// What it says.
+        message: String,
+    },
+}
+
+/// What `ptxas` says of one entry.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Resources {
+    /// The entry's name.
+    pub entry: String,
+    /// Registers of a thread.
+    pub registers: u32,
+    /// Bytes of stack of a thread.
+    pub stack_bytes: u32,
+    /// Bytes a thread stores because registers ran out.
+    pub spill_store_bytes: u32,
+    /// Bytes it loads back.
+    pub spill_load_bytes: u32,
+    /// Static shared memory of a block, in bytes.
+    pub static_shared_bytes: u32,
+    /// Hardware barriers of a block.
+    pub barriers: u32,
+}
+
+/// A compiled kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compiled {
+    /// PTX, which any driver of NVRTC's age or newer takes.
+    pub ptx: String,
+    /// The machine code of exactly one architecture, and its resources; `None` without `ptxas`.
+    pub cubin: Option<(Vec<u8>, Vec<Resources>)>,
+}

@@ -1,0 +1,172 @@
+//! NVRTC through its C interface, which has been the same since its first version.
+#![allow(unsafe_code)]
+
+use super::{CompileError, Compiled, Compiler};
+use libloading::Library;
+use std::ffi::{CString, c_char, c_int, c_void};
+use std::ptr;
+
+type Program = *mut c_void;
+type Status = c_int;
+type SizeOf = unsafe extern "C" fn(Program, *mut usize) -> Status;
+type Fill = unsafe extern "C" fn(Program, *mut c_char) -> Status;
+const SUCCESS: Status = 0;
+
+struct Nvrtc {
+    create: unsafe extern "C" fn(
+        *mut Program,
+        *const c_char,
+        *const c_char,
+        c_int,
+        *const *const c_char,
+        *const *const c_char,
+    ) -> Status,
+    compile: unsafe extern "C" fn(Program, c_int, *const *const c_char) -> Status,
+    destroy: unsafe extern "C" fn(*mut Program) -> Status,
+    ptx_size: SizeOf,
+    ptx: Fill,
+    log_size: SizeOf,
+    log: Fill,
+    // Keeps the functions above mapped.
+    _library: Library,
+}
+
+/// A failed call with NVRTC's log.
+struct Failure {
+    status: String,
+    log: String,
+}
+
+impl Compiler {
+    /// Compiles CUDA text for `architecture` (as in `sm_80`), and assembles it if `ptxas` was found.
+    ///
+    /// # Errors
+    /// When NVRTC cannot be loaded, or a tool refuses the text.
+    pub fn compile(&self, text: &str, architecture: &str) -> Result<Compiled, CompileError> {
+        let ptx = self.ptx(text, architecture)?;
+        let cubin = match &self.ptxas {
+            Some(ptxas) => Some(super::ptxas::assemble(ptxas, &ptx, architecture)?),
+            None => None,
+        };
+        Ok(Compiled { ptx, cubin })
+    }
+
+    /// PTX alone.
+    ///
+    /// # Errors
+    /// When NVRTC cannot be loaded or refuses the text.
+    pub fn ptx(&self, text: &str, architecture: &str) -> Result<String, CompileError> {
+        let nvrtc = Nvrtc::load(self)?;
+        let refused = |failure: Failure| CompileError::Refused {
+            architecture: architecture.to_owned(),
+            status: failure.status,
+            log: failure.log,
+        };
+        let c_string = |text: &str| {
+            CString::new(text).map_err(|error| {
+                refused(Failure {
+                    status: error.to_string(),
+                    log: String::new(),
+                })
+            })
+        };
+        let target = architecture.replacen("sm_", "compute_", 1);
+        let options = [
+            c_string(&format!("--gpu-architecture={target}"))?,
+            c_string("--std=c++17")?,
+        ];
+        nvrtc.compile(&c_string(text)?, &options).map_err(refused)
+    }
+}
+
+impl Nvrtc {
+    fn load(compiler: &Compiler) -> Result<Self, CompileError> {
+        let failed = |source| CompileError::Load {
+            path: compiler.nvrtc.clone(),
+            source,
+        };
+        // SAFETY: the file was found under NVRTC's name or named by the user; its initialisers have no
+        // preconditions.
+        let library = unsafe { Library::new(&compiler.nvrtc) }.map_err(failed)?;
+        // SAFETY: each symbol has the type that nvrtc.h gives it, and the library is kept in the same structure
+        // as the functions.
+        unsafe {
+            Ok(Self {
+                create: *library.get(b"nvrtcCreateProgram").map_err(failed)?,
+                compile: *library.get(b"nvrtcCompileProgram").map_err(failed)?,
+                destroy: *library.get(b"nvrtcDestroyProgram").map_err(failed)?,
+                ptx_size: *library.get(b"nvrtcGetPTXSize").map_err(failed)?,
+                ptx: *library.get(b"nvrtcGetPTX").map_err(failed)?,
+                log_size: *library.get(b"nvrtcGetProgramLogSize").map_err(failed)?,
+                log: *library.get(b"nvrtcGetProgramLog").map_err(failed)?,
+                _library: library,
+            })
+        }
+    }
+
+    fn compile(&self, text: &CString, options: &[CString]) -> Result<String, Failure> {
+        let mut program: Program = ptr::null_mut();
+        // SAFETY: `text` is NUL-terminated and outlives the program, which is destroyed below; with zero headers
+        // both header arrays may be null.
+        let status = unsafe {
+            (self.create)(
+                &mut program,
+                text.as_ptr(),
+                c"himuon.cu".as_ptr(),
+                0,
+                ptr::null(),
+                ptr::null(),
+            )
+        };
+        if status != SUCCESS {
+            return Err(Failure {
+                status: format!("nvrtcCreateProgram: {status}"),
+                log: String::new(),
+            });
+        }
+        let outcome = self.compile_program(program, options);
+        // SAFETY: `program` was created above and is destroyed once, here.
+        unsafe { (self.destroy)(&mut program) };
+        outcome
+    }
+
+    fn compile_program(&self, program: Program, options: &[CString]) -> Result<String, Failure> {
+        let pointers: Vec<*const c_char> = options.iter().map(|option| option.as_ptr()).collect();
+        let count = c_int::try_from(pointers.len()).unwrap_or(c_int::MAX);
+        // SAFETY: `program` is live (the caller destroys it later) and `pointers` holds `count` NUL-terminated
+        // strings that outlive the call.
+        let status = unsafe { (self.compile)(program, count, pointers.as_ptr()) };
+        let log = || text_of(program, self.log_size, self.log).unwrap_or_default();
+        if status != SUCCESS {
+            return Err(Failure {
+                status: format!("nvrtcCompileProgram: {status}"),
+                log: log(),
+            });
+        }
+        text_of(program, self.ptx_size, self.ptx).map_err(|status| Failure {
+            status: format!("nvrtcGetPTX: {status}"),
+            log: log(),
+        })
+    }
+}
+
+/// One of NVRTC's texts by its pair of functions: size with the NUL, then content.
+fn text_of(program: Program, size_of: SizeOf, fill: Fill) -> Result<String, Status> {
+    let mut size = 0;
+    // SAFETY: `program` is live and `size` is an integer of this frame.
+    let status = unsafe { size_of(program, &mut size) };
+    if status != SUCCESS {
+        return Err(status);
+    }
+    let mut bytes = vec![0_u8; size];
+    // SAFETY: the buffer holds the `size` bytes that the function has just announced.
+    let status = unsafe { fill(program, bytes.as_mut_ptr().cast()) };
+    if status != SUCCESS {
+        return Err(status);
+    }
+    let end = bytes
+        .iter()
+        .position(|&byte| byte == 0)
+        .unwrap_or(bytes.len());
+    Ok(String::from_utf8_lossy(&bytes[..end]).into_owned())
+}

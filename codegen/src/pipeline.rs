@@ -1,0 +1,164 @@
+//! From a specification to a bundle on disk: what `himuon emit` and a build script do.
+
+use crate::bundle;
+use crate::compile::{CompileError, Compiled, Compiler};
+use crate::render::{RenderError, render};
+use himuon_templates::{Architecture, KernelSpec, ParseError, Variant};
+use std::path::{Path, PathBuf};
+
+/// Why a bundle was not made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EmitError {
+    /// The architecture is none that kernels are made for.
+    #[error(
+        "architecture {found}: accepted are sm_75, sm_80, sm_86, sm_89, sm_90a, sm_100a, sm_120"
+    )]
+    Architecture {
+        /// What was asked for.
+        found: String,
+    },
+    /// Specification and variant do not go together.
+    #[error(transparent)]
+    Render(#[from] RenderError),
+    /// The compiler refuses the text.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// A file cannot be written.
+    #[error("{}: {source}", path.display())]
+    Write {
+        /// The folder of the bundles.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// The architectures that kernels are compiled for, with the class whose text they take.
+pub const TARGETS: [(&str, Architecture); 7] = [
+    ("sm_75", Architecture::Sm75),
+    ("sm_80", Architecture::Sm80),
+    ("sm_86", Architecture::Sm80),
+    ("sm_89", Architecture::Sm80),
+    ("sm_90a", Architecture::Sm90a),
+    ("sm_100a", Architecture::Sm80),
+    ("sm_120", Architecture::Sm80),
+];
+
+/// A bundle and what was compiled for it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Emitted {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// How the kernel is computed.
+    pub variant: Variant,
+    /// PTX, cubin and resources; `None` without a compiler.
+    pub compiled: Option<Compiled>,
+}
+
+/// Renders `spec` for `target` (as in `sm_86`), in its default variant unless one is given, compiles it if there
+/// is a compiler, and writes the bundle below `folder`.
+///
+/// # Errors
+/// [`EmitError`].
+pub fn emit(
+    spec: &KernelSpec,
+    variant: Option<Variant>,
+    target: &str,
+    compiler: Option<&Compiler>,
+    folder: &Path,
+) -> Result<Emitted, EmitError> {
+    let architecture = class_of(target)?;
+    let variant = variant.unwrap_or_else(|| Variant::default_for(spec, architecture));
+    let rendered = render(spec, &variant, architecture)?;
+    let compiled = match compiler {
+        Some(compiler) => Some(compiler.compile(&rendered.text, target)?),
+        None => None,
+    };
+    let with_target = compiled.as_ref().map(|compiled| (target, compiled));
+    let folder = bundle::write(folder, spec, &variant, architecture, &rendered, with_target)
+        .map_err(|source| EmitError::Write {
+            path: folder.to_owned(),
+            source,
+        })?;
+    Ok(Emitted {
+        folder,
+        variant,
+        compiled,
+    })
+}
+
+/// The class whose text a target takes.
+fn class_of(target: &str) -> Result<Architecture, EmitError> {
+    TARGETS
+        .iter()
+        .find(|(name, _)| *name == target)
+        .map(|(_, class)| *class)
+        .ok_or_else(|| EmitError::Architecture {
+            found: target.to_owned(),
+        })
+}
+
+/// The stock grid: the tiles and types that most models use, with the default iteration.
+///
+/// # Errors
+/// None in fact: every text of the grid is a specification.
+pub fn stock_specs() -> Result<Vec<KernelSpec>, ParseError> {
+    let mut specs = Vec::new();
+    for tile in [16, 32, 48, 64, 96, 128] {
+        for element in ["bf16", "f16", "f32"] {
+            specs.push(format!("tile={tile} element={element}").parse()?);
+        }
+    }
+    Ok(specs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bundle_without_a_compiler_is_text_and_manifest() {
+        let folder = std::env::temp_dir().join(format!("himuon-emit-{}", std::process::id()));
+        let spec: KernelSpec = "tile=64 element=bf16 power=1/2".parse().unwrap();
+        let emitted = emit(&spec, None, "sm_86", None, &folder).unwrap();
+        let read = |name: &str| std::fs::read_to_string(emitted.folder.join(name)).unwrap();
+        let manifest: serde_json::Value = serde_json::from_str(&read("manifest.json")).unwrap();
+        let text = read("kernel.cu");
+        for entry in manifest["entries"].as_array().unwrap() {
+            let name = entry["name"].as_str().unwrap();
+            let start = text.find(&format!("{name}(")).unwrap();
+            let declared = &text[start..start + text[start..].find(')').unwrap()];
+            let parameters = entry["parameters"].as_array().unwrap();
+            assert_eq!(
+                declared.matches(',').count() + 1,
+                parameters.len(),
+                "{name}"
+            );
+            for parameter in parameters {
+                let parameter = parameter["name"].as_str().unwrap();
+                assert!(
+                    declared.contains(&format!(" {parameter}")),
+                    "{name}: {parameter}"
+                );
+            }
+        }
+        assert_eq!(manifest["entries"].as_array().unwrap().len(), 4);
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn an_unknown_target_is_named() {
+        let spec: KernelSpec = "tile=64".parse().unwrap();
+        let error = emit(&spec, None, "sm_70", None, Path::new(".")).unwrap_err();
+        assert!(error.to_string().contains("sm_70"));
+    }
+
+    #[test]
+    fn the_stock_grid_fits_its_family() {
+        for spec in stock_specs().unwrap() {
+            let variant = Variant::default_for(&spec, Architecture::Sm90a);
+            assert!(matches!(variant, Variant::Resident(_)), "{spec}");
+        }
+    }
+}
