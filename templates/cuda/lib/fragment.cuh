@@ -14,8 +14,8 @@ namespace himuon {
 // A tile as a window on memory, in the coordinates of X (rows <= columns).
 struct Window {
   u32 rows, columns;  // of X; beyond them are zeros
-  bool flipped;       // X is the transpose of what is in memory
-  bool vectors;       // four neighbours can be accessed at once
+  u32 flipped;        // 0 or 1: X is the transpose of what is in memory
+  u32 vectors;        // 0 or 1: four neighbours can be accessed at once
 };
 
 template <class Kernel>
