@@ -8,12 +8,14 @@ use himuon::schedule::TileSchedule;
 use himuon::templates::{Power, SpecFields};
 use himuon::{KernelSpec, LayerConfig, Tile, himuon};
 
-/// The matrices of attention: projections to queries, keys and values, and of the result.
-#[himuon(tiles = [64, "full"], steps = 5)]
+/// The matrices of attention: projections to queries, keys and values, and of the result. A tile of a
+/// projection is one head: 64 rows at the default width.
+#[himuon(tiles = [(64, 384), "full"], steps = 5)]
 struct Attention;
 
-/// The matrices of the feed-forward part.
-#[himuon(tiles = [128, "full"], steps = 5)]
+/// The matrices of the feed-forward part. Long tiles cost less than square ones of their area (the Gram
+/// matrix is of the short side) and couple more of the matrix.
+#[himuon(tiles = [(96, 384), "full"], steps = 5)]
 struct FeedForward;
 
 const ATTENTION: &str = "blocks.*.attention.*";
