@@ -16,10 +16,10 @@ use himuon_templates::{Criterion, Finite, Measure, Mode, Otherwise, Scope, StepT
 pub(super) fn needs(kernel: &CpuKernel, grid: &Grid, threads: usize) -> Needs {
     let gather = gathering(kernel.resolved());
     let measure = measuring(kernel.resolved());
-    let largest = |map: &Map, rows, columns| map.scratch(rows, columns, true).div_ceil(LANES);
-    let tiles = largest(&gather, grid.tile_rows, grid.tile_columns);
     Needs {
-        scratch: (tiles * threads).max(largest(&measure, grid.rows, grid.columns) * threads),
+        scratch: gather
+            .lines(grid.tile_rows, grid.tile_columns, true, threads)
+            .max(measure.lines(grid.rows, grid.columns, true, threads)),
         mapped: (grid.rows * grid.columns).div_ceil(LANES),
         outcomes: 1,
         rows: 0,

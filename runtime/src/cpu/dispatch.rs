@@ -2,7 +2,8 @@
 
 use super::job::{Counts, Job, Map};
 use super::pool::Pool;
-use super::simd::{InstructionSet, Line, Simd, WithSimd};
+use super::simd::{InstructionSet, Line, Shared, Simd, WithSimd};
+use super::team::{Team, is_large};
 use super::tile::{Batch, process};
 use crate::cpu::engine::MOST_TILES;
 use std::ops::Range;
@@ -11,25 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// About how many elements one thread takes at a time.
 const ELEMENTS_AT_A_TIME: usize = 32 * 1024;
 
-/// Scratch that threads divide among themselves.
-#[derive(Clone, Copy)]
-struct Shared(*mut Line);
-// SAFETY: each worker uses its own part.
-unsafe impl Send for Shared {}
-// SAFETY: as above.
-unsafe impl Sync for Shared {}
-
-impl Shared {
-    /// # Safety
-    /// The line exists.
-    unsafe fn part(&self, line: usize) -> *mut f32 {
-        // SAFETY: the caller's word.
-        unsafe { self.0.add(line).cast() }
-    }
-}
-
-/// Processes every tile of `jobs`; each thread of the pool takes an equal part of `scratch`, which
-/// holds what [`Map::scratch`] says.
+/// Processes every tile of `jobs`. `scratch` holds at least [`Map::lines`] for each job. Tiles that fit a core form one
+/// list that the threads work off, each with an equal part of `scratch`; all threads share a larger one.
 ///
 /// # Safety
 /// The tensors of the jobs are valid, of their sizes, and nobody else's meanwhile.
@@ -40,28 +24,44 @@ pub(super) unsafe fn run(
     pool: &Pool,
     scratch: &mut [Line],
 ) -> Counts {
+    let large = |job: &&Job| is_large(job.grid.tile_rows, job.grid.tile_columns);
+    let mut counts = Counts::default();
+    for job in jobs.iter().filter(large) {
+        for tile in 0..job.grid.tiles() {
+            counts.merge(set.with(Task {
+                map,
+                job,
+                tiles: tile..tile + 1,
+                team: Team::all(pool),
+                base: scratch.as_mut_ptr().cast(),
+            }));
+        }
+    }
+    let small: Vec<&Job> = jobs.iter().filter(|job| !large(job)).collect();
     let per_worker = scratch.len() / pool.threads();
     let shared = Shared(scratch.as_mut_ptr());
-    let ranges = Ranges::new(jobs);
+    let ranges = Ranges::new(&small);
     let non_finite = AtomicUsize::new(0);
     let unorthogonalised = AtomicUsize::new(0);
     pool.for_each(ranges.count(), |worker, unit| {
         let (job, tiles) = ranges.get(unit);
         let task = Task {
             map,
-            job: &jobs[job],
+            job: small[job],
             tiles,
+            team: Team::ALONE,
             // SAFETY: worker < threads, so that the part lies inside `scratch`.
-            base: unsafe { shared.part(worker * per_worker) },
+            base: unsafe { shared.at(worker * per_worker).cast() },
         };
         let counts = set.with(task);
         non_finite.fetch_add(counts.non_finite, Ordering::Relaxed);
         unorthogonalised.fetch_add(counts.unorthogonalised, Ordering::Relaxed);
     });
-    Counts {
+    counts.merge(Counts {
         non_finite: non_finite.into_inner(),
         unorthogonalised: unorthogonalised.into_inner(),
-    }
+    });
+    counts
 }
 
 /// The tiles of all jobs, cut into ranges.
@@ -72,7 +72,7 @@ struct Ranges {
 }
 
 impl Ranges {
-    fn new(jobs: &[Job]) -> Ranges {
+    fn new(jobs: &[&Job]) -> Ranges {
         let mut count = 0;
         let jobs = jobs
             .iter()
@@ -107,6 +107,7 @@ struct Task<'a> {
     map: &'a Map,
     job: &'a Job,
     tiles: Range<usize>,
+    team: Team<'a>,
     base: *mut f32,
 }
 
@@ -120,7 +121,7 @@ impl WithSimd for Task<'_> {
             first += batch.count;
             // SAFETY: `run` of this module granted the tensors and this worker's scratch; the ranges of two
             // tasks share no tile.
-            let done = unsafe { process(simd, self.map, self.job, batch, self.base) };
+            let done = unsafe { process(simd, self.map, self.job, batch, self.team, self.base) };
             counts.non_finite += done.non_finite;
             counts.unorthogonalised += done.unorthogonalised;
         }

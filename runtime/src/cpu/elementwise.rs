@@ -55,6 +55,17 @@ leaf! {
         simd.to_line(sum).sum()
     }
 
+    /// The lanes of [`product`] that one panel adds.
+    ///
+    /// # Safety
+    /// As [`product`].
+    pub(super) unsafe fn panel_sums(
+        simd: S, a: Panels, b: Panels, panel: usize, rows: usize, scale: f32
+    ) -> Line {
+        // SAFETY: the caller's word.
+        simd.to_line(unsafe { panel_product(simd, a, b, panel, rows, scale) })
+    }
+
     /// Multiplies some panels by `first`, then by `second`.
     ///
     /// # Safety
@@ -195,6 +206,17 @@ leaf! {
             }
         }
     }
+}
+
+/// The sum that [`product`] gives, from the lanes of each panel.
+pub(super) fn total(panels: &[Line]) -> f32 {
+    let mut sum = Line::ZERO;
+    for panel in panels {
+        for (sum, lane) in sum.0.iter_mut().zip(panel.0) {
+            *sum += lane;
+        }
+    }
+    sum.sum()
 }
 
 /// Adds `value` to the first `columns` diagonal elements.

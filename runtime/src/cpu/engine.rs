@@ -1,17 +1,18 @@
 //! What the recurrences are written in: a few operations on named buffers of a tile.
 //!
-//! [`Serial`] runs them on one thread for a few tiles of one size at a time, so that the latency of one
-//! tile's short sums hides behind the other's; [`super::parallel::Parallel`] runs them on all threads for
-//! one tile that is too large for a core.
+//! [`Tiles`] runs them on one thread for a few tiles of one size at a time, so that the latency of one
+//! tile's short sums hides behind the other's, or on a team of threads for one tile that is too large for a core.
 
 use super::elementwise as pass;
 use super::layout::{Panels, Shape};
 use super::product::{
     Affine, Blocking, Combine, Finish, Scaled, SymmetricPart, UpdatePart, symmetric, update,
 };
-use super::simd::Simd;
+use super::simd::{LANES, Line, Shared, Simd};
+use super::team::Team;
+use std::ops::Range;
 
-/// Most tiles that one [`Serial`] engine works on at a time.
+/// Most tiles that one [`Tiles`] engine works on at a time.
 pub(super) const MOST_TILES: usize = 8;
 
 /// One number for each tile.
@@ -84,29 +85,38 @@ pub(super) trait Engine {
     fn balance(&self, x: Slot, gram: Slot, factors: Slot);
 }
 
-/// One thread, a few tiles of one size. `INLINE`: the products are compiled into the caller for this very
+/// A few tiles of one size on one thread, or one tile on all of a team. `INLINE`: the products are compiled into the caller for this very
 /// size, which then needs the instruction set's features; such an engine never rounds.
 #[derive(Clone, Copy)]
-pub(super) struct Serial<S, D, const INLINE: bool> {
+pub(super) struct Tiles<'a, S, D, const INLINE: bool> {
     pub(super) simd: S,
     pub(super) shape: D,
     pub(super) slots: Slots,
     pub(super) blocking: Blocking,
     rounds: bool,
+    pub(super) team: Team<'a>,
     /// Start of the buffers of each tile.
     bases: [*mut f32; MOST_TILES],
     tiles: usize,
 }
 
-impl<S: Simd, D: Shape, const INLINE: bool> Serial<S, D, INLINE> {
+impl<'a, S: Simd, D: Shape, const INLINE: bool> Tiles<'a, S, D, INLINE> {
     /// An engine without tiles.
-    pub(super) fn new(simd: S, shape: D, slots: Slots, blocking: Blocking, rounds: bool) -> Self {
-        Serial {
+    pub(super) fn new(
+        simd: S,
+        shape: D,
+        slots: Slots,
+        blocking: Blocking,
+        rounds: bool,
+        team: Team<'a>,
+    ) -> Self {
+        Tiles {
             simd,
             shape,
             slots,
             blocking,
             rounds,
+            team,
             bases: [std::ptr::null_mut(); MOST_TILES],
             tiles: 0,
         }
@@ -116,13 +126,14 @@ impl<S: Simd, D: Shape, const INLINE: bool> Serial<S, D, INLINE> {
     ///
     /// # Safety
     /// `shape` is theirs, and the two engines are not used at the same time.
-    pub(super) unsafe fn specialised<T: Shape>(&self, shape: T) -> Serial<S, T, true> {
-        Serial {
+    pub(super) unsafe fn specialised<T: Shape>(&self, shape: T) -> Tiles<'a, S, T, true> {
+        Tiles {
             simd: self.simd,
             shape,
             slots: self.slots,
             blocking: self.blocking,
             rounds: false,
+            team: Team::ALONE,
             bases: self.bases,
             tiles: self.tiles,
         }
@@ -175,53 +186,107 @@ impl<S: Simd, D: Shape, const INLINE: bool> Serial<S, D, INLINE> {
     #[inline(always)]
     fn symmetric(&self, input: Panels, depth: usize, output: Panels, finish: Finish) {
         let panels = self.shape.panels();
-        let part = SymmetricPart {
+        let part = |rows, columns| SymmetricPart {
             input,
             depth,
             output,
-            rows: 0..panels,
-            columns: 0..panels,
+            rows,
+            columns,
             width: self.blocking.symmetric.into(),
         };
-        // SAFETY: see below.
+        // SAFETY: see below; two parts share no block of the output.
         unsafe {
-            symmetric::<S, INLINE>(self.simd, part, finish);
-            if self.rounds() {
-                pass::round(self.simd, output, 0..panels, self.shape.columns());
+            // Not within a closure: the features of the caller would end there.
+            if INLINE {
+                symmetric::<S, true>(self.simd, part(0..panels, 0..panels), finish);
+            } else {
+                self.team
+                    .blocks(0..panels, 0..panels, 1, true, |rows, columns| {
+                        symmetric::<S, false>(self.simd, part(rows, columns), finish);
+                    });
             }
+        }
+        if self.rounds() {
+            self.round(output, self.shape.columns());
         }
     }
 
     #[inline(always)]
     fn multiply(&self, left: Panels, right: Panels, output: Panels, finish: Finish) {
-        let part = UpdatePart {
+        let part = |rows, columns| UpdatePart {
             left,
             right,
             depth: self.shape.columns(),
             output,
-            rows: 0..self.shape.rows(),
-            columns: 0..self.shape.panels(),
+            rows,
+            columns,
             width: self.blocking.update.into(),
         };
-        // SAFETY: see below.
+        let (rows, panels) = (self.shape.rows(), self.shape.panels());
+        // SAFETY: see below; two parts share no block of the output.
         unsafe {
-            update::<S, INLINE>(self.simd, part, finish);
-            if self.rounds() {
-                self.round(output);
+            // Not within a closure: the features of the caller would end there.
+            if INLINE {
+                update::<S, true>(self.simd, part(0..rows, 0..panels), finish);
+            } else {
+                self.team
+                    .blocks(0..rows, 0..panels, LANES, false, |rows, columns| {
+                        update::<S, false>(self.simd, part(rows, columns), finish);
+                    });
             }
+        }
+        if self.rounds() {
+            self.round(output, rows);
         }
     }
 
-    fn round(&self, matrix: Panels) {
+    /// Calls `pass` with ranges of panels.
+    #[inline(always)]
+    fn panels(&self, pass: impl Fn(Range<usize>) + Sync) {
+        self.team.ranges(self.shape.panels(), 1, pass);
+    }
+
+    fn round(&self, matrix: Panels, rows: usize) {
         // SAFETY: see below.
-        unsafe { pass::round(self.simd, matrix, 0..self.shape.panels(), self.shape.rows()) }
+        self.panels(|panels| unsafe { pass::round(self.simd, matrix, panels, rows) });
+    }
+
+    /// Sum of a b over all elements of two matrices of `rows` rows.
+    pub(super) fn product(&self, a: Panels, b: Panels, rows: usize, scale: f32) -> f32 {
+        let panels = self.shape.panels();
+        if self.team.is_alone() {
+            // SAFETY: see below.
+            return unsafe { pass::product(self.simd, a, b, panels, rows, scale) };
+        }
+        let mut sums = vec![Line::ZERO; panels];
+        let shared = Shared(sums.as_mut_ptr());
+        self.panels(|panels| {
+            for panel in panels {
+                // SAFETY: see below; there is a line for each panel.
+                unsafe { *shared.at(panel) = pass::panel_sums(self.simd, a, b, panel, rows, scale) }
+            }
+        });
+        pass::total(&sums)
+    }
+
+    /// x <- second (first x), rounded where intermediate matrices are.
+    pub(super) fn normalise(&self, x: Panels, first: f32, second: f32) {
+        let rows = self.shape.rows();
+        // SAFETY: see below.
+        self.panels(|panels| unsafe { pass::scale(self.simd, x, panels, rows, first, second) });
+        if self.rounds() {
+            self.round(x, rows);
+        }
     }
 }
+
+// SAFETY: the buffers' addresses only; a team's tasks touch disjoint parts of them.
+unsafe impl<S: Simd, D: Shape, const INLINE: bool> Sync for Tiles<'_, S, D, INLINE> {}
 
 // SAFETY of every block here and above: `push` granted the buffers to this engine alone, the slots of one
 // operation are distinct (the recurrences never name one twice, but for the in-place operands documented), and
 // the ranges are those of the shape that the slots were laid out for.
-impl<S: Simd, D: Shape, const INLINE: bool> Engine for Serial<S, D, INLINE> {
+impl<S: Simd, D: Shape, const INLINE: bool> Engine for Tiles<'_, S, D, INLINE> {
     #[inline(always)]
     fn columns(&self) -> usize {
         self.shape.columns()
@@ -268,20 +333,11 @@ impl<S: Simd, D: Shape, const INLINE: bool> Engine for Serial<S, D, INLINE> {
             } else if self.rounds() {
                 // The product is rounded before it is added.
                 self.multiply(base, right, output, Finish::Scaled(Scaled { factor }));
-                let panels = 0..self.shape.panels();
                 let rows = self.shape.rows();
+                let (y, x) = ((output, 1.0), (base, linear));
                 // SAFETY: see above.
-                unsafe {
-                    pass::mix(
-                        self.simd,
-                        output,
-                        (output, 1.0),
-                        (base, linear),
-                        panels,
-                        rows,
-                    )
-                }
-                self.round(output);
+                self.panels(|panels| unsafe { pass::mix(self.simd, output, y, x, panels, rows) });
+                self.round(output, rows);
             } else {
                 let finish = Finish::Affine(Affine {
                     base,
@@ -311,7 +367,7 @@ impl<S: Simd, D: Shape, const INLINE: bool> Engine for Serial<S, D, INLINE> {
     }
 
     fn mix(&self, output: Slot, y: (Slot, f32), x: (Slot, f32)) {
-        let (panels, rows) = (self.shape.panels(), self.shape.rows());
+        let rows = self.shape.rows();
         for tile in 0..self.tiles {
             let (to, y, x) = (
                 self.tall(tile, output),
@@ -319,19 +375,19 @@ impl<S: Simd, D: Shape, const INLINE: bool> Engine for Serial<S, D, INLINE> {
                 (self.tall(tile, x.0), x.1),
             );
             // SAFETY: see above.
-            unsafe { pass::mix(self.simd, to, y, x, 0..panels, rows) }
+            self.panels(|panels| unsafe { pass::mix(self.simd, to, y, x, panels, rows) });
             if self.rounds() {
-                self.round(to);
+                self.round(to, rows);
             }
         }
     }
 
     fn copy(&self, from: Slot, to: Slot) {
-        let (panels, rows) = (self.shape.panels(), self.shape.rows());
+        let rows = self.shape.rows();
         for tile in 0..self.tiles {
             let (from, to) = (self.tall(tile, from), self.tall(tile, to));
             // SAFETY: see above.
-            unsafe { pass::copy(self.simd, from, to, 0..panels, rows) }
+            self.panels(|panels| unsafe { pass::copy(self.simd, from, to, panels, rows) });
         }
     }
 
@@ -343,46 +399,49 @@ impl<S: Simd, D: Shape, const INLINE: bool> Engine for Serial<S, D, INLINE> {
     }
 
     fn gram_norm_squared(&self, gram: Slot) -> PerTile {
-        let (panels, rows) = (self.shape.panels(), self.shape.columns());
         let mut squares = [0.0; MOST_TILES];
         for (tile, square) in squares.iter_mut().enumerate().take(self.tiles) {
             let gram = self.small(tile, gram);
-            // SAFETY: see above.
-            *square = unsafe { pass::product(self.simd, gram, gram, panels, rows, 1.0) };
+            *square = self.product(gram, gram, self.shape.columns(), 1.0);
         }
         squares
     }
 
     fn scale(&self, x: Slot, factors: &PerTile) {
-        let (panels, rows) = (self.shape.panels(), self.shape.rows());
+        let rows = self.shape.rows();
         for tile in 0..self.tiles {
-            let x = self.tall(tile, x);
+            let (x, factor) = (self.tall(tile, x), factors[tile]);
             // SAFETY: see above.
-            unsafe { pass::scale(self.simd, x, 0..panels, rows, factors[tile], 1.0) }
+            self.panels(|panels| unsafe { pass::scale(self.simd, x, panels, rows, factor, 1.0) });
         }
     }
 
     fn scale_gram(&self, gram: Slot, factors: &PerTile) {
-        let (panels, rows) = (self.shape.panels(), self.shape.columns());
+        let rows = self.shape.columns();
         for tile in 0..self.tiles {
-            let gram = self.small(tile, gram);
+            let (gram, factor) = (self.small(tile, gram), factors[tile]);
             // SAFETY: see above.
-            unsafe { pass::scale(self.simd, gram, 0..panels, rows, factors[tile], 1.0) }
+            self.panels(|panels| unsafe {
+                pass::scale(self.simd, gram, panels, rows, factor, 1.0)
+            });
         }
     }
 
     fn balance(&self, x: Slot, gram: Slot, factors: Slot) {
-        let (simd, panels) = (self.simd, self.shape.panels());
+        let simd = self.simd;
         let (rows, columns) = (self.shape.rows(), self.shape.columns());
         for tile in 0..self.tiles {
             let (x, gram) = (self.tall(tile, x), self.small(tile, gram));
-            let factors = self.small(tile, factors).start;
+            let factors = Shared(self.small(tile, factors).start);
             // SAFETY: see above; the factors are at most one panel long.
-            unsafe {
-                pass::balance_factors(simd, gram, 0..panels, columns, factors);
-                pass::balance(simd, x, 0..panels, rows, factors, false);
-                pass::balance(simd, gram, 0..panels, columns, factors, true);
-            }
+            self.panels(|panels| unsafe {
+                pass::balance_factors(simd, gram, panels, columns, factors.at(0));
+            });
+            // SAFETY: as above.
+            self.panels(|panels| unsafe {
+                pass::balance(simd, x, panels.clone(), rows, factors.at(0), false);
+                pass::balance(simd, gram, panels, columns, factors.at(0), true);
+            });
         }
     }
 }

@@ -4,7 +4,9 @@ use super::layout::AnyShape;
 use super::load::{Rectangle, Source};
 use super::product::Blocking;
 use super::recurrence;
+use super::simd::LANES;
 use super::store::Sink;
+use super::team::is_large;
 use crate::launch::{LaunchReport, ScaleRule, TileDiagnostics};
 use himuon_templates::{Criterion, Measure, Mode, Scope, StepTable, Tile};
 
@@ -59,10 +61,21 @@ impl Map {
     }
 
     /// Numbers of scratch that one thread needs for tiles of this size.
-    pub(super) fn scratch(&self, rows: usize, columns: usize, kept: bool) -> usize {
+    fn scratch(&self, rows: usize, columns: usize, kept: bool) -> usize {
         let shape = self.oriented(rows, columns);
         let batch = self.batch_of(rows, columns);
         recurrence::slots(&self.table, kept).length(shape) * batch
+    }
+
+    /// Lines of scratch that a pool needs for tiles of this size: each thread its own, or all together one tile.
+    pub(super) fn lines(&self, rows: usize, columns: usize, kept: bool, threads: usize) -> usize {
+        let one = self.scratch(rows, columns, kept).div_ceil(LANES);
+        // A pool's threads take equal parts, of whatever the largest need of a launch is.
+        if is_large(rows, columns) {
+            one
+        } else {
+            one * threads
+        }
     }
 
     /// How many tiles of this size are worked on at a time.

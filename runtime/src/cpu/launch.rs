@@ -206,9 +206,8 @@ fn needs_of(
 ) -> Needs {
     let map = kernel.resolved();
     let kept = map.keeps(diagnosed || whole);
-    let tile = map.scratch(grid.tile_rows, grid.tile_columns, kept);
     let mut needs = Needs {
-        scratch: tile.div_ceil(LANES) * threads,
+        scratch: map.lines(grid.tile_rows, grid.tile_columns, kept, threads),
         ..Needs::default()
     };
     if whole {

@@ -92,6 +92,11 @@ pub(crate) struct Panels {
     pub(crate) stride: usize,
 }
 
+// SAFETY: only an address; whoever uses it says why no other thread interferes.
+unsafe impl Send for Panels {}
+// SAFETY: as above.
+unsafe impl Sync for Panels {}
+
 impl Panels {
     /// Row `row` of panel `panel`: sixteen numbers.
     ///

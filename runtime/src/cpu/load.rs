@@ -4,6 +4,7 @@ use super::elementwise::{largest, poisoned};
 use super::layout::Panels;
 use super::simd::{LANES, Simd, Vectorized};
 use super::storage::{Pointer, Stored, read, with_type, write};
+use std::ops::Range;
 
 /// What a tile is made of: `buf <- mu buf + c g; m <- alpha g + beta buf`, or the gradient itself.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +32,17 @@ pub(super) struct Rectangle {
     pub(super) columns: usize,
 }
 
+impl Rectangle {
+    /// Some of its rows.
+    pub(super) fn strip(self, rows: Range<usize>) -> Rectangle {
+        Rectangle {
+            row: self.row + rows.start,
+            rows: rows.len(),
+            ..self
+        }
+    }
+}
+
 /// What loading found out.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Loaded {
@@ -38,6 +50,22 @@ pub(super) struct Loaded {
     pub(super) largest: f32,
     /// A NaN or an infinity was met.
     pub(super) non_finite: bool,
+}
+
+impl Loaded {
+    /// Of no number.
+    pub(super) const NOTHING: Loaded = Loaded {
+        largest: 0.0,
+        non_finite: false,
+    };
+
+    /// Of both.
+    pub(super) fn merge(self, other: Loaded) -> Loaded {
+        Loaded {
+            largest: self.largest.max(other.largest),
+            non_finite: self.non_finite || other.non_finite,
+        }
+    }
 }
 
 /// Writes m of the rectangle to `target`, element (0, 0) of the rectangle first; memory stays as it is.

@@ -39,6 +39,7 @@ mod recurrence;
 mod simd;
 mod storage;
 mod store;
+mod team;
 mod tile;
 mod validate;
 mod variant;

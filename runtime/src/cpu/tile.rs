@@ -4,14 +4,16 @@
 use super::criterion;
 use super::elementwise as pass;
 use super::elementwise::Norm;
-use super::engine::{Engine, MOST_TILES, Serial, Slot};
+use super::engine::{Engine, MOST_TILES, Slot, Tiles};
 use super::job::{Counts, Job, Map, Outcome, State};
 use super::layout::{AnyShape, Panels, Shape, Square};
-use super::load::{Rectangle, load, store_momentum};
+use super::load::{Loaded, Rectangle, load, store_momentum};
 use super::recurrence::{self, Mapped};
 use super::simd::{LANES, Simd, Vectorized};
 use super::store::store;
+use super::team::Team;
 use himuon_templates::{Criterion, Measure, Mode, Otherwise, StepTable};
+use std::sync::{Mutex, PoisonError};
 
 /// Up to [`MOST_TILES`] tiles side by side, all of one size.
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +38,7 @@ struct Work<'a, S> {
     map: &'a Map,
     job: &'a Job,
     batch: Batch,
-    engine: Serial<S, AnyShape, false>,
+    engine: Tiles<'a, S, AnyShape, false>,
     turns: bool,
     kept: bool,
     outcomes: [Outcome; MOST_TILES],
@@ -46,12 +48,13 @@ struct Work<'a, S> {
 ///
 /// # Safety
 /// `base`, on a 64-byte boundary, has room for the buffers of the whole batch and is this thread's alone, and
-/// so are the batch's parts of the job's tensors.
+/// so are the batch's parts of the job's tensors. A team of several threads has one tile.
 pub(super) unsafe fn process<S: Simd>(
     simd: S,
     map: &Map,
     job: &Job,
     batch: Batch,
+    team: Team<'_>,
     base: *mut f32,
 ) -> Counts {
     let kept = map.keeps(job.outcomes.is_some());
@@ -62,7 +65,7 @@ pub(super) unsafe fn process<S: Simd>(
         map,
         job,
         batch,
-        engine: Serial::new(simd, shape, slots, map.blocking, rounds),
+        engine: Tiles::new(simd, shape, slots, map.blocking, rounds, team),
         turns: map.turns(batch.rectangle.rows, batch.rectangle.columns),
         kept,
         outcomes: [Outcome::default(); MOST_TILES],
@@ -80,7 +83,7 @@ pub(super) unsafe fn process<S: Simd>(
 }
 
 // SAFETY of every block below: `process` was granted the scratch of `engine` and the tensors' parts.
-impl<S: Simd> Work<'_, S> {
+impl<'a, S: Simd> Work<'a, S> {
     /// Loads and normalises every tile, and decides what can be decided before the recurrence.
     unsafe fn load_all(&mut self) {
         for tile in 0..self.batch.count {
@@ -100,37 +103,32 @@ impl<S: Simd> Work<'_, S> {
             } else {
                 x
             };
-            let loaded = load(simd, &self.job.source, rectangle, target);
+            let loaded = self.load(rectangle, target);
             if loaded.non_finite {
                 return;
             }
-            store_momentum(simd, &self.job.source, rectangle);
+            self.engine.team.ranges(rectangle.rows, LANES, |rows| {
+                store_momentum(simd, &self.job.source, rectangle.strip(rows));
+            });
             if self.turns {
                 self.turn_in(target, x);
             }
             loaded
         };
-        let (panels, rows) = (shape.panels(), shape.rows());
+        let rows = shape.rows();
         let rounds = self.engine.rounds();
         let scale = if rounds {
             1.0
         } else {
             Norm::scale(loaded.largest)
         };
-        // SAFETY: see above.
-        let norm = unsafe {
-            let squares = pass::product(simd, x, x, panels, rows, scale);
-            let norm = if rounds {
-                Norm::published(squares)
-            } else {
-                Norm::of(scale, squares)
-            };
-            pass::scale(simd, x, 0..panels, rows, norm.scale, norm.inverse);
-            if rounds {
-                pass::round(simd, x, 0..panels, rows);
-            }
-            norm
+        let squares = self.engine.product(x, x, rows, scale);
+        let norm = if rounds {
+            Norm::published(squares)
+        } else {
+            Norm::of(scale, squares)
         };
+        self.engine.normalise(x, norm.scale, norm.inverse);
         self.outcomes[tile] = Outcome {
             state: if self.holds_before(x, norm) {
                 State::Mapped
@@ -141,6 +139,29 @@ impl<S: Simd> Work<'_, S> {
             inner_product: 0.0,
             squares: 0.0,
         };
+    }
+
+    /// Loads m, strip by strip.
+    unsafe fn load(&self, rectangle: Rectangle, target: Panels) -> Loaded {
+        let whole = Mutex::new(Loaded::NOTHING);
+        self.engine.team.ranges(rectangle.rows, LANES, |rows| {
+            // SAFETY: the rows exist in the tile and in the target.
+            let loaded = unsafe {
+                let target = Panels {
+                    start: target.row(0, rows.start),
+                    ..target
+                };
+                load(
+                    self.engine.simd,
+                    &self.job.source,
+                    rectangle.strip(rows),
+                    target,
+                )
+            };
+            let mut whole = whole.lock().unwrap_or_else(PoisonError::into_inner);
+            *whole = whole.merge(loaded);
+        });
+        whole.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The tile as it lies in memory.
@@ -158,8 +179,11 @@ impl<S: Simd> Work<'_, S> {
         // SAFETY: panels have room for a multiple of sixteen rows.
         unsafe {
             pass::clear_rows(simd, from, panels, rows..rows.next_multiple_of(LANES));
-            pass::transpose(simd, from, to, 0..panels, rows.div_ceil(LANES));
         }
+        // SAFETY: as above.
+        self.engine.team.ranges(panels, 1, |panels| unsafe {
+            pass::transpose(simd, from, to, panels, rows.div_ceil(LANES));
+        });
     }
 
     /// The criteria that need no product.
@@ -210,7 +234,7 @@ impl<S: Simd> Work<'_, S> {
     }
 
     /// Runs the recurrence; the stock grid is compiled for each size, every other tile shares one kernel.
-    unsafe fn iterate(&self, active: &Serial<S, AnyShape, false>, ready: bool) -> Mapped {
+    unsafe fn iterate(&self, active: &Tiles<'a, S, AnyShape, false>, ready: bool) -> Mapped {
         let AnyShape { rows, columns } = active.shape;
         let table = &self.map.table;
         if let StepTable::Odd(steps) = table
@@ -231,14 +255,15 @@ impl<S: Simd> Work<'_, S> {
     }
 
     /// An engine of the tiles that are to be mapped, and their numbers in the batch.
-    fn select(&self, order: &mut [usize; MOST_TILES]) -> Serial<S, AnyShape, false> {
+    fn select(&self, order: &mut [usize; MOST_TILES]) -> Tiles<'a, S, AnyShape, false> {
         let whole = &self.engine;
-        let mut active = Serial::new(
+        let mut active = Tiles::new(
             whole.simd,
             whole.shape,
             whole.slots,
             whole.blocking,
             whole.rounds(),
+            whole.team,
         );
         for tile in 0..self.batch.count {
             if self.outcomes[tile].state == State::Mapped {
@@ -265,8 +290,7 @@ impl<S: Simd> Work<'_, S> {
     unsafe fn complete(&mut self, tile: usize, index: usize, mapped: &Mapped) {
         let factor = f64::from(mapped.factors[index]);
         if self.kept || self.job.outcomes.is_some() {
-            // SAFETY: see above.
-            unsafe { self.measure(tile, mapped.slot, factor) }
+            self.measure(tile, mapped.slot, factor);
         }
         if let Some((Measure::NuclearRank, threshold)) = self.map.tile_measure() {
             let inner = self.outcomes[tile].inner_product;
@@ -280,19 +304,12 @@ impl<S: Simd> Work<'_, S> {
         unsafe { self.store(tile, mapped.slot, scale * factor) }
     }
 
-    unsafe fn measure(&mut self, tile: usize, slot: Slot, factor: f64) {
-        let (simd, shape) = (self.engine.simd, self.engine.shape);
-        let (panels, rows) = (shape.panels(), shape.rows());
+    fn measure(&mut self, tile: usize, slot: Slot, factor: f64) {
+        let rows = self.engine.shape.rows();
         let output = self.engine.tall(tile, slot);
         let kept = self.engine.tall(tile, Slot::Kept);
-        // SAFETY: see above.
-        let (inner, squares) = unsafe {
-            let squares = pass::product(simd, output, output, panels, rows, 1.0);
-            (
-                pass::product(simd, kept, output, panels, rows, 1.0),
-                squares,
-            )
-        };
+        let squares = self.engine.product(output, output, rows, 1.0);
+        let inner = self.engine.product(kept, output, rows, 1.0);
         self.outcomes[tile].inner_product = f64::from(inner) * factor;
         self.outcomes[tile].squares = f64::from(squares) * factor * factor;
     }
@@ -337,10 +354,18 @@ impl<S: Simd> Work<'_, S> {
                     rectangle.rows.div_ceil(LANES),
                     rectangle.columns.div_ceil(LANES),
                 );
-                pass::transpose(simd, from, to, 0..panels, blocks);
+                self.engine.team.ranges(panels, 1, |panels| {
+                    pass::transpose(simd, from, to, panels, blocks);
+                });
                 from = to;
             }
-            store(simd, &self.job.sink, rectangle, from, factor);
+            self.engine.team.ranges(rectangle.rows, LANES, |rows| {
+                let from = Panels {
+                    start: from.row(0, rows.start),
+                    ..from
+                };
+                store(simd, &self.job.sink, rectangle.strip(rows), from, factor);
+            });
         }
     }
 
@@ -360,7 +385,7 @@ impl<S: Simd> Work<'_, S> {
 
 /// [`recurrence::odd`] compiled for one size.
 struct Stock<'a, S, D> {
-    engine: Serial<S, D, true>,
+    engine: Tiles<'a, S, D, true>,
     steps: &'a [[f32; 3]],
     ready: bool,
 }
@@ -373,7 +398,11 @@ impl<S: Simd, D: Shape> Vectorized for Stock<'_, S, D> {
     }
 }
 
-fn stock<S: Simd, D: Shape>(engine: Serial<S, D, true>, steps: &[[f32; 3]], ready: bool) -> Mapped {
+fn stock<S: Simd, D: Shape>(
+    engine: Tiles<'_, S, D, true>,
+    steps: &[[f32; 3]],
+    ready: bool,
+) -> Mapped {
     let simd = engine.simd;
     simd.vectorize(Stock {
         engine,

@@ -14,7 +14,7 @@ use super::job::{Counts, Grid, Job, Outcome, Scale, State};
 use super::kernel::CpuKernel;
 use super::load::Rectangle;
 use super::pool::Pool;
-use super::simd::{LANES, Line, Simd, WithSimd, leaf};
+use super::simd::{LANES, Line, Shared, Simd, WithSimd, leaf};
 use super::storage::{Pointer, read};
 use super::store::{Sink, store_row};
 use super::workspace::Parts;
@@ -136,7 +136,7 @@ impl<'a> WholeMatrix<'a> {
     /// The sum of the squares of each row of unit u.
     fn sum_rows(&mut self, factors: &TileFactors, unit: f64) {
         let set = self.kernel.set();
-        let rows = RowPointer(self.squares.as_mut_ptr());
+        let rows = Shared(self.squares.as_mut_ptr());
         let view = self.view();
         self.pool.for_each(self.grid.rows, |_, row| {
             let sum = set.with(RowSquares {
@@ -197,26 +197,9 @@ impl<'a> WholeMatrix<'a> {
     fn view(&self) -> View<'_> {
         View {
             grid: self.grid,
-            numbers: RowPointer(self.mapped.as_ptr().cast_mut().cast()),
+            numbers: Shared(self.mapped.as_ptr().cast_mut().cast()),
             outcomes: self.outcomes,
         }
-    }
-}
-
-/// A start of rows that threads share.
-#[derive(Clone, Copy)]
-struct RowPointer<T>(*mut T);
-// SAFETY: each row is written by one thread.
-unsafe impl<T> Send for RowPointer<T> {}
-// SAFETY: as above.
-unsafe impl<T> Sync for RowPointer<T> {}
-
-impl<T> RowPointer<T> {
-    /// # Safety
-    /// The number exists.
-    unsafe fn at(&self, number: usize) -> *mut T {
-        // SAFETY: the caller's word.
-        unsafe { self.0.add(number) }
     }
 }
 
@@ -224,7 +207,7 @@ impl<T> RowPointer<T> {
 #[derive(Clone, Copy)]
 struct View<'a> {
     grid: Grid,
-    numbers: RowPointer<f32>,
+    numbers: Shared<f32>,
     outcomes: &'a [Outcome],
 }
 

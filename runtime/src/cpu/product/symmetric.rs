@@ -35,19 +35,25 @@ pub(crate) unsafe fn symmetric<S: Simd, const INLINE: bool>(
     part: SymmetricPart,
     finish: Finish,
 ) {
-    let mut panel = part.columns.start;
     let width = if S::WIDE { part.width } else { 1 };
-    while panel < part.columns.end {
-        let panels = group(width, part.columns.end - panel);
-        // SAFETY: the caller's word; panel..panel + panels lie in the columns.
-        unsafe {
-            match panels {
-                1 => columns::<S, INLINE, 1>(simd, &part, panel, finish),
-                2 => columns::<S, INLINE, 2>(simd, &part, panel, finish),
-                _ => columns::<S, INLINE, 3>(simd, &part, panel, finish),
+    let mut k = 0;
+    // A part of the sum at a time: its rows of all panels stay in the second-level cache.
+    while k < part.depth {
+        let sum = k..part.depth.min(k + SUM_BLOCK);
+        k = sum.end;
+        let mut panel = part.columns.start;
+        while panel < part.columns.end {
+            let panels = group(width, part.columns.end - panel);
+            // SAFETY: the caller's word; panel..panel + panels lie in the columns.
+            unsafe {
+                match panels {
+                    1 => columns::<S, INLINE, 1>(simd, &part, panel, sum.clone(), finish),
+                    2 => columns::<S, INLINE, 2>(simd, &part, panel, sum.clone(), finish),
+                    _ => columns::<S, INLINE, 3>(simd, &part, panel, sum.clone(), finish),
+                }
             }
+            panel += panels;
         }
-        panel += panels;
     }
 }
 
@@ -59,24 +65,20 @@ unsafe fn columns<S: Simd, const INLINE: bool, const PANELS: usize>(
     simd: S,
     part: &SymmetricPart,
     panel: usize,
+    sum: Range<usize>,
     finish: Finish,
 ) {
-    let mut k = 0;
-    while k < part.depth {
-        let sum = k..part.depth.min(k + SUM_BLOCK);
-        k = sum.end;
-        // SAFETY: the caller's word; on the diagonal only panels from the row's own on are computed.
-        unsafe {
-            for row in part.rows.start..part.rows.end.min(panel + 1) {
-                cell::<S, INLINE, PANELS>(simd, part, row, panel, sum.clone(), finish);
-            }
-            if PANELS == 3 && part.rows.contains(&(panel + 1)) {
-                cell::<S, INLINE, 2>(simd, part, panel + 1, panel + 1, sum.clone(), finish);
-            }
-            if PANELS > 1 && part.rows.contains(&(panel + PANELS - 1)) {
-                let corner = panel + PANELS - 1;
-                cell::<S, INLINE, 1>(simd, part, corner, corner, sum.clone(), finish);
-            }
+    // SAFETY: the caller's word; on the diagonal only panels from the row's own on are computed.
+    unsafe {
+        for row in part.rows.start..part.rows.end.min(panel + 1) {
+            cell::<S, INLINE, PANELS>(simd, part, row, panel, sum.clone(), finish);
+        }
+        if PANELS == 3 && part.rows.contains(&(panel + 1)) {
+            cell::<S, INLINE, 2>(simd, part, panel + 1, panel + 1, sum.clone(), finish);
+        }
+        if PANELS > 1 && part.rows.contains(&(panel + PANELS - 1)) {
+            let corner = panel + PANELS - 1;
+            cell::<S, INLINE, 1>(simd, part, corner, corner, sum, finish);
         }
     }
 }

@@ -34,25 +34,36 @@ pub(crate) unsafe fn update<S: Simd, const INLINE: bool>(
     part: UpdatePart,
     finish: Finish,
 ) {
-    let mut panel = part.columns.start;
     let width = if S::WIDE { part.width } else { 1 };
-    while panel < part.columns.end {
-        let panels = group(width, part.columns.end - panel);
-        // SAFETY: the caller's word; panel..panel + panels lie in the columns.
-        unsafe {
-            match panels {
-                1 if !S::WIDE => group_of::<S, INLINE, 4, 1>(simd, &part, panel, finish),
-                1 => group_of::<S, INLINE, 16, 1>(simd, &part, panel, finish),
-                2 => group_of::<S, INLINE, 12, 2>(simd, &part, panel, finish),
-                3 => group_of::<S, INLINE, 8, 3>(simd, &part, panel, finish),
-                _ => group_of::<S, INLINE, 6, 4>(simd, &part, panel, finish),
+    // A sum that pauses does so in the output, where `Combine` still needs Y.
+    let block = match finish {
+        Finish::Combine(_) => part.depth,
+        _ => SUM_BLOCK,
+    };
+    let mut k = 0;
+    while k < part.depth {
+        let sum = k..part.depth.min(k + block);
+        k = sum.end;
+        let mut panel = part.columns.start;
+        while panel < part.columns.end {
+            let panels = group(width, part.columns.end - panel);
+            let sum = sum.clone();
+            // SAFETY: the caller's word; panel..panel + panels lie in the columns.
+            unsafe {
+                match panels {
+                    1 if !S::WIDE => group_of::<S, INLINE, 4, 1>(simd, &part, panel, sum, finish),
+                    1 => group_of::<S, INLINE, 16, 1>(simd, &part, panel, sum, finish),
+                    2 => group_of::<S, INLINE, 12, 2>(simd, &part, panel, sum, finish),
+                    3 => group_of::<S, INLINE, 8, 3>(simd, &part, panel, sum, finish),
+                    _ => group_of::<S, INLINE, 6, 4>(simd, &part, panel, sum, finish),
+                }
             }
+            panel += panels;
         }
-        panel += panels;
     }
 }
 
-/// All rows of one group of panels.
+/// All rows of one group of panels, inlined or as a function of its own.
 /// # Safety
 /// As [`update`].
 #[inline(always)]
@@ -60,24 +71,15 @@ unsafe fn group_of<S: Simd, const INLINE: bool, const ROWS: usize, const PANELS:
     simd: S,
     part: &UpdatePart,
     panel: usize,
+    sum: Range<usize>,
     finish: Finish,
 ) {
-    // A sum that pauses does so in the output, where `Combine` still needs Y.
-    let block = match finish {
-        Finish::Combine { .. } => part.depth,
-        _ => SUM_BLOCK,
-    };
-    let mut k = 0;
-    while k < part.depth {
-        let sum = k..part.depth.min(k + block);
-        k = sum.end;
-        // SAFETY: the caller's word.
-        unsafe {
-            if INLINE {
-                rows::<S, ROWS, PANELS>(simd, part, panel, sum, finish);
-            } else {
-                outlined::<S, ROWS, PANELS>(simd, part.clone(), panel, sum, finish);
-            }
+    // SAFETY: the caller's word.
+    unsafe {
+        if INLINE {
+            rows::<S, ROWS, PANELS>(simd, part, panel, sum, finish);
+        } else {
+            outlined::<S, ROWS, PANELS>(simd, part.clone(), panel, sum, finish);
         }
     }
 }

@@ -52,6 +52,23 @@ impl Line {
     }
 }
 
+/// A start of numbers that threads share, each its own part.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shared<T>(pub(crate) *mut T);
+// SAFETY: only an address; whoever uses it says why no other thread interferes.
+unsafe impl<T> Send for Shared<T> {}
+// SAFETY: as above.
+unsafe impl<T> Sync for Shared<T> {}
+
+impl<T> Shared<T> {
+    /// # Safety
+    /// The number exists, or is one past the last.
+    pub(crate) unsafe fn at(&self, number: usize) -> *mut T {
+        // SAFETY: the caller's word.
+        unsafe { self.0.add(number) }
+    }
+}
+
 /// The operations of one instruction set.
 pub(crate) trait Simd: Copy + Send + Sync {
     /// Sixteen numbers in registers.

@@ -149,6 +149,15 @@ fn t256_matches_f64() {
     assert!(error <= 1e-5, "{error:e}");
 }
 
+/// Large enough that all threads share it.
+#[test]
+fn a_shared_tile_matches_f64() {
+    let input = Normal::new(10).numbers(500 * 530);
+    let spec = KernelSpec::new(Tile::Full);
+    let error = error(&spec, &input, 500, 530);
+    assert!(error <= 1e-5, "{error:e}");
+}
+
 #[test]
 fn low_rank_tiles_match_f64() {
     for (rank, noise, bound) in [(16, 1e-3, 5e-5), (1, 0.0, 2e-4)] {
