@@ -38,9 +38,6 @@ impl Session {
             None => Corpus::of_crate_sources()?,
         };
         let sweep = Sweep::committed()?;
-        if !sweep.is_swept() && !args.sweep_lr && args.learning_rate.is_none() {
-            println!("learning rates are starting values, not yet those of a sweep (--sweep-lr)");
-        }
         let runs = args.optimizers().len() * args.seeds as usize;
         Ok(Self {
             corpus,
