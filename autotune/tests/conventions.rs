@@ -48,7 +48,15 @@ fn devices_name_the_instruction_set() {
 
 #[test]
 fn emitted_text_is_the_same_bytes_every_time_and_as_the_library_renders() {
-    let arguments = ["emit", "--tile", "64", "--power", "1/2", "--arch", "90a"];
+    let arguments = [
+        "emit",
+        "--tile",
+        "64",
+        "--power",
+        "1/2",
+        "--architecture",
+        "sm_90a",
+    ];
     let (first, second) = (himuon(arguments), himuon(arguments));
     assert_eq!(first.code, 0, "{}", first.err);
     assert_eq!(first.out, second.out);
@@ -65,6 +73,54 @@ fn emitted_text_is_the_same_bytes_every_time_and_as_the_library_renders() {
     let file = kernels.join(rendered.id.to_string()).join("kernel.cu");
     assert_eq!(std::fs::read_to_string(file).unwrap(), rendered.text);
     assert_eq!(run.json()["id"], rendered.id.to_string());
+}
+
+#[test]
+fn the_command_in_a_kernels_head_remakes_it() {
+    for arguments in [
+        &[
+            "--tile",
+            "64x256",
+            "--coefficients",
+            "minimax(1e-2)",
+            "--steps",
+            "3",
+        ][..],
+        &["--tile", "128", "--element", "bf16", "--arch", "90a"][..],
+    ] {
+        let first = himuon(["emit"].iter().chain(arguments));
+        assert_eq!(first.code, 0, "{}", first.err);
+        let command = first.out.lines().nth(1).unwrap();
+        let command = command.trim_start_matches("//").trim();
+        let words = words(command);
+        assert_eq!(words[0], "himuon", "{command}");
+        let second = himuon(&words[1..]);
+        assert_eq!(second.code, 0, "{command}: {}", second.err);
+        assert_eq!(first.out, second.out);
+    }
+}
+
+/// The words of a shell command in which single quotes alone quote.
+fn words(command: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    for (index, part) in command.split('\'').enumerate() {
+        if index % 2 == 1 {
+            words.push(part.to_owned());
+        } else {
+            words.extend(part.split_whitespace().map(str::to_owned));
+        }
+    }
+    words
+}
+
+#[test]
+fn a_whole_specification_excludes_its_parts() {
+    let run = himuon(["emit", "--spec", "tile=8", "--steps", "5"]);
+    assert_eq!(run.code, 2);
+    assert!(run.err.contains("--spec"), "{}", run.err);
+    let run = himuon(["emit", "--spec", "tile=8 speed=9"]);
+    assert_eq!(run.code, 2);
+    assert!(run.err.contains("unknown key `speed`"), "{}", run.err);
 }
 
 #[test]

@@ -34,6 +34,8 @@ impl Matrices {
             [rows, columns] => (1, rows, columns),
             [count, rows, columns] => (count, rows, columns),
             [out, input, height, width] => (1, out, input * height * width),
+            [] => return Err("it is a scalar; 2 to 4 dimensions are mapped".to_owned()),
+            [_] => return Err("it is a vector; 2 to 4 dimensions are mapped".to_owned()),
             ref shape => {
                 let dimensions = shape.len();
                 return Err(format!("it has {dimensions} dimensions; 2 to 4 are mapped"));

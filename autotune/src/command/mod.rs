@@ -32,6 +32,7 @@ struct Command {
 
 /// How every verb prints.
 #[derive(Args, Clone, Copy, Debug, Default)]
+#[command(next_help_heading = "Output")]
 struct OutputArguments {
     /// Print one JSON object on the standard output instead of text
     #[arg(long, global = true)]

@@ -3,14 +3,17 @@
 use super::error::CommandError;
 use clap::Args;
 use himuon::KernelSpec;
-use himuon::templates::{CoefficientSet, Element, Mode, Power, RecurrenceName, SpecFields, Tile};
+use himuon::templates::{
+    CoefficientSet, Element, Mode, Operand, Power, RecurrenceName, SpecFields, Tile,
+};
 
 /// What is computed. A field left out has the default that it has everywhere.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Specification")]
 pub(super) struct SpecArguments {
     /// Tile: an edge (128), rows x columns (64x256) or full
-    #[arg(long, value_name = "TILE")]
-    pub(super) tile: Tile,
+    #[arg(long, value_name = "TILE", required_unless_present = "spec")]
+    tile: Option<Tile>,
     /// Steps K of the recurrence [default: the coefficient set's own]
     #[arg(long, value_name = "K")]
     steps: Option<u32>,
@@ -26,17 +29,56 @@ pub(super) struct SpecArguments {
     recurrence: Option<RecurrenceName>,
     /// Type of the numbers: f32, bf16 or f16
     #[arg(long, value_name = "TYPE")]
-    pub(super) element: Option<Element>,
+    element: Option<Element>,
     /// Rounding points: accurate, or reference (the published code's) [default: accurate]
     #[arg(long, value_name = "MODE")]
     mode: Option<Mode>,
+    /// The whole specification instead, as a kernel's head states it: 'tile=128 steps=5 ...'
+    #[arg(
+        long,
+        value_name = "TEXT",
+        conflicts_with_all = ["tile", "steps", "coefficients", "power", "recurrence", "element", "mode"]
+    )]
+    spec: Option<KernelSpec>,
 }
 
 impl SpecArguments {
-    /// The stated fields.
-    pub(super) fn fields(&self) -> SpecFields {
+    /// The specification.
+    pub(super) fn resolve(&self) -> Result<KernelSpec, CommandError> {
+        match &self.spec {
+            Some(spec) => Ok(spec.clone()),
+            None => Ok(self.fields().resolve()?),
+        }
+    }
+
+    /// The specification as the CPU computes it: it multiplies in f32 whatever the type of the numbers.
+    pub(super) fn resolve_for_cpu(&self) -> Result<KernelSpec, CommandError> {
+        let spec = match &self.spec {
+            Some(spec) => KernelSpec {
+                operand: Operand::F32,
+                ..spec.clone()
+            },
+            None => SpecFields {
+                operand: Some(Operand::F32),
+                ..self.fields()
+            }
+            .resolve()?,
+        };
+        spec.check()?;
+        Ok(spec)
+    }
+
+    /// The stated type of the numbers.
+    pub(super) fn element(&self) -> Option<Element> {
+        match &self.spec {
+            Some(spec) => Some(spec.storage.weight),
+            None => self.element,
+        }
+    }
+
+    fn fields(&self) -> SpecFields {
         SpecFields {
-            tile: Some(self.tile),
+            tile: self.tile,
             steps: self.steps,
             coefficients: self.coefficients.clone(),
             power: self.power,
@@ -45,10 +87,5 @@ impl SpecArguments {
             mode: self.mode,
             ..SpecFields::default()
         }
-    }
-
-    /// The specification.
-    pub(super) fn resolve(&self) -> Result<KernelSpec, CommandError> {
-        Ok(self.fields().resolve()?)
     }
 }

@@ -8,7 +8,6 @@ use super::Device;
 use crate::apply::{Applied, Request, apply};
 use clap::{Args, ValueEnum};
 use himuon::cpu::ApplyScale;
-use himuon::templates::{Operand, SpecFields};
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -57,18 +56,13 @@ pub(in super::super) fn run(
     console: &Console,
 ) -> Result<Outcome, CommandError> {
     arguments.device.require_cpu()?;
-    let spec = SpecFields {
-        // The CPU multiplies in f32 whatever the type of the numbers.
-        operand: Some(Operand::F32),
-        ..arguments.spec.fields()
-    }
-    .resolve()?;
+    let spec = arguments.spec.resolve_for_cpu()?;
     console.detail(&format!("specification: {spec}"));
     let request = Request {
         input: &arguments.input,
         output: &arguments.output,
         spec: &spec,
-        element: arguments.spec.element,
+        element: arguments.spec.element(),
         scale: match arguments.scale {
             Scale::None => ApplyScale::None,
             Scale::Tile => ApplyScale::Tile,

@@ -15,14 +15,19 @@ use std::path::{Path, PathBuf};
 /// With --out a folder named by the kernel's identity is made in FOLDER, with kernel.cu in it.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
-    himuon emit --tile 128 --element bf16 --arch 90a\n  \
+    himuon emit --tile 128 --element bf16 --architecture sm_90a\n  \
     himuon emit --tile 64 --power 1/2 --out kernels")]
 pub(in super::super) struct Arguments {
     #[command(flatten)]
     spec: SpecArguments,
-    /// Architecture class: 75, 80 or 90a
-    #[arg(long, value_name = "CLASS", default_value = "80")]
-    arch: Architecture,
+    /// Architecture class: sm_75, sm_80 or sm_90a
+    #[arg(
+        long,
+        value_name = "CLASS",
+        default_value = "sm_80",
+        visible_alias = "arch"
+    )]
+    architecture: Architecture,
     /// Variant [default: the one that is used when nothing has been tuned]
     #[arg(long, value_name = "VARIANT")]
     variant: Option<Variant>,
@@ -36,16 +41,16 @@ pub(in super::super) fn run(
     console: &Console,
 ) -> Result<Outcome, CommandError> {
     let spec = arguments.spec.resolve()?;
-    let default = || Variant::default_for(&spec, arguments.arch);
+    let default = || Variant::default_for(&spec, arguments.architecture);
     let variant = arguments.variant.unwrap_or_else(default);
-    let kernel = render(&spec, &variant, arguments.arch)?;
+    let kernel = render(&spec, &variant, arguments.architecture)?;
     let id = kernel.id.to_string();
     console.detail(&format!("kernel {id}: {spec} {variant}"));
     let mut json = json!({
         "id": id,
         "spec": spec.to_string(),
         "variant": variant.to_string(),
-        "architecture": arguments.arch.name(),
+        "architecture": arguments.architecture.name(),
     });
     let text = match &arguments.out {
         Some(folder) => {

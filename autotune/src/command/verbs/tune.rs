@@ -6,7 +6,6 @@ use super::super::spec_arguments::SpecArguments;
 use super::super::table::table;
 use super::{Device, arguments};
 use clap::Args;
-use himuon::templates::{Operand, SpecFields};
 use himuon::tuning::{TuningEntry, cache_folder, tune_cpu};
 use serde_json::json;
 use std::time::Duration;
@@ -44,12 +43,7 @@ pub(in super::super) fn run(
     console: &Console,
 ) -> Result<Outcome, CommandError> {
     arguments.device.require_cpu()?;
-    let spec = SpecFields {
-        // The CPU multiplies in f32 whatever the type of the numbers.
-        operand: Some(Operand::F32),
-        ..arguments.spec.fields()
-    }
-    .resolve()?;
+    let spec = arguments.spec.resolve_for_cpu()?;
     let budget = Duration::from_secs_f64(arguments.budget);
     let threads = (arguments.threads > 0).then_some(arguments.threads);
     let mut bar = console.progress("tuning", budget.as_millis() as u64);
@@ -78,7 +72,7 @@ pub(in super::super) fn run(
         None => "not kept".to_owned(),
     };
     let text = format!(
-        "{}\n{spec}: {} is the fastest on {} threads, {kept} ({seconds:.1} s)",
+        "{}\n{spec}: {} is the fastest ({} threads), {kept} ({seconds:.1} s)",
         measurements(entry),
         entry.variant,
         entry.threads,
