@@ -9,7 +9,7 @@ use faer::{Accum, MatMut, MatRef, Par};
 const MUON: (f32, f32, f32) = (3.4445, -4.7750, 2.0315);
 
 /// dst <- alpha dst + beta lhs rhs, row-major T x T; `transposed`: rhs^T.
-pub trait Product {
+pub(crate) trait Product {
     const NAME: &'static str;
     fn multiply(
         t: usize,
@@ -22,7 +22,7 @@ pub trait Product {
     );
 }
 
-pub struct Gemm;
+pub(crate) struct Gemm;
 
 impl Product for Gemm {
     const NAME: &'static str = "gemm";
@@ -70,7 +70,7 @@ impl Product for Gemm {
     }
 }
 
-pub struct Faer;
+pub(crate) struct Faer;
 
 impl Product for Faer {
     const NAME: &'static str = "faer";
@@ -100,7 +100,7 @@ impl Product for Faer {
 }
 
 /// Buffers of one tile.
-pub struct Tile {
+pub(crate) struct Tile {
     t: usize,
     x: Vec<f32>,
     gram: Vec<f32>,
@@ -109,7 +109,7 @@ pub struct Tile {
 }
 
 impl Tile {
-    pub fn new(t: usize) -> Tile {
+    pub(crate) fn new(t: usize) -> Tile {
         let buffer = || vec![0.0; t * t];
         Tile {
             t,
@@ -121,7 +121,7 @@ impl Tile {
     }
 
     /// Maps the tile at (row, column) of a matrix with `leading` columns.
-    pub fn map<P: Product>(
+    pub(crate) fn map<P: Product>(
         &mut self,
         steps: usize,
         input: &[f32],
@@ -153,7 +153,7 @@ impl Tile {
     }
 
     /// Maps every tile of a square matrix whose edge is a multiple of T.
-    pub fn map_all<P: Product>(
+    pub(crate) fn map_all<P: Product>(
         &mut self,
         steps: usize,
         input: &[f32],
@@ -169,7 +169,7 @@ impl Tile {
 }
 
 /// Seeded, bell-shaped numbers.
-pub fn numbers(seed: u64, count: usize) -> Vec<f32> {
+pub(crate) fn numbers(seed: u64, count: usize) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut uniform = || {
         state = state
