@@ -123,9 +123,12 @@ fn maps_alone(backend: &mut dyn Backend) -> Report {
     report
 }
 
+/// One part of the suite.
+type Part = fn(&mut dyn Backend) -> Report;
+
 #[test]
 fn every_mistake_is_found() {
-    let parts: [(fn(&mut dyn Backend) -> Report, &[Mistake]); 5] = [
+    let parts: [(Part, &[Mistake]); 5] = [
         (
             maps_alone,
             &[

@@ -1,8 +1,8 @@
 //! From a specification, a variant and an architecture to self-contained CUDA text.
 //!
 //! A template chooses constants, order and includes; the mathematics is plain CUDA in the library beside it.
-//! [`context`] computes what a template is given, [`literal`] writes floats with exact bits, [`include`]
-//! puts the library's text in place of the `#include` lines, and [`banner`] writes the head.
+//! `context` computes what a template is given, `literal` writes floats with exact bits, `include`
+//! puts the library's text in place of the `#include` lines, and `banner` writes the head.
 
 mod banner;
 mod context;
