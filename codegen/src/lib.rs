@@ -1,7 +1,7 @@
 //! Attribute grammar, rendering and compiling of HiMuon kernels.
 //!
-//! * [`expand`]: `#[himuon(...)]` on a struct to an implementation of `LayerConfig`.
-//! * [`render`]: specification x variant x architecture to CUDA text, the same bytes on every run.
+//! * `expand`: `#[himuon(...)]` on a struct to an implementation of `LayerConfig`.
+//! * `render`: specification x variant x architecture to CUDA text, the same bytes on every run.
 //! * `compile`, `bundle`, `pipeline` (feature `compile`): text to PTX and cubin, and to a folder that any loader
 //!   can use.
 

@@ -46,7 +46,7 @@
 //! * [`optimizer`]: groups, options, the step, saving and resuming.
 //! * [`schedule`]: which tile at which step. [`plan`]: what a step launches, as plain data.
 //! * [`tuning`]: the fastest variant of each specification on this machine.
-//! * [`cpu`]: the kernels. [`reference`]: the same mathematics in f64, plain and slow.
+//! * [`cpu`]: the kernels. [`mod@reference`]: the same mathematics in f64, plain and slow.
 
 mod atomic_file;
 pub mod backend;

@@ -19,7 +19,7 @@ pub struct Decrease {
     pub muon: f64,
     /// Along the gradient.
     pub descent: f64,
-    /// Whether ||G||_*^2/||G||_F^2 > J/L, J = <O, H[O]>, L = <G, H[G]>/||G||_F^2.
+    /// Whether ||G||_*^2/||G||_F^2 > J/L, J = <O, H`[O]`>, L = <G, H`[G]`>/||G||_F^2.
     pub predicted_muon: bool,
 }
 

@@ -1,7 +1,7 @@
 //! The front end: PTX text to decoded, typed instructions.
 //!
-//! One pass a file: [`lexer`] makes tokens, [`parse`] and [`parse_body`] make [`syntax`], [`decode`] resolves names and
-//! suffixes into the typed form, [`flow`] finds where diverged lanes meet. Both dialects are read: typed registers
+//! One pass a file: `lexer` makes tokens, `parse` and `parse_body` make `syntax`, `decode` resolves names and
+//! suffixes into the typed form, `flow` finds where diverged lanes meet. Both dialects are read: typed registers
 //! (below sm_100) and `.b32` registers for floats (from sm_100 on).
 
 mod decode;
