@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use himuon::cpu::InstructionSet;
 use himuon::optimizer::MuonOptions;
+use himuon::templates::{CoefficientSet, Element, Mode, Power, Recurrence, Storage};
 use himuon::tuning::{DeviceFingerprint, TuningEntry, TuningError, TuningTable, tune_cpu};
 use himuon::{KernelSpec, Tile};
 
@@ -201,4 +202,73 @@ fn the_cache_folder_is_read_and_a_bad_table_in_it_stops_nothing() {
     in_child(&last);
     std::fs::write(path, "{\"schema\": 1").unwrap();
     in_child("");
+}
+
+/// Each kind of specification has its own bound in tuning; none may refuse a kernel that is right.
+#[test]
+fn specifications_of_every_kind_pass_verification() {
+    let base = || KernelSpec::new(Tile::square(64));
+    let power = |numerator, denominator, recurrence, steps| KernelSpec {
+        power: Power::new(numerator, denominator).unwrap(),
+        recurrence,
+        steps,
+        ..base()
+    };
+    let set = |set, steps| KernelSpec {
+        recurrence: Recurrence::NewtonSchulz(set),
+        steps,
+        ..base()
+    };
+    let half = Storage {
+        weight: Element::Bf16,
+        momentum: Element::Bf16,
+    };
+    let specs = [
+        (base(), 5e-6),
+        (set(CoefficientSet::PolarExpress, 5), 5e-6),
+        (set(CoefficientSet::Turbo, 4), 5e-6),
+        (power(1, 2, Recurrence::Fitted, 6), 5e-6),
+        (power(1, 3, Recurrence::Authors, 6), 5e-6),
+        (power(3, 4, Recurrence::Coupled, 6), 5e-6),
+        (
+            KernelSpec {
+                mode: Mode::Reference,
+                ..base()
+            },
+            4e-2,
+        ),
+        (
+            KernelSpec {
+                storage: half,
+                ..base()
+            },
+            1e-5,
+        ),
+        (
+            KernelSpec {
+                tile: Tile::Sized {
+                    rows: 300,
+                    columns: 20,
+                },
+                ..base()
+            },
+            1e-5,
+        ),
+    ];
+    for (spec, bound) in specs {
+        let list = [spec.clone()];
+        let table = tune_cpu(&list, &[(64, 96)], Duration::ZERO, Some(1), &mut |_| {}).unwrap();
+        let entry = table.entry(&spec).unwrap();
+        let worst = entry
+            .measurements
+            .iter()
+            .map(|m| m.error)
+            .fold(0.0, f64::max);
+        println!("{worst:.1e} {spec}");
+        assert!(
+            entry.measurements.iter().all(|m| m.refused.is_empty()),
+            "{entry:?}"
+        );
+        assert!(worst < bound, "{spec}: {worst:e}");
+    }
 }
