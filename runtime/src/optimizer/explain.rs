@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use himuon_templates::{KernelSpec, Tile};
 use serde::{Deserialize, Serialize};
 
 use super::group::GroupOptions;
@@ -172,7 +173,7 @@ impl HiMuon {
                     let rate = options.learning_rate.resolve(self.learning_rate) * factor;
                     let schedule = options.schedule.as_ref();
                     format!(
-                        "{}: lr {rate} ({:?}, times {factor} at this step), decay {}, momentum {} {:?}{}, scale {:?} {}; {}",
+                        "{}: lr {rate} ({}, times {factor} at this step), decay {}, momentum {} {:?}{}, scale {:?} {}; {}",
                         group.pattern,
                         options.learning_rate,
                         options.weight_decay,
@@ -185,7 +186,7 @@ impl HiMuon {
                     )
                 }
                 GroupOptions::AdamW(options) => format!(
-                    "{}: AdamW, lr {} ({:?}), decay {}{}, betas {:?}, eps {}",
+                    "{}: AdamW, lr {} ({}), decay {}{}, betas {:?}, eps {:e}",
                     group.pattern,
                     options.learning_rate.resolve(self.learning_rate),
                     options.learning_rate,
@@ -222,14 +223,18 @@ impl fmt::Display for Explanation {
         let name = width(&mut self.parameters.iter().map(|p| p.name.len()));
         let shape = width(&mut shapes.iter().map(String::len));
         let group = width(&mut self.parameters.iter().map(|p| p.group.len()));
-        let spec = width(&mut self.parameters.iter().map(|p| p.spec.len()));
-        for (line, text) in self.parameters.iter().zip(&shapes) {
+        let specs: Vec<String> = self
+            .parameters
+            .iter()
+            .map(|p| short_spec(&p.spec))
+            .collect();
+        let spec = width(&mut specs.iter().map(String::len));
+        for ((line, shape_text), spec_text) in self.parameters.iter().zip(&shapes).zip(&specs) {
             writeln!(
                 f,
-                "{:name$}  {text:>shape$}  {:group$}  {:spec$}  {:>6} tiles  {:>10}  {}",
+                "{:name$}  {shape_text:>shape$}  {:group$}  {spec_text:spec$}  {:>6} tiles  {:>10}  {}",
                 line.name,
                 line.group,
-                line.spec,
                 line.tiles,
                 bytes_text(line.state_bytes),
                 line.reason,
@@ -268,4 +273,15 @@ impl fmt::Display for Explanation {
 fn shape_text(shape: &[usize]) -> String {
     let sides: Vec<String> = shape.iter().map(ToString::to_string).collect();
     format!("[{}]", sides.join(", "))
+}
+
+/// A specification without the fields that have their defaults; launches state them all.
+fn short_spec(text: &str) -> String {
+    const ALWAYS: [&str; 5] = ["tile", "steps", "power", "coefficients", "recurrence"];
+    let defaults = KernelSpec::new(Tile::Full).to_string();
+    let stated = |field: &&str| {
+        let name = field.split('=').next().unwrap_or_default();
+        ALWAYS.contains(&name) || !defaults.split(' ').any(|default| default == *field)
+    };
+    text.split(' ').filter(stated).collect::<Vec<_>>().join(" ")
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 
 use himuon_templates::{Criterion, KernelSource, KernelSpec, Mode, Otherwise, Tile};
 
@@ -17,6 +18,15 @@ pub enum LearningRate {
     Factor(f64),
     /// This value, whatever [`HiMuon::set_learning_rate`](super::HiMuon::set_learning_rate) says.
     Own(f64),
+}
+
+impl fmt::Display for LearningRate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LearningRate::Factor(factor) => write!(f, "{factor} times the optimizer's"),
+            LearningRate::Own(_) => f.write_str("its own"),
+        }
+    }
 }
 
 impl LearningRate {

@@ -48,6 +48,7 @@ fn explain_has_a_line_with_a_reason_for_each_parameter() {
         4 * numbers(false) + 8 * numbers(true)
     );
     let text = explained.to_string();
+    assert!(text.contains("0.05 times the optimizer's"), "{text}");
     for (name, _) in &model.parameters {
         assert!(text.lines().any(|line| line.starts_with(name)), "{text}");
     }
