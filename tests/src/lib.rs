@@ -17,3 +17,8 @@ pub mod specs;
 pub mod storage;
 pub mod svd;
 pub mod tolerances;
+
+/// The README's example compiles and runs with the documentation's tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
