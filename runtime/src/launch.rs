@@ -1,7 +1,7 @@
 //! What every backend is handed: the matrices of one launch, the run-time scalars of their group, and
 //! what it reports back.
 
-use crate::tensor::{TensorMut, TensorRef};
+use crate::memory::{Host, Memory};
 
 /// How a mapped tile is scaled before it is subtracted from the weight.
 ///
@@ -44,23 +44,23 @@ pub struct GroupScalars {
 
 /// One matrix of a step. Row `i` of a tensor starts at `i * leading dimension`.
 #[derive(Debug)]
-pub struct MatrixStep<'a> {
+pub struct MatrixStep<'a, M: Memory = Host> {
     /// Rows H.
     pub rows: usize,
     /// Columns W.
     pub columns: usize,
     /// Gradient, H x W.
-    pub gradient: TensorRef<'a>,
+    pub gradient: M::Ref<'a>,
     /// Leading dimension of the gradient, at least W.
     pub gradient_leading: usize,
     /// Momentum, H x W, contiguous.
-    pub momentum: TensorMut<'a>,
+    pub momentum: M::Mut<'a>,
     /// Weight, H x W.
-    pub weight: TensorMut<'a>,
+    pub weight: M::Mut<'a>,
     /// Leading dimension of the weight, at least W.
     pub weight_leading: usize,
     /// NorMuon's row second moment, H numbers, and its settings; `None`: no row normalisation.
-    pub row_normalisation: Option<RowNormalisation<'a>>,
+    pub row_normalisation: Option<RowNormalisation<'a, M>>,
     /// Scalars of the group.
     pub scalars: GroupScalars,
     /// Per tile, row by row, when the caller wants them.
@@ -92,7 +92,7 @@ impl MatrixDemand {
     }
 
     /// What a matrix of a step asks.
-    pub fn of(matrix: &MatrixStep<'_>) -> Self {
+    pub fn of<M: Memory>(matrix: &MatrixStep<'_, M>) -> Self {
         MatrixDemand {
             rows: matrix.rows,
             columns: matrix.columns,
@@ -105,9 +105,9 @@ impl MatrixDemand {
 /// NorMuon (arXiv 2510.05491): v <- b2 v + (1 - b2) mean_columns(O^2); O / (sqrt(v) + eps), then the RMS
 /// of the whole matrix set to the scale factor.
 #[derive(Debug)]
-pub struct RowNormalisation<'a> {
+pub struct RowNormalisation<'a, M: Memory = Host> {
     /// The row second moment, H numbers.
-    pub second_moment: &'a mut [f32],
+    pub second_moment: M::Moments<'a>,
     /// b2.
     pub beta2: f32,
     /// eps.
@@ -132,12 +132,29 @@ pub struct TileDiagnostics {
 /// What a launch did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LaunchReport {
+    /// Kernels that were submitted: 1, or more where a norm of the whole matrix comes between.
+    pub kernels: usize,
+    /// Whether the two counts below are still on the device (see
+    /// [`HiMuon::tile_counts`](crate::HiMuon::tile_counts)).
+    pub pending: bool,
     /// Tiles of all matrices.
     pub tiles: usize,
     /// Tiles left unchanged because gradient or momentum held a NaN or an infinity.
     pub non_finite_tiles: usize,
     /// Tiles that the criterion left unorthogonalised.
     pub unorthogonalised_tiles: usize,
+}
+
+/// What became of the tiles of all steps, and of the numbers that are updated element by element.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TileCounts {
+    /// Tiles left unchanged because gradient or momentum held a NaN or an infinity.
+    pub non_finite_tiles: u64,
+    /// Tiles that the criterion left unorthogonalised.
+    pub unorthogonalised_tiles: u64,
+    /// Numbers that AdamW left unchanged because their gradient or moments were not finite, where the device
+    /// decides by number ([`Backend::adamw_skips_non_finite`](crate::backend::Backend::adamw_skips_non_finite)).
+    pub non_finite_numbers: u64,
 }
 
 /// The scalars of AdamW (arXiv 1711.05101).
@@ -159,15 +176,24 @@ pub struct AdamWScalars {
 
 /// One tensor of an AdamW step; all four hold as many numbers.
 #[derive(Debug)]
-pub struct AdamWTensor<'a> {
+pub struct AdamWTensor<'a, M: Memory = Host> {
     /// Weight.
-    pub weight: TensorMut<'a>,
+    pub weight: M::Mut<'a>,
     /// Gradient.
-    pub gradient: TensorRef<'a>,
+    pub gradient: M::Ref<'a>,
     /// Running mean of the gradient.
-    pub first_moment: &'a mut [f32],
+    pub first_moment: M::Moments<'a>,
     /// Running mean of its square.
-    pub second_moment: &'a mut [f32],
+    pub second_moment: M::Moments<'a>,
     /// Scalars of the group.
     pub scalars: AdamWScalars,
+}
+
+/// Everything that a step hands to a backend.
+#[derive(Debug)]
+pub struct StepWork<'a, M: Memory = Host> {
+    /// The matrices of every chunk of every launch of the plan; those without a gradient are left out.
+    pub launches: Vec<Vec<Vec<MatrixStep<'a, M>>>>,
+    /// The tensors of the element-wise update.
+    pub elementwise: Vec<AdamWTensor<'a, M>>,
 }

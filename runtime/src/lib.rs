@@ -53,6 +53,7 @@ pub mod backend;
 pub mod cpu;
 pub mod error;
 pub mod launch;
+pub mod memory;
 pub mod optimizer;
 pub mod plan;
 pub mod reference;

@@ -3,6 +3,22 @@
 use half::{bf16, f16};
 use himuon_templates::Element;
 
+/// What is known of borrowed numbers, wherever they live.
+pub trait TensorView: std::fmt::Debug {
+    /// The type of the numbers.
+    fn element(&self) -> Element;
+    /// How many numbers; those between the rows of a strided matrix are not counted.
+    fn len(&self) -> usize;
+    /// Whether there is none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// Numbers from one row to the next, for rows of `columns` numbers.
+    fn leading(&self, columns: usize) -> usize {
+        columns
+    }
+}
+
 /// Numbers that are read.
 #[derive(Clone, Copy, Debug)]
 pub enum TensorRef<'a> {
@@ -49,6 +65,16 @@ macro_rules! common {
             /// Whether there is none.
             pub fn is_empty(&self) -> bool {
                 self.len() == 0
+            }
+        }
+
+        impl TensorView for $name<'_> {
+            fn element(&self) -> Element {
+                $name::element(self)
+            }
+
+            fn len(&self) -> usize {
+                $name::len(self)
             }
         }
     };

@@ -92,8 +92,8 @@ impl Model {
             .map(|matrix| AdamWTensor {
                 weight: TensorMut::F32(&mut matrix.weight),
                 gradient: TensorRef::F32(&matrix.gradient),
-                first_moment: &mut matrix.momentum,
-                second_moment: &mut matrix.second,
+                first_moment: matrix.momentum.as_mut_slice(),
+                second_moment: matrix.second.as_mut_slice(),
                 scalars,
             })
             .collect();

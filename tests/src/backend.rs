@@ -74,6 +74,8 @@ impl Backend for ReferenceBackend {
         let matrix = Matrix::from_tensor(matrix, rows, columns, columns);
         let mapped = map.matrix(&matrix);
         let report = LaunchReport {
+            kernels: 1,
+            pending: false,
             tiles: mapped.tiles.len(),
             non_finite_tiles: mapped.non_finite_tiles(),
             unorthogonalised_tiles: mapped.unorthogonalised_tiles(),

@@ -8,7 +8,8 @@ use himuon_templates::KernelSpec;
 use super::{Backend, BackendError};
 use crate::cpu::{self, CpuKernel, CpuVariant, Pool, Workspace};
 use crate::launch::{AdamWTensor, LaunchReport, MatrixDemand, MatrixStep};
-use crate::plan::{Launch, Plan, PlannedMatrix, WorkspaceModel};
+use crate::memory::Host;
+use crate::plan::{Chunk, Launch, Plan, PlannedMatrix, WorkspaceModel};
 use crate::tensor::TensorRef;
 use crate::tuning::DeviceFingerprint;
 
@@ -89,7 +90,7 @@ impl WorkspaceModel for CpuBackend {
     }
 }
 
-impl Backend for CpuBackend {
+impl Backend<Host> for CpuBackend {
     fn name(&self) -> &'static str {
         "cpu"
     }
@@ -110,6 +111,8 @@ impl Backend for CpuBackend {
     fn table_entry_bytes(&self) -> u64 {
         size_of::<MatrixStep<'_>>() as u64
     }
+
+    fn allocator(&self) {}
 
     fn prepare(&mut self, plan: &Plan) -> Result<(), BackendError> {
         self.workspace
@@ -143,6 +146,7 @@ impl Backend for CpuBackend {
     fn launch(
         &mut self,
         launch: &Launch,
+        _chunk: &Chunk,
         matrices: &mut [MatrixStep<'_>],
     ) -> Result<LaunchReport, BackendError> {
         let failed = |reason: String| BackendError::Launch {
@@ -170,8 +174,11 @@ impl Backend for CpuBackend {
         cpu::adamw_step(&self.pool, tensors).map_err(|error| failed(error.to_string()))
     }
 
-    fn all_finite(&self, tensor: TensorRef<'_>) -> bool {
-        cpu::all_finite(&self.pool, tensor)
+    fn all_finite(&mut self, tensors: &[TensorRef<'_>]) -> Result<Vec<bool>, BackendError> {
+        let tensors = tensors.iter();
+        Ok(tensors
+            .map(|tensor| cpu::all_finite(&self.pool, *tensor))
+            .collect())
     }
 }
 
@@ -249,6 +256,7 @@ mod tests {
                 let (mut momentum, mut weight) = (vec![0.0; len], vec![1.0; len]);
                 let report = backend.launch(
                     launch,
+                    &launch.chunks[0],
                     &mut [MatrixStep {
                         rows: matrix.rows,
                         columns: matrix.columns,

@@ -6,9 +6,9 @@ use himuon_templates::KernelSpec;
 
 pub use cpu::CpuBackend;
 
-use crate::launch::{AdamWTensor, LaunchReport, MatrixStep};
-use crate::plan::{Launch, Plan, WorkspaceModel};
-use crate::tensor::TensorRef;
+use crate::launch::{AdamWTensor, LaunchReport, MatrixStep, StepWork, TileCounts};
+use crate::memory::{Host, Memory};
+use crate::plan::{Chunk, Launch, Plan, WorkspaceModel};
 use crate::tuning::DeviceFingerprint;
 
 /// Why a backend cannot do what it was asked to.
@@ -43,19 +43,37 @@ pub enum BackendError {
         /// What the device said.
         reason: String,
     },
+    /// The device cannot take a tensor as it was passed.
+    #[error("the {tensor} of a step: {reason}")]
+    Tensor {
+        /// `weight` or `gradient`, with the place in the step.
+        tensor: String,
+        /// What was found, what is expected.
+        reason: String,
+    },
+    /// The device failed at something else than a launch, or at one submitted earlier.
+    #[error("{action}: {reason}")]
+    Device {
+        /// What was being done.
+        action: String,
+        /// What the device said, and what to do.
+        reason: String,
+        /// Whether the device is lost to this process, and with it everything in its memory.
+        lost: bool,
+    },
 }
 
-/// A device that runs the launches of a plan.
+/// A device that runs the launches of a plan over tensors in the memory `M`.
 ///
-/// `prepare` does everything that can fail; after it, `launch` and `adamw` only submit.
-pub trait Backend: WorkspaceModel + std::fmt::Debug + Send {
+/// `prepare` and `bind` do everything that can fail; after them, `launch` and `adamw` only submit.
+pub trait Backend<M: Memory = Host>: WorkspaceModel + std::fmt::Debug + Send {
     /// A short name: `cpu`.
     fn name(&self) -> &'static str;
 
     /// The device, as tuning tables name it.
     fn fingerprint(&self) -> DeviceFingerprint;
 
-    /// Threads that share a launch's tiles.
+    /// Threads that share a launch's tiles; on a GPU blocks that are in flight at once.
     fn threads(&self) -> usize;
 
     /// Identity of the kernel that runs a specification, as state files record it.
@@ -64,11 +82,31 @@ pub trait Backend: WorkspaceModel + std::fmt::Debug + Send {
     /// Bytes of a matrix's entry in the launch table.
     fn table_entry_bytes(&self) -> u64;
 
+    /// What gives memory to the optimizer's state.
+    fn allocator(&self) -> M::Allocator;
+
+    /// Whether everything submitted before has ended well, as far as that is known without waiting.
+    ///
+    /// # Errors
+    /// A launch of an earlier step failed while it ran.
+    fn check(&mut self) -> Result<(), BackendError> {
+        Ok(())
+    }
+
     /// Makes kernels and allocates scratch memory for a plan.
     ///
     /// # Errors
     /// No kernel, or not enough memory. Nothing that the optimizer holds has changed.
     fn prepare(&mut self, plan: &Plan) -> Result<(), BackendError>;
+
+    /// Puts what the launches of a prepared plan read into place: tables of matrices and scalars.
+    ///
+    /// # Errors
+    /// Tensors that the device cannot take, or not enough memory. Nothing that the optimizer holds has changed.
+    fn bind(&mut self, plan: &Plan, work: &StepWork<'_, M>) -> Result<(), BackendError> {
+        let _ = (plan, work);
+        Ok(())
+    }
 
     /// Runs one chunk of a launch: momentum and weight are updated in place.
     ///
@@ -77,15 +115,33 @@ pub trait Backend: WorkspaceModel + std::fmt::Debug + Send {
     fn launch(
         &mut self,
         launch: &Launch,
-        matrices: &mut [MatrixStep<'_>],
+        chunk: &Chunk,
+        matrices: &mut [MatrixStep<'_, M>],
     ) -> Result<LaunchReport, BackendError>;
 
     /// Runs the element-wise update of every tensor.
     ///
     /// # Errors
     /// The device failed; what has changed by then is unknown.
-    fn adamw(&mut self, tensors: &mut [AdamWTensor<'_>]) -> Result<(), BackendError>;
+    fn adamw(&mut self, tensors: &mut [AdamWTensor<'_, M>]) -> Result<(), BackendError>;
 
-    /// Whether no number is a NaN or an infinity.
-    fn all_finite(&self, tensor: TensorRef<'_>) -> bool;
+    /// For each tensor, whether no number is a NaN or an infinity.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn all_finite(&mut self, tensors: &[M::Ref<'_>]) -> Result<Vec<bool>, BackendError>;
+
+    /// Whether the element-wise update leaves numbers whose gradient is not finite alone by itself, so that
+    /// gradients need not be read before it.
+    fn adamw_skips_non_finite(&self) -> bool {
+        false
+    }
+
+    /// Counts that launches left on the device since the backend was made; waits for them.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn counts(&mut self) -> Result<TileCounts, BackendError> {
+        Ok(TileCounts::default())
+    }
 }

@@ -246,6 +246,8 @@ impl Counts {
 
     pub(super) fn report(self, tiles: usize) -> LaunchReport {
         LaunchReport {
+            kernels: 1,
+            pending: false,
             tiles,
             non_finite_tiles: self.non_finite,
             unorthogonalised_tiles: self.unorthogonalised,

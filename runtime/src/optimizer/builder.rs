@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use globset::{Glob, GlobMatcher};
 use himuon_templates::Element;
 
-use super::buffers::{Buffer, ParameterState};
+use super::buffers::ParameterState;
 use super::check::{check_adamw, check_muon};
 use super::error::BuildError;
 use super::group::{AdamWOptions, GroupOptions, LearningRate, MuonOptions};
@@ -13,7 +13,8 @@ use super::parameter::{MatrixView, Parameter};
 use super::{Group, HiMuon, NonFinitePolicy, Protection, routing};
 use crate::backend::{Backend, CpuBackend};
 use crate::error::Error;
-use crate::launch::ScaleRule;
+use crate::launch::{ScaleRule, TileCounts};
+use crate::memory::Memory;
 use crate::registry::LayerConfig;
 use crate::schedule::TileSchedule;
 use crate::tuning::TuningTable;
@@ -190,7 +191,19 @@ impl HiMuonBuilder {
     /// # Errors
     /// The first declaration that cannot be met; see [`BuildError`], and
     /// [`ScheduleError`](crate::schedule::ScheduleError) for a schedule's tile that no config declares.
-    pub fn build(self) -> Result<HiMuon, Error> {
+    pub fn build(mut self) -> Result<HiMuon, Error> {
+        let backend = match self.backend.take() {
+            Some(backend) => backend,
+            None => Box::new(CpuBackend::new(self.threads)?),
+        };
+        self.build_on(backend)
+    }
+
+    /// As [`build`](Self::build), on a device whose tensors need not be in this process's memory.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build).
+    pub fn build_on<M: Memory>(self, backend: Box<dyn Backend<M>>) -> Result<HiMuon<M>, Error> {
         let Self {
             parameters,
             groups,
@@ -205,10 +218,6 @@ impl HiMuonBuilder {
         for warning in &warnings {
             tracing::warn!("{warning}");
         }
-        let backend = match self.backend {
-            Some(backend) => backend,
-            None => Box::new(CpuBackend::new(self.threads)?),
-        };
         let tuning = match self.tuning {
             Some(table) => table,
             None => TuningTable::load_or_empty(backend.fingerprint()),
@@ -227,6 +236,7 @@ impl HiMuonBuilder {
             plans: BTreeMap::new(),
             snapshot: None,
             torn: None,
+            counts: TileCounts::default(),
             warnings,
         };
         // A budget or a kernel that cannot be had is known before the first step.
@@ -292,11 +302,11 @@ fn matcher(pattern: &str) -> Result<GlobMatcher, BuildError> {
 }
 
 /// Gives each parameter its group and the reason for it.
-fn route(
+fn route<M: Memory>(
     parameters: Vec<(String, Vec<usize>)>,
     groups: &[Group],
     warnings: &mut Vec<String>,
-) -> Result<Vec<Parameter>, BuildError> {
+) -> Result<Vec<Parameter<M>>, BuildError> {
     let rest = groups.len() - 1;
     let matchers = groups[..rest]
         .iter()
@@ -329,12 +339,12 @@ fn route(
         .collect()
 }
 
-fn place(
+fn place<M: Memory>(
     name: String,
     shape: Vec<usize>,
     group: Option<usize>,
     groups: &[Group],
-) -> Result<Parameter, BuildError> {
+) -> Result<Parameter<M>, BuildError> {
     let rest = groups.len() - 1;
     let adamw = |group: usize, reason: String, name: String, shape: Vec<usize>| Parameter {
         diagnostics: Vec::new(),
@@ -344,11 +354,7 @@ fn place(
         group,
         reason,
         matrices: None,
-        state: ParameterState::AdamW {
-            exp_avg: Vec::new(),
-            exp_avg_sq: Vec::new(),
-            updates: 0,
-        },
+        state: ParameterState::adamw(),
     };
     let Some(index) = group else {
         let reason = routing::exclusion(&name, &shape, true)
@@ -376,10 +382,7 @@ fn place(
         group: index,
         reason: format!("matches {pattern}"),
         matrices: Some(view),
-        state: ParameterState::Muon {
-            momentum: Buffer::empty(options.specs[0].storage.momentum),
-            row_second_moment: Vec::new(),
-        },
+        state: ParameterState::muon(options.specs[0].storage.momentum),
     })
 }
 

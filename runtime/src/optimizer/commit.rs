@@ -1,5 +1,6 @@
 //! Submitting a prepared step.
 
+use super::buffers::ParameterState;
 use super::error::StepError;
 use super::gather::gather;
 use super::prepare::Ready;
@@ -7,12 +8,13 @@ use super::report::StepReport;
 use super::{HiMuon, ParameterStep, Protection, TornStep};
 use crate::backend::BackendError;
 use crate::error::Error;
+use crate::memory::Memory;
 
-impl HiMuon {
+impl<M: Memory> HiMuon<M> {
     pub(super) fn commit(
         &mut self,
         ready: Ready,
-        parameters: &mut [ParameterStep<'_>],
+        parameters: &mut [ParameterStep<'_, M>],
     ) -> Result<StepReport, Error> {
         let mut report = StepReport {
             step: self.step,
@@ -20,11 +22,14 @@ impl HiMuon {
             skipped_for: ready.skipped_for,
             ..StepReport::default()
         };
-        if ready.skipped_for.is_none()
-            && let Err((launched, total, source)) = self.submit(&ready, parameters, &mut report)
-        {
-            return Err(self.failed(parameters, launched, total, source).into());
+        if ready.skipped_for.is_none() {
+            if let Err((launched, total, source)) = self.submit(&ready, parameters, &mut report) {
+                return Err(self.failed(parameters, launched, total, source).into());
+            }
+            self.count_updates(&ready.takes_part);
         }
+        self.counts.non_finite_tiles += report.non_finite_tiles as u64;
+        self.counts.unorthogonalised_tiles += report.unorthogonalised_tiles as u64;
         report.missing_gradients = ready.missing_gradients;
         self.step += 1;
         Ok(report)
@@ -33,20 +38,26 @@ impl HiMuon {
     fn submit(
         &mut self,
         ready: &Ready,
-        parameters: &mut [ParameterStep<'_>],
+        parameters: &mut [ParameterStep<'_, M>],
         report: &mut StepReport,
     ) -> Result<(), (usize, usize, BackendError)> {
         let mut work = gather(&mut self.parameters, &self.groups, ready, parameters);
         let chunks = work.launches.iter().flatten();
         let total = chunks.filter(|chunk| !chunk.is_empty()).count()
             + usize::from(!work.elementwise.is_empty());
+        let mut submitted = 0;
         for (launch, chunks) in ready.plan.launches.iter().zip(&mut work.launches) {
-            for matrices in chunks.iter_mut().filter(|chunk| !chunk.is_empty()) {
+            for (chunk, matrices) in launch.chunks.iter().zip(chunks) {
+                if matrices.is_empty() {
+                    continue;
+                }
                 let done = self
                     .backend
-                    .launch(launch, matrices)
-                    .map_err(|source| (report.launches, total, source))?;
-                report.launches += 1;
+                    .launch(launch, chunk, matrices)
+                    .map_err(|source| (submitted, total, source))?;
+                submitted += 1;
+                report.launches += done.kernels;
+                report.counts_pending |= done.pending;
                 report.tiles += done.tiles;
                 report.non_finite_tiles += done.non_finite_tiles;
                 report.unorthogonalised_tiles += done.unorthogonalised_tiles;
@@ -55,16 +66,27 @@ impl HiMuon {
         if !work.elementwise.is_empty() {
             self.backend
                 .adamw(&mut work.elementwise)
-                .map_err(|source| (report.launches, total, source))?;
+                .map_err(|source| (submitted, total, source))?;
             report.launches += 1;
         }
         Ok(())
     }
 
+    /// The update numbers that the next bias corrections go by.
+    fn count_updates(&mut self, takes_part: &[bool]) {
+        for (parameter, takes_part) in self.parameters.iter_mut().zip(takes_part) {
+            if let (ParameterState::AdamW { updates, .. }, true) =
+                (&mut parameter.state, takes_part)
+            {
+                *updates += 1;
+            }
+        }
+    }
+
     /// Puts a snapshot back, or marks the optimizer as torn.
     fn failed(
         &mut self,
-        parameters: &mut [ParameterStep<'_>],
+        parameters: &mut [ParameterStep<'_, M>],
         launched: usize,
         total: usize,
         source: BackendError,
@@ -72,12 +94,17 @@ impl HiMuon {
         if self.protection == Protection::Snapshot
             && let Some(snapshot) = &self.snapshot
         {
-            snapshot.restore(&mut self.parameters, parameters);
-            return StepError::Restored {
-                launched,
-                total,
-                source,
-            };
+            let allocator = self.backend.allocator();
+            match snapshot.restore(&allocator, &mut self.parameters, parameters) {
+                Ok(()) => {
+                    return StepError::Restored {
+                        launched,
+                        total,
+                        source,
+                    };
+                }
+                Err(error) => tracing::error!("the snapshot cannot be put back: {error}"),
+            }
         }
         self.torn = Some(TornStep { launched, total });
         StepError::Torn {

@@ -126,7 +126,8 @@ pub enum BuildError {
     NoParameters,
 }
 
-/// Why a step was not taken, or failed. All but [`StepError::Torn`] leave every bit as it was.
+/// Why a step was not taken, or failed. All but [`StepError::Torn`] and [`StepError::Lost`] leave
+/// every bit as it was.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StepError {
@@ -211,6 +212,15 @@ pub enum StepError {
         launched: usize,
         /// Launches of the step.
         total: usize,
+        /// What the device said.
+        #[source]
+        source: BackendError,
+    },
+    /// A launch of an earlier step failed while it ran.
+    #[error(
+        "a launch of an earlier step failed while it ran ({source}); load a saved state and weights, where the device is lost in a new process"
+    )]
+    Lost {
         /// What the device said.
         #[source]
         source: BackendError,

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::group::GroupOptions;
 use super::{HiMuon, NonFinitePolicy, Protection};
 use crate::error::Error;
+use crate::memory::Memory;
 use crate::plan::{Launch, Plan};
 use crate::schedule::GroupPhase;
 use crate::text::bytes_text;
@@ -70,7 +71,7 @@ pub struct Explanation {
     pub warnings: Vec<String>,
 }
 
-impl HiMuon {
+impl<M: Memory> HiMuon<M> {
     /// One line per parameter: shape, group, specification, tiles, bytes, why; and the totals of the next step.
     ///
     /// # Errors

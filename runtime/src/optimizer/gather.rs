@@ -2,30 +2,27 @@
 
 use std::collections::BTreeMap;
 
-use super::buffers::{Buffer, ParameterState};
+use super::buffers::ParameterState;
 use super::group::NorMuon;
 use super::parameter::{MatrixView, Parameter};
 use super::prepare::{Ready, Scalars};
 use super::{Group, GroupOptions, ParameterStep};
-use crate::launch::{AdamWTensor, GroupScalars, MatrixStep, RowNormalisation, TileDiagnostics};
-use crate::tensor::{TensorMut, TensorRef};
-
-/// The matrices of every chunk of every launch, and the tensors of the element-wise update.
-pub(crate) struct Work<'a> {
-    pub(crate) launches: Vec<Vec<Vec<MatrixStep<'a>>>>,
-    pub(crate) elementwise: Vec<AdamWTensor<'a>>,
-}
+use crate::launch::{
+    AdamWTensor, GroupScalars, MatrixStep, RowNormalisation, StepWork, TileDiagnostics,
+};
+use crate::memory::Memory;
+use crate::tensor::TensorView;
 
 /// Everything of a prepared step that a backend is handed.
-pub(crate) fn gather<'a>(
-    declared: &'a mut [Parameter],
+pub(crate) fn gather<'a, M: Memory>(
+    declared: &'a mut [Parameter<M>],
     groups: &[Group],
     ready: &Ready,
-    parameters: &'a mut [ParameterStep<'_>],
-) -> Work<'a> {
+    parameters: &'a mut [ParameterStep<'_, M>],
+) -> StepWork<'a, M> {
     let places: BTreeMap<_, _> = ready.plan.places().collect();
     let chunks = |launch: &crate::plan::Launch| launch.chunks.iter().map(|_| Vec::new()).collect();
-    let mut work = Work {
+    let mut work = StepWork {
         launches: ready.plan.launches.iter().map(chunks).collect(),
         elementwise: Vec::new(),
     };
@@ -33,7 +30,8 @@ pub(crate) fn gather<'a>(
         let (Some(gradient), true) = (passed.gradient, ready.takes_part[index]) else {
             continue;
         };
-        let weight = passed.weight.reborrow();
+        let gradient = M::shorter(gradient);
+        let weight = M::reborrow(&mut passed.weight);
         let group = parameter.group;
         match (&ready.scalars[group], parameter.matrices) {
             (Scalars::Muon(scalars), Some(view)) => {
@@ -63,12 +61,12 @@ pub(crate) fn gather<'a>(
 }
 
 /// The next element-wise update of a parameter.
-fn elementwise<'a>(
-    parameter: &'a mut Parameter,
+fn elementwise<'a, M: Memory>(
+    parameter: &'a mut Parameter<M>,
     scalars: &Scalars,
-    weight: TensorMut<'a>,
-    gradient: TensorRef<'a>,
-) -> Option<AdamWTensor<'a>> {
+    weight: M::Mut<'a>,
+    gradient: M::Ref<'a>,
+) -> Option<AdamWTensor<'a, M>> {
     let ParameterState::AdamW {
         exp_avg,
         exp_avg_sq,
@@ -79,31 +77,30 @@ fn elementwise<'a>(
     };
     let vector = parameter.shape.len() <= 1;
     let scalars = scalars.adamw(vector, *updates + 1)?;
-    *updates += 1;
     Some(AdamWTensor {
         weight,
         gradient,
-        first_moment: exp_avg,
-        second_moment: exp_avg_sq,
+        first_moment: M::moments(exp_avg, parameter.len).pop()?,
+        second_moment: M::moments(exp_avg_sq, parameter.len).pop()?,
         scalars,
     })
 }
 
 /// The tensors of a parameter that are not its state.
-struct Source<'a> {
-    weight: TensorMut<'a>,
-    gradient: TensorRef<'a>,
+struct Source<'a, M: Memory> {
+    weight: M::Mut<'a>,
+    gradient: M::Ref<'a>,
     diagnostics: &'a mut [TileDiagnostics],
 }
 
 /// The matrices of a parameter, one after the other.
-fn matrices<'a>(
-    state: &'a mut ParameterState,
+fn matrices<'a, M: Memory>(
+    state: &'a mut ParameterState<M>,
     view: MatrixView,
-    source: Source<'a>,
+    source: Source<'a, M>,
     scalars: GroupScalars,
     settings: Option<NorMuon>,
-) -> Vec<MatrixStep<'a>> {
+) -> Vec<MatrixStep<'a, M>> {
     let ParameterState::Muon {
         momentum,
         row_second_moment,
@@ -116,24 +113,23 @@ fn matrices<'a>(
         gradient,
         diagnostics,
     } = source;
-    let size = view.rows * view.columns;
+    let (rows, columns) = (view.rows, view.columns);
     let tiles = diagnostics.len() / view.count.max(1);
     let mut diagnostics = diagnostics.chunks_exact_mut(tiles.max(1));
-    let mut moments = row_second_moment.chunks_exact_mut(view.rows.max(1));
-    let tensors = weight
-        .pieces(size)
+    let mut moments = M::moments(row_second_moment, rows).into_iter();
+    let tensors = M::matrices_mut(weight, rows, columns)
         .into_iter()
-        .zip(Buffer::as_mut(momentum).pieces(size))
-        .zip(gradient.pieces(size));
+        .zip(M::matrices_mut(M::whole_mut(momentum), rows, columns))
+        .zip(M::matrices(gradient, rows, columns));
     tensors
         .map(|((weight, momentum), gradient)| MatrixStep {
-            rows: view.rows,
-            columns: view.columns,
+            rows,
+            columns,
+            gradient_leading: gradient.leading(columns),
             gradient,
-            gradient_leading: view.columns,
             momentum,
+            weight_leading: weight.leading(columns),
             weight,
-            weight_leading: view.columns,
             row_normalisation: settings.and_then(|settings| {
                 Some(RowNormalisation {
                     second_moment: moments.next()?,

@@ -30,10 +30,10 @@ pub use report::StepReport;
 
 use crate::backend::Backend;
 use crate::error::Error;
-use crate::launch::TileDiagnostics;
+use crate::launch::{TileCounts, TileDiagnostics};
+use crate::memory::{Host, Memory};
 use crate::plan::{Plan, PlanRequest, PlannedParameter, Planner};
 use crate::schedule::GroupPhase;
-use crate::tensor::{TensorMut, TensorRef};
 use crate::tuning::TuningTable;
 use parameter::Parameter;
 use snapshot::Snapshot;
@@ -62,11 +62,11 @@ pub enum Protection {
 
 /// One parameter of a step, in the declared order.
 #[derive(Debug)]
-pub struct ParameterStep<'a> {
-    /// The weight, row-major and contiguous; updated in place.
-    pub weight: TensorMut<'a>,
+pub struct ParameterStep<'a, M: Memory = Host> {
+    /// The weight, row-major; updated in place.
+    pub weight: M::Mut<'a>,
     /// The gradient, of the weight's shape and type; `None`: the parameter is left unchanged.
-    pub gradient: Option<TensorRef<'a>>,
+    pub gradient: Option<M::Ref<'a>>,
 }
 
 #[derive(Clone, Debug)]
@@ -90,12 +90,12 @@ pub(crate) struct TornStep {
 ///
 /// A step first checks and allocates everything (a failure there changes nothing), then only submits.
 #[derive(Debug)]
-pub struct HiMuon {
-    parameters: Vec<Parameter>,
+pub struct HiMuon<M: Memory = Host> {
+    parameters: Vec<Parameter<M>>,
     groups: Vec<Group>,
     learning_rate: f64,
     step: u64,
-    backend: Box<dyn Backend>,
+    backend: Box<dyn Backend<M>>,
     tuning: TuningTable,
     budget_bytes: Option<u64>,
     non_finite: NonFinitePolicy,
@@ -103,8 +103,10 @@ pub struct HiMuon {
     diagnostics: bool,
     /// By the specification that each group uses.
     plans: BTreeMap<Vec<usize>, Arc<Plan>>,
-    snapshot: Option<Snapshot>,
+    snapshot: Option<Snapshot<M>>,
     torn: Option<TornStep>,
+    /// What reports of steps have told; a device may hold more.
+    counts: TileCounts,
     warnings: Vec<String>,
 }
 
@@ -113,13 +115,15 @@ impl HiMuon {
     pub fn builder() -> HiMuonBuilder {
         HiMuonBuilder::default()
     }
+}
 
+impl<M: Memory> HiMuon<M> {
     /// Takes one step over all parameters, passed in the declared order.
     ///
     /// # Errors
     /// Anything wrong with the parameters, the scalars, the schedule or the memory; nothing has changed
     /// then. [`StepError::Torn`] when the device fails after the first launch.
-    pub fn step(&mut self, parameters: &mut [ParameterStep<'_>]) -> Result<StepReport, Error> {
+    pub fn step(&mut self, parameters: &mut [ParameterStep<'_, M>]) -> Result<StepReport, Error> {
         let ready = self.prepare(parameters)?;
         self.commit(ready, parameters)
     }
@@ -155,6 +159,21 @@ impl HiMuon {
         parameter.map_or(&[], |parameter| parameter.diagnostics.as_slice())
     }
 
+    /// Tiles that were left alone or not orthogonalised by all steps so far. Where a step's report says that its
+    /// counts are pending this waits for the device.
+    ///
+    /// # Errors
+    /// The device failed.
+    pub fn tile_counts(&mut self) -> Result<TileCounts, Error> {
+        let on_device = self.backend.counts()?;
+        Ok(TileCounts {
+            non_finite_tiles: self.counts.non_finite_tiles + on_device.non_finite_tiles,
+            unorthogonalised_tiles: self.counts.unorthogonalised_tiles
+                + on_device.unorthogonalised_tiles,
+            non_finite_numbers: self.counts.non_finite_numbers + on_device.non_finite_numbers,
+        })
+    }
+
     /// What deserves a second look in the declaration, as logged when the optimizer was built.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
@@ -173,7 +192,7 @@ impl HiMuon {
         let phases = self.phases(step)?;
         let plan = match self.plans.get(&plan_key(&phases)) {
             Some(plan) => Arc::clone(plan),
-            None => Arc::new(self.make_plan(&phases)?),
+            None => Arc::new(self.make_plan(&phases, self.budget_bytes)?),
         };
         Ok((plan, phases))
     }
@@ -199,7 +218,12 @@ impl HiMuon {
         Ok(self.groups.iter().map(phase).collect::<Result<_, _>>()?)
     }
 
-    fn make_plan(&self, phases: &[GroupPhase]) -> Result<Plan, Error> {
+    /// The plan of a step under a smaller budget than the user's.
+    fn plan_within(&self, step: u64, budget_bytes: Option<u64>) -> Result<Plan, Error> {
+        self.make_plan(&self.phases(step)?, budget_bytes)
+    }
+
+    fn make_plan(&self, phases: &[GroupPhase], budget_bytes: Option<u64>) -> Result<Plan, Error> {
         let mut planned = Vec::new();
         let mut elementwise = Vec::new();
         for (index, parameter) in self.parameters.iter().enumerate() {
@@ -224,7 +248,7 @@ impl HiMuon {
             parameters: &planned,
             elementwise: &elementwise,
             tuning: &self.tuning,
-            budget_bytes: self.budget_bytes,
+            budget_bytes,
             threads: self.backend.threads(),
             table_entry_bytes: self.backend.table_entry_bytes(),
         })?;

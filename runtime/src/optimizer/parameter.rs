@@ -8,6 +8,7 @@ use super::buffers::ParameterState;
 use super::error::BuildError;
 use super::group::{Layout, MuonOptions, View};
 use crate::launch::{GroupScalars, ScaleRule, TileDiagnostics};
+use crate::memory::Memory;
 
 /// The matrices that a parameter holds, all of one shape, one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,8 +20,8 @@ pub(crate) struct MatrixView {
     pub(crate) transposed: bool,
 }
 
-#[derive(Clone, Debug)]
-pub(crate) struct Parameter {
+#[derive(Debug)]
+pub(crate) struct Parameter<M: Memory> {
     pub(crate) name: String,
     pub(crate) shape: Vec<usize>,
     pub(crate) len: usize,
@@ -30,7 +31,7 @@ pub(crate) struct Parameter {
     pub(crate) reason: String,
     /// `None`: updated element by element.
     pub(crate) matrices: Option<MatrixView>,
-    pub(crate) state: ParameterState,
+    pub(crate) state: ParameterState<M>,
     /// The tiles of the last step, where they are wanted.
     pub(crate) diagnostics: Vec<TileDiagnostics>,
 }

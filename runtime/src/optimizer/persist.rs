@@ -3,18 +3,18 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use himuon_templates::Element;
-
-use super::buffers::{Buffer, ParameterState, zeros};
+use super::buffers::ParameterState;
 use super::error::StepError;
 use super::group::GroupOptions;
 use super::{HiMuon, Parameter};
 use crate::error::Error;
+use crate::memory::Memory;
 use crate::plan::Plan;
 use crate::state::{
     self, Entry, GroupRecord, KernelRecord, Metadata, ParameterRecord, ScheduleRecord, StateError,
     StateFile,
 };
+use crate::tensor::TensorView;
 
 /// What a resumed run should know.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub struct LoadReport {
     pub differences: Vec<String>,
 }
 
-impl HiMuon {
+impl<M: Memory> HiMuon<M> {
     /// Writes the state: step, learning rate, momenta, moments, and what they belong to. Weights are the caller's.
     ///
     /// The file is whole or absent: it is written beside `path`, flushed to the device and renamed. Tensors
@@ -46,7 +46,7 @@ impl HiMuon {
         let metadata = self.metadata()?.to_texts()?;
         let mut entries = Vec::new();
         for parameter in &self.parameters {
-            entries.extend(entries_of(parameter));
+            entries.extend(self.entries_of(parameter)?);
         }
         state::write(path.as_ref(), metadata, entries)?;
         Ok(())
@@ -69,8 +69,8 @@ impl HiMuon {
             })?;
         self.check_parameters(&file, &metadata)?;
         let mut states = Vec::with_capacity(self.parameters.len());
-        for index in 0..self.parameters.len() {
-            states.push(self.read_state(&mut file, &metadata, index)?);
+        for parameter in &self.parameters {
+            states.push(self.read_state(&mut file, &metadata, parameter)?);
         }
         let mut report = LoadReport {
             step: metadata.step,
@@ -188,53 +188,72 @@ impl HiMuon {
         &self,
         file: &mut StateFile,
         metadata: &Metadata,
-        index: usize,
-    ) -> Result<ParameterState, Error> {
-        let parameter = &self.parameters[index];
+        parameter: &Parameter<M>,
+    ) -> Result<ParameterState<M>, Error> {
         let name = &parameter.name;
         let shape = &parameter.shape;
-        match &parameter.state {
+        let mut state = match &parameter.state {
             ParameterState::Muon { momentum, .. } => {
-                let element = momentum.element();
-                let key = format!("{name}.momentum_buffer");
-                let mut momentum = Buffer::empty(element);
-                if file.has(&key) {
-                    momentum.allocate(parameter.len, &key)?;
-                    file.read(&key, element, shape, momentum.bytes_mut())?;
-                }
-                Ok(ParameterState::Muon {
-                    momentum,
-                    row_second_moment: self.read_rows(file, parameter)?,
-                })
+                ParameterState::muon(M::whole(momentum).element())
             }
-            ParameterState::AdamW { .. } => {
-                let mut read = |suffix: &str| -> Result<Vec<f32>, Error> {
-                    read_f32(file, &format!("{name}.{suffix}"), shape, parameter.len)
-                };
-                Ok(ParameterState::AdamW {
-                    exp_avg: read("exp_avg")?,
-                    exp_avg_sq: read("exp_avg_sq")?,
-                    updates: metadata
-                        .parameters
-                        .get(name)
-                        .map_or(0, |saved| saved.updates),
-                })
+            ParameterState::AdamW { .. } => ParameterState::adamw(),
+        };
+        let rows = [self.normalised_rows(parameter)];
+        let shapes = match &mut state {
+            ParameterState::Muon { .. } => [shape.as_slice(), rows.as_slice()],
+            ParameterState::AdamW { updates, .. } => {
+                let saved = metadata.parameters.get(name);
+                *updates = saved.map_or(0, |saved| saved.updates);
+                [shape.as_slice(); 2]
             }
+        };
+        let names = tensor_names(parameter);
+        for ((buffer, key), shape) in state.buffers_mut().into_iter().zip(names).zip(shapes) {
+            let len = shape.iter().product();
+            if len == 0 || !file.has(&key) {
+                continue;
+            }
+            let element = M::whole(buffer).element();
+            *buffer = M::filled(&self.backend.allocator(), element, len, &key, |bytes| {
+                file.read(&key, element, shape, bytes).map_err(Error::from)
+            })?;
+        }
+        Ok(state)
+    }
+
+    /// Rows of all matrices of a parameter; 0 where its group has no row normalisation.
+    fn normalised_rows(&self, parameter: &Parameter<M>) -> usize {
+        match (&self.groups[parameter.group].options, parameter.matrices) {
+            (GroupOptions::Muon(options), Some(view)) if options.row_normalisation.is_some() => {
+                view.count * view.rows
+            }
+            _ => 0,
         }
     }
 
-    /// The row second moments; none where this group has no row normalisation.
-    fn read_rows(&self, file: &mut StateFile, parameter: &Parameter) -> Result<Vec<f32>, Error> {
-        let normalised = matches!(
-            &self.groups[parameter.group].options,
-            GroupOptions::Muon(options) if options.row_normalisation.is_some()
-        );
-        let rows = parameter.matrices.map_or(0, |view| view.count * view.rows);
-        if !normalised {
-            return Ok(Vec::new());
+    /// The tensors of a parameter; those without memory are left out.
+    fn entries_of<'a>(&self, parameter: &'a Parameter<M>) -> Result<Vec<Entry<'a>>, Error> {
+        let allocator = self.backend.allocator();
+        let mut entries = Vec::new();
+        let rows = [self.normalised_rows(parameter)];
+        let shapes = match &parameter.state {
+            ParameterState::Muon { .. } => [parameter.shape.as_slice(), &rows],
+            ParameterState::AdamW { .. } => [parameter.shape.as_slice(); 2],
+        };
+        let buffers = parameter.state.buffers();
+        for ((buffer, name), shape) in buffers.into_iter().zip(tensor_names(parameter)).zip(shapes)
+        {
+            if M::whole(buffer).is_empty() {
+                continue;
+            }
+            entries.push(Entry {
+                name,
+                element: M::whole(buffer).element(),
+                shape: shape.to_vec(),
+                bytes: M::bytes(&allocator, buffer)?,
+            });
         }
-        let key = format!("{}.row_second_moment", parameter.name);
-        read_f32(file, &key, &[rows], rows)
+        Ok(entries)
     }
 
     /// Options that differ from the saved ones.
@@ -289,14 +308,14 @@ impl HiMuon {
     }
 }
 
-fn method_of(parameter: &Parameter) -> &'static str {
+fn method_of<M: Memory>(parameter: &Parameter<M>) -> &'static str {
     match parameter.state {
         ParameterState::Muon { .. } => "muon",
         ParameterState::AdamW { .. } => "adamw",
     }
 }
 
-fn parameter_record(parameter: &Parameter) -> (String, ParameterRecord) {
+fn parameter_record<M: Memory>(parameter: &Parameter<M>) -> (String, ParameterRecord) {
     let updates = match parameter.state {
         ParameterState::Muon { .. } => 0,
         ParameterState::AdamW { updates, .. } => updates,
@@ -309,85 +328,10 @@ fn parameter_record(parameter: &Parameter) -> (String, ParameterRecord) {
     (parameter.name.clone(), record)
 }
 
-fn tensor_names(parameter: &Parameter) -> Vec<String> {
-    let suffixes: &[&str] = match parameter.state {
-        ParameterState::Muon { .. } => &["momentum_buffer", "row_second_moment"],
-        ParameterState::AdamW { .. } => &["exp_avg", "exp_avg_sq"],
+fn tensor_names<M: Memory>(parameter: &Parameter<M>) -> [String; 2] {
+    let suffixes = match parameter.state {
+        ParameterState::Muon { .. } => ["momentum_buffer", "row_second_moment"],
+        ParameterState::AdamW { .. } => ["exp_avg", "exp_avg_sq"],
     };
-    let names = suffixes.iter();
-    names
-        .map(|suffix| format!("{}.{suffix}", parameter.name))
-        .collect()
-}
-
-/// The tensors of a parameter; those without memory are left out.
-fn entries_of(parameter: &Parameter) -> Vec<Entry<'_>> {
-    let shape = &parameter.shape;
-    let entry = |suffix: &str, element, shape: &[usize], bytes| Entry {
-        name: format!("{}.{suffix}", parameter.name),
-        element,
-        shape: shape.to_vec(),
-        bytes,
-    };
-    let entries = match &parameter.state {
-        ParameterState::Muon {
-            momentum,
-            row_second_moment: rows,
-        } => vec![
-            entry(
-                "momentum_buffer",
-                momentum.element(),
-                shape,
-                momentum.bytes(),
-            ),
-            entry(
-                "row_second_moment",
-                Element::F32,
-                &[rows.len()],
-                bytemuck::cast_slice(rows),
-            ),
-        ],
-        ParameterState::AdamW {
-            exp_avg,
-            exp_avg_sq,
-            ..
-        } => vec![
-            entry(
-                "exp_avg",
-                Element::F32,
-                shape,
-                bytemuck::cast_slice(exp_avg),
-            ),
-            entry(
-                "exp_avg_sq",
-                Element::F32,
-                shape,
-                bytemuck::cast_slice(exp_avg_sq),
-            ),
-        ],
-    };
-    entries
-        .into_iter()
-        .filter(|entry| !entry.bytes.is_empty())
-        .collect()
-}
-
-/// A tensor of f32, or nothing where the file has none.
-fn read_f32(
-    file: &mut StateFile,
-    key: &str,
-    shape: &[usize],
-    len: usize,
-) -> Result<Vec<f32>, Error> {
-    let mut values = Vec::new();
-    if file.has(key) {
-        zeros(&mut values, len, key)?;
-        file.read(
-            key,
-            Element::F32,
-            shape,
-            bytemuck::cast_slice_mut(&mut values),
-        )?;
-    }
-    Ok(values)
+    suffixes.map(|suffix| format!("{}.{suffix}", parameter.name))
 }

@@ -4,17 +4,21 @@ use std::sync::Arc;
 
 use himuon_templates::Element;
 
-use super::buffers::{ParameterState, zeros};
+use super::buffers::ParameterState;
 use super::builder::weight_element;
 use super::error::StepError;
+use super::gather::gather;
 use super::group::{AdamWOptions, GroupOptions};
 use super::parameter::Parameter;
 use super::snapshot::Snapshot;
-use super::{HiMuon, NonFinitePolicy, ParameterStep, Protection};
+use super::{HiMuon, NonFinitePolicy, ParameterStep, Protection, TornStep};
+use crate::backend::BackendError;
 use crate::error::Error;
 use crate::launch::{AdamWScalars, GroupScalars};
+use crate::memory::{Memory, zeros};
 use crate::plan::Plan;
 use crate::schedule::GroupPhase;
+use crate::tensor::TensorView;
 
 /// A step that only needs submitting.
 pub(crate) struct Ready {
@@ -65,8 +69,11 @@ impl Scalars {
     }
 }
 
-impl HiMuon {
-    pub(super) fn prepare(&mut self, parameters: &[ParameterStep<'_>]) -> Result<Ready, Error> {
+impl<M: Memory> HiMuon<M> {
+    pub(super) fn prepare(
+        &mut self,
+        parameters: &mut [ParameterStep<'_, M>],
+    ) -> Result<Ready, Error> {
         if let Some(torn) = self.torn {
             return Err(StepError::StillTorn {
                 launched: torn.launched,
@@ -74,6 +81,7 @@ impl HiMuon {
             }
             .into());
         }
+        self.check_earlier_steps()?;
         self.check_tensors(parameters)?;
         let (plan, phases) = self.plan_for(self.step)?;
         let scalars = self.scalars(&phases)?;
@@ -93,18 +101,56 @@ impl HiMuon {
         ready.missing_gradients = missing.map(|(index, _)| index).collect();
         self.apply_policy(parameters, &mut ready)?;
         if ready.skipped_for.is_none() {
-            self.backend.prepare(&ready.plan)?;
+            ready.plan = self.prepare_backend(ready.plan)?;
             self.allocate_state(&ready.takes_part)?;
             self.allocate_diagnostics(&ready.plan)?;
             if self.protection == Protection::Snapshot {
-                Snapshot::take(&mut self.snapshot, &self.parameters, parameters)?;
+                let allocator = self.backend.allocator();
+                Snapshot::take(&mut self.snapshot, &allocator, &self.parameters, parameters)?;
             }
+            let work = gather(&mut self.parameters, &self.groups, &ready, parameters);
+            self.backend.bind(&ready.plan, &work)?;
         }
         Ok(ready)
     }
 
+    /// A launch that failed while it ran left its step torn.
+    fn check_earlier_steps(&mut self) -> Result<(), StepError> {
+        let Err(source) = self.backend.check() else {
+            return Ok(());
+        };
+        self.torn = Some(TornStep {
+            launched: 0,
+            total: 0,
+        });
+        Err(StepError::Lost { source })
+    }
+
+    /// Kernels and scratch memory of a plan. Where the device has not as much memory as the plan wants, half
+    /// of it is tried, once; that plan is kept.
+    fn prepare_backend(&mut self, plan: Arc<Plan>) -> Result<Arc<Plan>, Error> {
+        match self.backend.prepare(&plan) {
+            Err(BackendError::OutOfMemory { purpose, bytes }) if plan.workspace_bytes > 1 => {
+                let budget = plan.workspace_bytes / 2;
+                tracing::warn!(
+                    "{bytes} bytes for {purpose} are not to be had; chunks of {budget} bytes are tried"
+                );
+                let smaller = Arc::new(self.plan_within(self.step, Some(budget))?);
+                self.backend.prepare(&smaller)?;
+                for kept in self.plans.values_mut().filter(|kept| **kept == plan) {
+                    *kept = Arc::clone(&smaller);
+                }
+                Ok(smaller)
+            }
+            outcome => {
+                outcome?;
+                Ok(plan)
+            }
+        }
+    }
+
     /// Numbers and types of all tensors.
-    fn check_tensors(&self, parameters: &[ParameterStep<'_>]) -> Result<(), StepError> {
+    fn check_tensors(&self, parameters: &[ParameterStep<'_, M>]) -> Result<(), StepError> {
         if parameters.len() != self.parameters.len() {
             return Err(StepError::Count {
                 found: parameters.len(),
@@ -164,30 +210,36 @@ impl HiMuon {
     }
 
     /// Looks for NaN and infinities as far as the policy asks before the launch. Tiles look after
-    /// themselves; AdamW has none, so its gradients are always read.
+    /// themselves, and so do numbers on some devices; elsewhere AdamW's gradients are always read.
     fn apply_policy(
         &mut self,
-        parameters: &[ParameterStep<'_>],
+        parameters: &[ParameterStep<'_, M>],
         ready: &mut Ready,
-    ) -> Result<(), StepError> {
-        for (index, (declared, passed)) in self.parameters.iter_mut().zip(parameters).enumerate() {
+    ) -> Result<(), Error> {
+        let per_tile = self.non_finite == NonFinitePolicy::SkipTile;
+        let mut places = Vec::new();
+        let mut tensors = Vec::new();
+        for (index, (declared, passed)) in self.parameters.iter().zip(parameters).enumerate() {
             let Some(gradient) = passed.gradient else {
                 continue;
             };
             let tiled = declared.matrices.is_some();
-            let per_tile = self.non_finite == NonFinitePolicy::SkipTile;
-            if tiled && per_tile {
+            if per_tile && (tiled || self.backend.adamw_skips_non_finite()) {
                 continue;
             }
-            let tensor = if !self.backend.all_finite(gradient) {
-                "gradient"
-            } else if let ParameterState::Muon { momentum, .. } = &mut declared.state
-                && !self.backend.all_finite(momentum.as_mut().as_ref())
-            {
-                "momentum"
-            } else {
-                continue;
-            };
+            places.push((index, "gradient"));
+            tensors.push(M::shorter(gradient));
+            if let ParameterState::Muon { momentum, .. } = &declared.state {
+                places.push((index, "momentum"));
+                tensors.push(M::whole(momentum));
+            }
+        }
+        if tensors.is_empty() {
+            return Ok(());
+        }
+        let finite = self.backend.all_finite(&tensors)?;
+        let bad = places.iter().zip(finite).filter(|(_, finite)| !finite);
+        for (&(index, tensor), _) in bad {
             match self.non_finite {
                 NonFinitePolicy::SkipTile => {
                     ready.takes_part[index] = false;
@@ -199,9 +251,10 @@ impl HiMuon {
                 }
                 NonFinitePolicy::Error => {
                     return Err(StepError::NonFinite {
-                        name: declared.name.clone(),
+                        name: self.parameters[index].name.clone(),
                         tensor,
-                    });
+                    }
+                    .into());
                 }
             }
         }
@@ -210,6 +263,7 @@ impl HiMuon {
 
     /// Gives memory to the state of every parameter that takes part for the first time.
     fn allocate_state(&mut self, takes_part: &[bool]) -> Result<(), Error> {
+        let allocator = self.backend.allocator();
         for (parameter, takes_part) in self.parameters.iter_mut().zip(takes_part) {
             if !takes_part {
                 continue;
@@ -219,25 +273,14 @@ impl HiMuon {
                 &self.groups[parameter.group].options,
                 GroupOptions::Muon(options) if options.row_normalisation.is_some()
             );
-            let purpose = &parameter.name;
-            match &mut parameter.state {
-                ParameterState::Muon {
-                    momentum,
-                    row_second_moment,
-                } => {
-                    momentum.allocate(parameter.len, purpose)?;
-                    if normalised {
-                        zeros(row_second_moment, rows, purpose)?;
-                    }
-                }
-                ParameterState::AdamW {
-                    exp_avg,
-                    exp_avg_sq,
-                    ..
-                } => {
-                    zeros(exp_avg, parameter.len, purpose)?;
-                    zeros(exp_avg_sq, parameter.len, purpose)?;
-                }
+            let muon = parameter.matrices.is_some();
+            let lengths = match (muon, normalised) {
+                (false, _) => [parameter.len; 2],
+                (true, true) => [parameter.len, rows],
+                (true, false) => [parameter.len, 0],
+            };
+            for (buffer, len) in parameter.state.buffers_mut().into_iter().zip(lengths) {
+                M::allocate(&allocator, buffer, len, &parameter.name)?;
             }
         }
         Ok(())
@@ -263,7 +306,11 @@ impl HiMuon {
     }
 }
 
-fn check_length(declared: &Parameter, tensor: &'static str, found: usize) -> Result<(), StepError> {
+fn check_length<M: Memory>(
+    declared: &Parameter<M>,
+    tensor: &'static str,
+    found: usize,
+) -> Result<(), StepError> {
     if found == declared.len {
         return Ok(());
     }
@@ -276,8 +323,8 @@ fn check_length(declared: &Parameter, tensor: &'static str, found: usize) -> Res
     })
 }
 
-fn check_type(
-    declared: &Parameter,
+fn check_type<M: Memory>(
+    declared: &Parameter<M>,
     tensor: &'static str,
     found: Element,
     expected: Element,

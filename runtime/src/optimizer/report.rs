@@ -5,8 +5,11 @@
 pub struct StepReport {
     /// The step's number, from 0.
     pub step: u64,
-    /// Launches that were submitted, the element-wise update included.
+    /// Kernels that were submitted, the element-wise update included.
     pub launches: usize,
+    /// Whether the counts of tiles that are not finite or not orthogonalised are still on the device:
+    /// [`HiMuon::tile_counts`](super::HiMuon::tile_counts) waits for them and gives their sums.
+    pub counts_pending: bool,
     /// Tiles of all launches.
     pub tiles: usize,
     /// Tiles left unchanged because gradient or momentum held a NaN or an infinity.

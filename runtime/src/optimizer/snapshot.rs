@@ -1,56 +1,68 @@
 //! A copy of weights and state, put back when a launch fails.
 
 use super::ParameterStep;
-use super::buffers::{Buffer, ParameterState};
 use super::parameter::Parameter;
 use crate::backend::BackendError;
+use crate::memory::Memory;
+use crate::tensor::TensorView;
 
 /// Weights and state before a step.
 #[derive(Debug)]
-pub(crate) struct Snapshot {
-    weights: Vec<Buffer>,
-    states: Vec<ParameterState>,
+pub(crate) struct Snapshot<M: Memory> {
+    weights: Vec<M::Buffer>,
+    states: Vec<[M::Buffer; 2]>,
 }
 
-impl Snapshot {
+const PURPOSE: &str = "the snapshot";
+
+impl<M: Memory> Snapshot<M> {
     /// Copies everything that the step will change into `slot`, whose memory is used again.
     pub(crate) fn take(
-        slot: &mut Option<Snapshot>,
-        declared: &[Parameter],
-        parameters: &[ParameterStep<'_>],
+        slot: &mut Option<Snapshot<M>>,
+        allocator: &M::Allocator,
+        declared: &[Parameter<M>],
+        parameters: &[ParameterStep<'_, M>],
     ) -> Result<(), BackendError> {
         let snapshot = slot.get_or_insert_with(|| Snapshot {
             weights: Vec::new(),
             states: Vec::new(),
         });
-        snapshot
-            .weights
-            .resize_with(parameters.len(), || Buffer::F32(Vec::new()));
-        for (copy, passed) in snapshot.weights.iter_mut().zip(parameters) {
-            if copy.element() != passed.weight.element() {
-                *copy = Buffer::empty(passed.weight.element());
-            }
-            copy.allocate(passed.weight.len(), "the snapshot")?;
-            copy.bytes_mut()
-                .copy_from_slice(passed.weight.as_ref().bytes());
+        let of = |tensor: M::Ref<'_>| M::empty(tensor.element());
+        for passed in parameters.iter().skip(snapshot.weights.len()) {
+            snapshot.weights.push(of(M::read(&passed.weight)));
         }
-        let missing = declared.iter().skip(snapshot.states.len());
-        snapshot
-            .states
-            .extend(missing.map(|parameter| parameter.state.clone()));
-        for (copy, parameter) in snapshot.states.iter_mut().zip(declared) {
-            copy.copy_from(&parameter.state);
+        for parameter in declared.iter().skip(snapshot.states.len()) {
+            let buffers = parameter.state.buffers();
+            snapshot
+                .states
+                .push(buffers.map(|buffer| of(M::whole(buffer))));
+        }
+        for (copy, passed) in snapshot.weights.iter_mut().zip(parameters) {
+            M::save(allocator, M::read(&passed.weight), copy, PURPOSE)?;
+        }
+        for (copies, parameter) in snapshot.states.iter_mut().zip(declared) {
+            for (copy, buffer) in copies.iter_mut().zip(parameter.state.buffers()) {
+                M::save(allocator, M::whole(buffer), copy, PURPOSE)?;
+            }
         }
         Ok(())
     }
 
     /// Puts everything back.
-    pub(crate) fn restore(&self, declared: &mut [Parameter], parameters: &mut [ParameterStep<'_>]) {
+    pub(crate) fn restore(
+        &self,
+        allocator: &M::Allocator,
+        declared: &mut [Parameter<M>],
+        parameters: &mut [ParameterStep<'_, M>],
+    ) -> Result<(), BackendError> {
         for (copy, passed) in self.weights.iter().zip(parameters) {
-            passed.weight.bytes_mut().copy_from_slice(copy.bytes());
+            M::restore(allocator, copy, M::reborrow(&mut passed.weight))?;
         }
-        for (copy, parameter) in self.states.iter().zip(declared) {
-            parameter.state.copy_from(copy);
+        for (copies, parameter) in self.states.iter().zip(declared) {
+            for (copy, buffer) in copies.iter().zip(parameter.state.buffers_mut()) {
+                M::restore(allocator, copy, M::whole_mut(buffer))?;
+            }
         }
+        Ok(())
     }
 }

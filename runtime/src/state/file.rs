@@ -1,5 +1,6 @@
 //! Writing and reading the container: a safetensors header with sorted keys, then the numbers.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -29,7 +30,7 @@ pub(crate) struct Entry<'a> {
     pub(crate) name: String,
     pub(crate) element: Element,
     pub(crate) shape: Vec<usize>,
-    pub(crate) bytes: &'a [u8],
+    pub(crate) bytes: Cow<'a, [u8]>,
 }
 
 #[derive(Serialize)]
@@ -91,7 +92,7 @@ pub(crate) fn write(
     let mut digest = Digest::new(metadata.iter());
     for entry in &entries {
         digest.tensor(&entry.name, dtype_of(entry.element), &entry.shape);
-        digest.0.update(entry.bytes);
+        digest.0.update(&entry.bytes);
     }
     metadata.insert(DIGEST_KEY.to_owned(), digest.finish());
     let header = header_text(&metadata, &entries)?;
@@ -100,7 +101,7 @@ pub(crate) fn write(
         file.write_all(header.as_bytes())?;
         entries
             .iter()
-            .try_for_each(|entry| file.write_all(entry.bytes))
+            .try_for_each(|entry| file.write_all(&entry.bytes))
     })
     .map_err(io_error(path))
 }

@@ -240,7 +240,7 @@ fn launch(
             weight: pair.weight.write(),
             weight_leading: pair.weight_leading,
             row_normalisation: case.normalise_rows.then_some(RowNormalisation {
-                second_moment: &mut pair.row_moments,
+                second_moment: pair.row_moments.as_mut_slice(),
                 beta2: 0.95,
                 epsilon: 1e-8,
             }),

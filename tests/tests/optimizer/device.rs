@@ -3,7 +3,7 @@
 use himuon::backend::{Backend, BackendError, CpuBackend};
 use himuon::launch::{AdamWTensor, LaunchReport, MatrixDemand, MatrixStep};
 use himuon::optimizer::{Protection, StepError};
-use himuon::plan::{Launch, Plan, WorkspaceModel};
+use himuon::plan::{Chunk, Launch, Plan, WorkspaceModel};
 use himuon::tensor::TensorRef;
 use himuon::tuning::DeviceFingerprint;
 use himuon::{Error, KernelSpec};
@@ -59,15 +59,17 @@ impl Backend for Failing {
     fn table_entry_bytes(&self) -> u64 {
         self.cpu.table_entry_bytes()
     }
+    fn allocator(&self) {}
     fn prepare(&mut self, plan: &Plan) -> Result<(), BackendError> {
         self.cpu.prepare(plan)
     }
     fn launch(
         &mut self,
         launch: &Launch,
+        chunk: &Chunk,
         matrices: &mut [MatrixStep<'_>],
     ) -> Result<LaunchReport, BackendError> {
-        self.cpu.launch(launch, matrices)
+        self.cpu.launch(launch, chunk, matrices)
     }
     fn adamw(&mut self, tensors: &mut [AdamWTensor<'_>]) -> Result<(), BackendError> {
         let number = self.updates;
@@ -80,8 +82,8 @@ impl Backend for Failing {
         }
         self.cpu.adamw(tensors)
     }
-    fn all_finite(&self, tensor: TensorRef<'_>) -> bool {
-        self.cpu.all_finite(tensor)
+    fn all_finite(&mut self, tensors: &[TensorRef<'_>]) -> Result<Vec<bool>, BackendError> {
+        self.cpu.all_finite(tensors)
     }
 }
 

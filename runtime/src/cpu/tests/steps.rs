@@ -66,7 +66,7 @@ impl State {
             weight: TensorMut::F32(&mut self.weight),
             weight_leading: self.columns,
             row_normalisation: self.moments.as_mut().map(|moments| RowNormalisation {
-                second_moment: moments,
+                second_moment: moments.as_mut_slice(),
                 beta2: 0.95,
                 epsilon: 1e-8,
             }),
