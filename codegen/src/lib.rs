@@ -3,9 +3,11 @@
 //! * `expand`: `#[himuon(...)]` on a struct to an implementation of `LayerConfig`.
 //! * `render`: specification x variant x architecture to CUDA text, the same bytes on every run.
 //! * `compile`, `bundle`, `pipeline` (feature `compile`): text to PTX and cubin, and to a folder that any loader
-//!   can use.
+//!   can use. `build` does so for a user's build script.
 
 mod attr;
+#[cfg(feature = "compile")]
+pub mod build;
 #[cfg(feature = "compile")]
 pub mod bundle;
 #[cfg(feature = "compile")]
@@ -16,4 +18,4 @@ pub mod pipeline;
 pub mod render;
 
 pub use expand::expand;
-pub use render::{RenderError, render, sources};
+pub use render::{RenderError, header, render, sources};

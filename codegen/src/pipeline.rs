@@ -1,6 +1,6 @@
 //! From a specification to a bundle on disk: what `himuon emit` and a build script do.
 
-use crate::bundle;
+use crate::bundle::{self, Manifest};
 use crate::compile::{CompileError, Compiled, Compiler};
 use crate::render::{RenderError, render};
 use himuon_templates::{Architecture, KernelSpec, ParseError, Variant};
@@ -50,8 +50,12 @@ pub const TARGETS: [(&str, Architecture); 7] = [
 pub struct Emitted {
     /// Its folder.
     pub folder: PathBuf,
+    /// What it was made for, as in `sm_86`.
+    pub target: String,
     /// How the kernel is computed.
     pub variant: Variant,
+    /// What `manifest.json` says.
+    pub manifest: Manifest,
     /// PTX, cubin and resources; `None` without a compiler.
     pub compiled: Option<Compiled>,
 }
@@ -76,20 +80,27 @@ pub fn emit(
         None => None,
     };
     let with_target = compiled.as_ref().map(|compiled| (target, compiled));
-    let folder = bundle::write(folder, spec, &variant, architecture, &rendered, with_target)
-        .map_err(|source| EmitError::Write {
-            path: folder.to_owned(),
-            source,
-        })?;
+    let (folder, manifest) =
+        bundle::write(folder, spec, &variant, architecture, &rendered, with_target).map_err(
+            |source| EmitError::Write {
+                path: folder.to_owned(),
+                source,
+            },
+        )?;
     Ok(Emitted {
         folder,
+        target: target.to_owned(),
         variant,
+        manifest,
         compiled,
     })
 }
 
-/// The class whose text a target takes.
-fn class_of(target: &str) -> Result<Architecture, EmitError> {
+/// The class whose text a target takes, as `sm_86` that of `sm_80`.
+///
+/// # Errors
+/// [`EmitError::Architecture`] for any other name than those of [`TARGETS`].
+pub fn class_of(target: &str) -> Result<Architecture, EmitError> {
     TARGETS
         .iter()
         .find(|(name, _)| *name == target)

@@ -9,3 +9,14 @@ pub trait LayerConfig {
     /// The CUDA text of each specification, one per architecture class.
     const SOURCES: &'static [KernelSource];
 }
+
+/// The kernels that the crate's build script compiled ahead by `himuon_codegen::build::kernels`:
+/// a `&'static [himuon::templates::CompiledKernel]`.
+#[macro_export]
+macro_rules! bundles {
+    () => {{
+        const BUNDLES: &[$crate::templates::CompiledKernel] =
+            include!(concat!(env!("OUT_DIR"), "/himuon_bundles.rs"));
+        BUNDLES
+    }};
+}

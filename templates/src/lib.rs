@@ -16,7 +16,7 @@ pub mod variant;
 
 pub use coefficients::StepTable;
 pub use kernel_id::KernelId;
-pub use sources::KernelSource;
+pub use sources::{CompiledKernel, KernelSource};
 pub use spec::{
     CoefficientSet, Criterion, Element, Field, Finite, KernelSpec, Measure, Mode, Operand,
     Otherwise, Power, Recurrence, RecurrenceName, Scope, SpecError, SpecFields, Storage, Tile,

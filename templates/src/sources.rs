@@ -17,6 +17,25 @@ pub struct KernelSource {
     pub text: Cow<'static, str>,
 }
 
+/// A kernel that was compiled ahead, as a build script ships it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CompiledKernel {
+    /// The kernel's identity.
+    pub id: &'static str,
+    /// What it computes, as text.
+    pub specification: &'static str,
+    /// What PTX and cubin were compiled for, as in `sm_86`.
+    pub target: &'static str,
+    /// Self-contained CUDA C++.
+    pub text: &'static str,
+    /// How it is launched: entries, parameters, tables.
+    pub manifest: &'static str,
+    /// PTX, unless there was no compiler.
+    pub ptx: Option<&'static str>,
+    /// Machine code of the target, unless there was no assembler.
+    pub cubin: Option<&'static [u8]>,
+}
+
 /// A file under `cuda/`, as it stands in the repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SourceFile {
@@ -38,12 +57,11 @@ pub const TEMPLATES: &[SourceFile] = files!["plain.cu.tera", "resident.cu.tera"]
 /// What templates include: plain CUDA that compiles by itself.
 pub const LIBRARY: &[SourceFile] = files![
     "plain/element.cuh",
-    "plain/launch.cuh",
-    "plain/block.cuh",
     "plain/tile.cuh",
     "plain/odd.cuh",
     "plain/powers.cuh",
     "plain/step.cuh",
+    "lib/block.cuh",
     "lib/criterion.cuh",
     "lib/element.cuh",
     "lib/fragment.cuh",
@@ -56,6 +74,7 @@ pub const LIBRARY: &[SourceFile] = files![
     "lib/prologue.cuh",
     "lib/resident_step.cuh",
     "lib/resident_tile.cuh",
+    "lib/resident_update.cuh",
     "lib/shared_tile.cuh",
 ];
 

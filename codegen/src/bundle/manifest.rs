@@ -1,11 +1,11 @@
 //! All that a loader needs to launch a kernel, as plain data.
 
-use super::layout;
+use super::{entries, tables};
 use crate::compile::Resources;
-use himuon_templates::{Architecture, KernelId, KernelSpec, Variant};
+use himuon_templates::{Architecture, KernelId, KernelSpec, Tile, Variant};
 use serde::Serialize;
 
-/// `manifest.json`. Sizes are in bytes, counts in elements; every integer is little-endian.
+/// `manifest.json`. Sizes are in bytes, counts in elements; every number is little-endian.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Manifest {
     /// Version of this layout.
@@ -28,18 +28,33 @@ pub struct Manifest {
     pub tile_rows: u32,
     /// Columns of a whole tile.
     pub tile_columns: u32,
-    /// Types of gradient and weight, momentum and operand.
+    /// Type of gradient and weight: `f32`, `bf16` or `f16`.
     pub weight_type: String,
     /// Type of the momentum.
     pub momentum_type: String,
+    /// Type of the operands of the products.
+    pub operand_type: String,
     /// How tiles are numbered.
     pub tile_order: &'static str,
-    /// The kernels, in the order of a step.
+    /// What addresses must be multiples of.
+    pub alignment: &'static str,
+    /// What is launched in which order, on one stream.
+    pub sequences: Vec<Sequence>,
+    /// The kernels.
     pub entries: Vec<Entry>,
     /// The tables that their pointers point to.
     pub tables: Vec<Table>,
-    /// What `ptxas` reports of each entry.
+    /// What `ptxas` and `nvdisasm` say of each entry.
     pub resources: Vec<Resources>,
+}
+
+/// Launches that belong together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Sequence {
+    /// `step`: the optimizer step. `map`: the map alone.
+    pub purpose: &'static str,
+    /// Names of entries, in order.
+    pub launches: Vec<&'static str>,
 }
 
 /// One kernel.
@@ -50,15 +65,74 @@ pub struct Entry {
     /// What it does.
     pub purpose: &'static str,
     /// Blocks of the launch, one-dimensional.
-    pub grid: String,
+    pub grid: Grid,
     /// Threads of a block, one-dimensional.
     pub block: u32,
     /// Dynamic shared memory of a block. Above 48 KiB the limit of the function must be raised first.
     pub dynamic_shared_bytes: u32,
-    /// Global memory that a block works in, if any, as a rule.
-    pub workspace: &'static str,
-    /// In order; each lies at a multiple of its size in the parameter block.
+    /// Global memory that it works in.
+    pub workspace: Option<Workspace>,
+    /// In order.
     pub parameters: Vec<Parameter>,
+}
+
+/// Blocks of a launch: `count` divided by `per_block`, rounded up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Grid {
+    /// What is counted.
+    pub count: Count,
+    /// How many of them a block takes.
+    pub per_block: u32,
+    /// Any other number of blocks computes the same: they take tiles in turn.
+    pub any_number: bool,
+    /// The same for people.
+    pub rule: String,
+}
+
+/// What decides the number of blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Count {
+    /// Tiles of all matrices.
+    Tiles,
+    /// Matrices.
+    Matrices,
+}
+
+impl Grid {
+    pub(super) fn of(count: Count, per_block: u32) -> Grid {
+        let name = match count {
+            Count::Tiles => "tile_count",
+            Count::Matrices => "matrix_count",
+        };
+        let rule = match per_block {
+            1 => name.to_owned(),
+            n => format!("ceil({name} / {n})"),
+        };
+        Grid {
+            count,
+            per_block,
+            any_number: false,
+            rule,
+        }
+    }
+}
+
+/// Scratch memory in device memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Workspace {
+    /// The parameter that takes its address; it is aligned to 16 bytes.
+    pub parameter: &'static str,
+    /// The parameter that takes what a block has of it, in units.
+    pub size_parameter: &'static str,
+    /// Bytes of a unit.
+    pub unit_bytes: u32,
+    /// Units for each element of the largest tile h x w: times h w ...
+    pub per_element: u32,
+    /// ... and for each of its square: times min(h, w)^2.
+    pub per_square: u32,
+    /// The same for people.
+    pub rule: &'static str,
 }
 
 /// One kernel parameter.
@@ -66,10 +140,46 @@ pub struct Entry {
 pub struct Parameter {
     /// Its name in the text.
     pub name: &'static str,
-    /// `pointer`, `u32` or `u64`.
-    pub kind: &'static str,
-    /// Meaning, unit, and what it points to.
+    /// Its type.
+    pub kind: Kind,
+    /// Its size.
+    pub bytes: u32,
+    /// Where it lies in the parameter block.
+    pub offset: u32,
+    /// Of a pointer: the table or type of what it points to in device memory.
+    pub points_to: Option<&'static str>,
+    /// Of a pointer: what is done there.
+    pub access: Option<Access>,
+    /// Of a pointer: whether it may be null.
+    pub optional: bool,
+    /// What is counted.
+    pub unit: &'static str,
+    /// Meaning.
     pub meaning: &'static str,
+}
+
+/// The type of a parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A device address, 64 bits.
+    Pointer,
+    /// Unsigned, 32 bits.
+    U32,
+    /// Unsigned, 64 bits.
+    U64,
+}
+
+/// What a kernel does behind a pointer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Access {
+    /// Reads.
+    Read,
+    /// Writes.
+    Write,
+    /// Both.
+    ReadWrite,
 }
 
 /// The layout of one entry of a table in device memory.
@@ -77,8 +187,10 @@ pub struct Parameter {
 pub struct Table {
     /// Its name in the text.
     pub name: &'static str,
-    /// Bytes of an entry; the table itself is aligned to 8.
+    /// Bytes from one entry to the next.
     pub bytes: u32,
+    /// What its address is a multiple of.
+    pub alignment: u32,
     /// Fields in the order of their offsets.
     pub fields: &'static [Field],
 }
@@ -90,7 +202,7 @@ pub struct Field {
     pub name: &'static str,
     /// Offset in bytes.
     pub offset: u32,
-    /// `pointer`, `u32` or `f32`.
+    /// `pointer` (64 bits), `u32` or `f32`.
     pub kind: &'static str,
     /// Meaning and unit.
     pub meaning: &'static str,
@@ -104,26 +216,33 @@ impl Manifest {
         architecture: Architecture,
         id: &KernelId,
     ) -> Manifest {
-        let (tile_rows, tile_columns) = layout::tile(spec);
+        let (tile_rows, tile_columns) = match spec.tile {
+            Tile::Full => (u32::MAX, u32::MAX),
+            Tile::Sized { rows, columns } => (rows, columns),
+        };
+        let (entries, sequences) = entries::entries(spec, variant);
         Manifest {
-            schema: 1,
+            schema: 2,
             id: id.to_string(),
             specification: spec.to_string(),
             variant: variant.to_string(),
             architecture: architecture.to_string(),
             target: None,
-            command: format!(
-                "himuon emit --spec '{spec}' --variant '{variant}' --architecture {architecture}"
-            ),
-            compiler_options: vec!["--std=c++17".to_owned()],
+            command: crate::render::command(spec, variant, architecture),
+            compiler_options: crate::compile::OPTIONS.map(str::to_owned).to_vec(),
             tile_rows,
             tile_columns,
             weight_type: spec.storage.weight.to_string(),
             momentum_type: spec.storage.momentum.to_string(),
-            tile_order: "tiles are numbered through all matrices in the order of the table, row by row; the last \
-                         row and column of tiles of a matrix may be smaller",
-            entries: layout::entries(spec, variant),
-            tables: layout::TABLES.to_vec(),
+            operand_type: spec.operand.to_string(),
+            tile_order: "tiles are numbered through all matrices in the order of the table, row by row; a matrix has \
+                         ceil(rows / tile_rows) rows of ceil(columns / tile_columns) tiles, the last ones of a row or \
+                         column as small as what is left",
+            alignment: "tensors: one number. Where address and leading dimension of gradient, momentum, weight and \
+                        mapped are multiples of four numbers, and the columns too, accesses are four numbers wide",
+            sequences,
+            entries,
+            tables: tables::TABLES.to_vec(),
             resources: Vec::new(),
         }
     }

@@ -1,9 +1,12 @@
 //! A kernel as a folder that needs nothing else: text, PTX, cubin, and a manifest that says how to launch it.
 
-mod layout;
+mod entries;
 mod manifest;
+mod tables;
 
-pub use manifest::{Entry, Field, Manifest, Parameter, Table};
+pub use manifest::{
+    Access, Count, Entry, Field, Grid, Kind, Manifest, Parameter, Sequence, Table, Workspace,
+};
 
 use crate::compile::Compiled;
 use crate::render::Rendered;
@@ -13,7 +16,7 @@ use std::path::{Path, PathBuf};
 /// Writes `folder/<id>/` with `kernel.cu`, `manifest.json` and, if compiled, `kernel.ptx` and `kernel.cubin`.
 /// The same inputs give the same bytes. `target` is the exact architecture that was compiled for, as in `sm_86`.
 ///
-/// Returns the folder of the bundle.
+/// Returns the folder of the bundle, and its manifest.
 ///
 /// # Errors
 /// When a file cannot be written.
@@ -24,7 +27,7 @@ pub fn write(
     architecture: Architecture,
     rendered: &Rendered,
     compiled: Option<(&str, &Compiled)>,
-) -> std::io::Result<PathBuf> {
+) -> std::io::Result<(PathBuf, Manifest)> {
     let bundle = folder.join(rendered.id.to_string());
     std::fs::create_dir_all(&bundle)?;
     std::fs::write(bundle.join("kernel.cu"), &rendered.text)?;
@@ -40,5 +43,5 @@ pub fn write(
     let mut text = serde_json::to_string_pretty(&manifest)?;
     text.push('\n');
     std::fs::write(bundle.join("manifest.json"), text)?;
-    Ok(bundle)
+    Ok((bundle, manifest))
 }

@@ -1,19 +1,45 @@
-//! Finding NVRTC and `ptxas`: named by the environment, in a toolkit, or in Python's packages.
+//! Finding NVRTC, `ptxas` and `nvdisasm`: named by the environment, in a toolkit, or in Python's packages.
 
 use super::CompileError;
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// NVRTC, and `ptxas` where it is found.
+/// NVRTC, and `ptxas` and `nvdisasm` where they are found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compiler {
     pub(super) nvrtc: PathBuf,
     pub(super) ptxas: Option<PathBuf>,
+    pub(super) nvdisasm: Option<PathBuf>,
 }
 
 impl Compiler {
-    /// Looks at `HIMUON_NVRTC_PATH` (and `HIMUON_PTXAS_PATH`), then below `CUDA_HOME`, `CUDA_PATH`,
+    /// NVRTC alone, from the library at `nvrtc`: PTX and no cubins.
+    pub fn new(nvrtc: impl Into<PathBuf>) -> Compiler {
+        Compiler {
+            nvrtc: nvrtc.into(),
+            ptxas: None,
+            nvdisasm: None,
+        }
+    }
+
+    /// With an assembler: cubins and resources.
+    pub fn with_ptxas(self, ptxas: impl Into<PathBuf>) -> Compiler {
+        Compiler {
+            ptxas: Some(ptxas.into()),
+            ..self
+        }
+    }
+
+    /// With a disassembler: instruction counts.
+    pub fn with_nvdisasm(self, nvdisasm: impl Into<PathBuf>) -> Compiler {
+        Compiler {
+            nvdisasm: Some(nvdisasm.into()),
+            ..self
+        }
+    }
+
+    /// Looks at `HIMUON_NVRTC_PATH` (`HIMUON_PTXAS_PATH`, `HIMUON_NVDISASM_PATH`), then below `CUDA_HOME`, `CUDA_PATH`,
     /// `/usr/local/cuda` and the package folders of `python3`, in this order.
     ///
     /// # Errors
@@ -25,12 +51,19 @@ impl Compiler {
                 .map(PathBuf::from)
         };
         let roots = roots();
-        let ptxas = named("HIMUON_PTXAS_PATH").or_else(|| roots.iter().find_map(|r| ptxas_in(r)));
-        if let Some(nvrtc) = named("HIMUON_NVRTC_PATH") {
-            return Ok(Compiler { nvrtc, ptxas });
-        }
-        match roots.iter().find_map(|root| nvrtc_in(root)) {
-            Some(nvrtc) => Ok(Compiler { nvrtc, ptxas }),
+        let program = |variable: &str, name: &str| {
+            named(variable).or_else(|| roots.iter().find_map(|root| program_in(root, name)))
+        };
+        let ptxas = program("HIMUON_PTXAS_PATH", "ptxas");
+        let nvdisasm = program("HIMUON_NVDISASM_PATH", "nvdisasm");
+        let nvrtc =
+            named("HIMUON_NVRTC_PATH").or_else(|| roots.iter().find_map(|root| nvrtc_in(root)));
+        match nvrtc {
+            Some(nvrtc) => Ok(Compiler {
+                nvrtc,
+                ptxas,
+                nvdisasm,
+            }),
             None => Err(CompileError::NotFound {
                 looked_at: roots
                     .iter()
@@ -49,6 +82,11 @@ impl Compiler {
     /// The `ptxas` program.
     pub fn ptxas(&self) -> Option<&Path> {
         self.ptxas.as_deref()
+    }
+
+    /// The `nvdisasm` program.
+    pub fn nvdisasm(&self) -> Option<&Path> {
+        self.nvdisasm.as_deref()
     }
 }
 
@@ -102,21 +140,22 @@ fn nvrtc_in(root: &Path) -> Option<PathBuf> {
     })
 }
 
-fn ptxas_in(root: &Path) -> Option<PathBuf> {
+fn program_in(root: &Path, name: &str) -> Option<PathBuf> {
     [
         "bin",
         "nvidia/cu13/bin",
         "nvidia/cu12/bin",
         "nvidia/cuda_nvcc/bin",
+        "nvidia/cuda_nvdisasm/bin",
     ]
     .iter()
-    .map(|folder| root.join(folder).join("ptxas"))
+    .map(|folder| root.join(folder).join(name))
     .find(|path| path.is_file())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{nvrtc_in, ptxas_in};
+    use super::{nvrtc_in, program_in};
 
     #[test]
     fn wheels_and_toolkits_are_recognised_and_builtins_are_not_the_compiler() {
@@ -134,7 +173,10 @@ mod tests {
             nvrtc_in(&root),
             Some(root.join("nvidia/cu13/lib/libnvrtc.so.13"))
         );
-        assert_eq!(ptxas_in(&root), Some(root.join("nvidia/cu13/bin/ptxas")));
+        assert_eq!(
+            program_in(&root, "ptxas"),
+            Some(root.join("nvidia/cu13/bin/ptxas"))
+        );
         std::fs::remove_dir_all(&root).unwrap();
     }
 }

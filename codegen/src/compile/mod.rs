@@ -1,14 +1,21 @@
-//! CUDA text to PTX by NVRTC, and PTX to a cubin with its resources by `ptxas` where that is found.
+//! CUDA text to PTX by NVRTC, PTX to a cubin with its resources by `ptxas`, and its instructions by `nvdisasm`, where
+//! those two are found.
 //!
-//! Both are looked up at run time; nothing of CUDA is needed to build this crate.
+//! All are looked up at run time; nothing of CUDA is needed to build this crate.
 
 mod locate;
 mod nvrtc;
 mod ptxas;
+mod sass;
+mod scratch;
 
 pub use locate::Compiler;
+pub use sass::Instructions;
 
 use std::path::PathBuf;
+
+/// Options of NVRTC besides the architecture.
+pub const OPTIONS: [&str; 1] = ["--std=c++17"];
 
 /// Why a kernel was not compiled.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +75,8 @@ pub struct Resources {
     pub static_shared_bytes: u32,
     /// Hardware barriers of a block.
     pub barriers: u32,
+    /// Instructions of the machine code; `None` without `nvdisasm`.
+    pub instructions: Option<Instructions>,
 }
 
 /// A compiled kernel.

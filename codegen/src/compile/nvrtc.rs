@@ -45,7 +45,16 @@ impl Compiler {
     pub fn compile(&self, text: &str, architecture: &str) -> Result<Compiled, CompileError> {
         let ptx = self.ptx(text, architecture)?;
         let cubin = match &self.ptxas {
-            Some(ptxas) => Some(super::ptxas::assemble(ptxas, &ptx, architecture)?),
+            Some(ptxas) => {
+                let (cubin, mut resources) = super::ptxas::assemble(ptxas, &ptx, architecture)?;
+                if let Some(nvdisasm) = &self.nvdisasm {
+                    let mut counts = super::sass::count(nvdisasm, &cubin)?;
+                    for entry in &mut resources {
+                        entry.instructions = counts.remove(&entry.entry);
+                    }
+                }
+                Some((cubin, resources))
+            }
             None => None,
         };
         Ok(Compiled { ptx, cubin })
@@ -71,10 +80,10 @@ impl Compiler {
             })
         };
         let target = architecture.replacen("sm_", "compute_", 1);
-        let options = [
-            c_string(&format!("--gpu-architecture={target}"))?,
-            c_string("--std=c++17")?,
-        ];
+        let options = std::iter::once(format!("--gpu-architecture={target}"))
+            .chain(super::OPTIONS.map(str::to_owned))
+            .map(|option| c_string(&option))
+            .collect::<Result<Vec<_>, _>>()?;
         nvrtc.compile(&c_string(text)?, &options).map_err(refused)
     }
 }

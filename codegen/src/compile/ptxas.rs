@@ -1,9 +1,8 @@
 //! PTX to a cubin by `ptxas`, and what it reports of each entry.
 
-use super::{CompileError, Resources};
+use super::{CompileError, Resources, scratch};
 use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The cubin and the resources of its entries.
 pub(super) fn assemble(
@@ -11,13 +10,13 @@ pub(super) fn assemble(
     ptx: &str,
     architecture: &str,
 ) -> Result<(Vec<u8>, Vec<Resources>), CompileError> {
-    static CALLS: AtomicU32 = AtomicU32::new(0);
-    let call = CALLS.fetch_add(1, Ordering::Relaxed);
-    let folder = std::env::temp_dir().join(format!("himuon-ptxas-{}-{call}", std::process::id()));
-    let outcome = assemble_in(&folder, ptxas, ptx, architecture);
-    // What is left in the temporary folder is no reason to lose the cubin.
-    let _ = std::fs::remove_dir_all(&folder);
-    outcome
+    scratch::within("ptxas", |folder| {
+        assemble_in(folder, ptxas, ptx, architecture)
+    })
+    .map_err(|error| CompileError::Tool {
+        tool: ptxas.to_owned(),
+        message: error.to_string(),
+    })?
 }
 
 fn assemble_in(
@@ -31,8 +30,7 @@ fn assemble_in(
         message,
     };
     let (source, cubin) = (folder.join("kernel.ptx"), folder.join("kernel.cubin"));
-    std::fs::create_dir_all(folder)
-        .and_then(|()| std::fs::write(&source, ptx))
+    std::fs::write(&source, ptx)
         .map_err(|error| failed(format!("{}: {error}", folder.display())))?;
     let output = Command::new(ptxas)
         .arg("-v")

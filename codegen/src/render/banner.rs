@@ -7,6 +7,11 @@ const POWER_LOWER: f64 = 1e-2;
 /// Where those of power 0 are compared.
 const POLAR_LOWER: f64 = 1e-3;
 
+/// The command that remakes a kernel's text.
+pub(crate) fn command(spec: &KernelSpec, variant: &Variant, architecture: Architecture) -> String {
+    format!("himuon emit --spec '{spec}' --variant '{variant}' --architecture {architecture}")
+}
+
 pub(super) fn banner(
     spec: &KernelSpec,
     variant: &Variant,
@@ -21,13 +26,14 @@ pub(super) fn banner(
     let worst = table.worst_deviation(spec.power, lower);
     Ok(format!(
         "// HiMuon kernel {version}, generated. Do not edit: remake it with\n\
-         //   himuon emit --spec '{spec}' --variant '{variant}' --architecture {architecture}\n\
+         //   {command}\n\
          // specification  {spec}\n\
          // variant        {variant}\n\
          // architecture   {architecture}\n\
          // accuracy       |s_K / s^p - 1| <= {worst:.2e} for singular values s of X in [{lower:e}, 1], p = {power}; \
          {products} matrix products",
         version = env!("CARGO_PKG_VERSION"),
+        command = command(spec, variant, architecture),
         power = spec.power,
         products = table.products(),
     ))

@@ -2,7 +2,9 @@
 
 use super::literal::float;
 use himuon_templates::variant::Plain;
-use himuon_templates::{Criterion, Element, KernelSpec, Mode, Operand, SpecError, StepTable, Tile};
+use himuon_templates::{
+    Criterion, Element, KernelSpec, Measure, Mode, Operand, Otherwise, SpecError, StepTable, Tile,
+};
 use serde::Serialize;
 
 /// The variables of `plain.cu.tera`. Numbers that are floats in the kernel are finished literals.
@@ -26,11 +28,11 @@ pub(super) struct PlainContext {
     pub(super) power: String,
     /// Whether one norm of the whole matrix sets the scale (power > 0): three launches.
     pub(super) matrix_normalised: bool,
-    /// `always` or the name of a measure.
-    pub(super) criterion: String,
+    /// The end of a name in `criterion.cuh`.
+    pub(super) criterion: &'static str,
     pub(super) threshold: String,
-    /// `momentum` or `rms-matched`.
-    pub(super) otherwise: String,
+    /// The end of a name in `criterion.cuh`.
+    pub(super) otherwise: &'static str,
 }
 
 impl PlainContext {
@@ -113,19 +115,27 @@ fn literals(table: &StepTable) -> Vec<Vec<String>> {
     }
 }
 
-/// Name of the measure, threshold, and what the others get.
-pub(super) fn criterion(criterion: Criterion) -> (String, String, String) {
-    match criterion {
-        Criterion::Always => ("always".to_owned(), float(0.0), "momentum".to_owned()),
-        Criterion::Tested {
-            measure,
-            threshold,
-            otherwise,
-            ..
-        } => (
-            measure.to_string(),
-            float(threshold.get()),
-            otherwise.to_string(),
-        ),
-    }
+/// Measure and replacement, as the ends of their names in `criterion.cuh`, and the threshold between them.
+pub(super) fn criterion(criterion: Criterion) -> (&'static str, String, &'static str) {
+    let Criterion::Tested {
+        measure,
+        threshold,
+        otherwise,
+        ..
+    } = criterion
+    else {
+        return ("ALWAYS", float(0.0), "MOMENTUM");
+    };
+    let measure = match measure {
+        Measure::FroNorm => "NORM",
+        Measure::EffectiveRank => "EFFECTIVE_RANK",
+        Measure::NuclearRank => "NUCLEAR_RANK",
+        // Decided on the host: no variant fits, so that nothing is rendered.
+        Measure::MinGap => "ALWAYS",
+    };
+    let otherwise = match otherwise {
+        Otherwise::Momentum => "MOMENTUM",
+        Otherwise::RmsMatched => "RMS_MATCHED",
+    };
+    (measure, float(threshold.get()), otherwise)
 }

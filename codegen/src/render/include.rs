@@ -21,10 +21,7 @@ fn append(
     for line in text.lines() {
         match included(line) {
             Some(name) => {
-                let path = match folder {
-                    "" => name.to_owned(),
-                    folder => format!("{folder}/{name}"),
-                };
+                let path = joined(folder, name);
                 let file = LIBRARY
                     .iter()
                     .find(|file| file.path == path)
@@ -47,6 +44,18 @@ fn append(
     Ok(())
 }
 
+/// `name` seen from `folder`; leading `../` go up.
+fn joined(mut folder: &str, mut name: &str) -> String {
+    while let Some(above) = name.strip_prefix("../") {
+        name = above;
+        folder = folder.rsplit_once('/').map_or("", |(parent, _)| parent);
+    }
+    match folder {
+        "" => name.to_owned(),
+        folder => format!("{folder}/{name}"),
+    }
+}
+
 fn included(line: &str) -> Option<&str> {
     line.strip_prefix("#include \"")?.strip_suffix('"')
 }
@@ -61,6 +70,7 @@ mod tests {
             .unwrap();
         assert_eq!(text.matches("---- plain/tile.cuh").count(), 1);
         assert!(!text.contains("#include") && !text.contains("#pragma once"));
+        assert_eq!(text.matches("---- lib/instruction.cuh").count(), 1);
         assert!(text.ends_with("int x;\n"));
     }
 

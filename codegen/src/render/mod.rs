@@ -10,6 +10,9 @@ mod include;
 mod literal;
 mod resident;
 
+#[cfg(feature = "compile")]
+pub(crate) use banner::command;
+
 use himuon_templates::sources::{TEMPLATES, template_path};
 use himuon_templates::{
     Architecture, KernelId, KernelSource, KernelSpec, SpecError, Variant, VariantError,
@@ -118,6 +121,14 @@ pub fn sources(specs: &[KernelSpec]) -> Result<Vec<KernelSource>, RenderError> {
         }
     }
     Ok(sources)
+}
+
+/// A library file with everything that it includes: plain CUDA that compiles by itself.
+///
+/// # Errors
+/// [`RenderError::Include`] when there is no such file.
+pub fn header(path: &str) -> Result<String, RenderError> {
+    include::resolved(&format!("#include \"{path}\"\n"))
 }
 
 /// The engine with every template. Its usual delimiters collide with braces of CUDA and PTX.

@@ -70,7 +70,7 @@ impl ResidentContext {
         let of_shape = |field: fn(&himuon_templates::variant::ResidentShape) -> u32| {
             shape.as_ref().map_or(0, field)
         };
-        let (measure, threshold, otherwise) = criterion(spec.criterion);
+        let (criterion, threshold, otherwise) = criterion(spec.criterion);
         Ok(ResidentContext {
             banner,
             weight: element(spec.storage.weight),
@@ -91,13 +91,9 @@ impl ResidentContext {
             rescale: matches!(table, StepTable::Fitted(_)),
             power: float(spec.power.to_f64() as f32),
             matrix_normalised: spec.power.numerator() > 0,
-            criterion: criterion_name(&measure),
+            criterion,
             threshold,
-            otherwise: if otherwise == "momentum" {
-                "MOMENTUM"
-            } else {
-                "RMS_MATCHED"
-            },
+            otherwise,
             row_blocks: settings.row_blocks,
             warps: of_shape(|shape| shape.warps),
             column_blocks: of_shape(|shape| shape.column_blocks),
@@ -113,15 +109,6 @@ impl ResidentContext {
             double_buffer: settings.double_buffer,
             stage_momentum: settings.stage_momentum,
         })
-    }
-}
-
-fn criterion_name(measure: &str) -> &'static str {
-    match measure {
-        "fro_norm" => "NORM",
-        "effective_rank" => "EFFECTIVE_RANK",
-        "nuclear_rank" => "NUCLEAR_RANK",
-        _ => "ALWAYS",
     }
 }
 

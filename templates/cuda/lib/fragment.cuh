@@ -61,7 +61,8 @@ struct Fragment {
   // `aligned` tells of all tensors that the window is put on.
   HIMUON_DEVICE Window window(const Place& place, bool all_aligned) {
     Window window;
-    window.flipped = place.rows > place.columns || (TALL && place.rows == place.columns);
+    // A square one may lie either way; but `turbo` scales its rows.
+    window.flipped = place.rows > place.columns || (TALL && !Kernel::TURBO && place.rows == place.columns);
     window.rows = window.flipped ? place.columns : place.rows;
     window.columns = window.flipped ? place.rows : place.columns;
     window.vectors = all_aligned && window.flipped == TALL && place.columns % 4u == 0u;

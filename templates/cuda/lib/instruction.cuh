@@ -135,6 +135,19 @@ HIMUON_DEVICE void load_matrices_transposed(u32& r0, u32& r1, u32& r2, u32& r3, 
                : "r"(address)
                : "memory");
 }
+// The reverse of load_matrices, from compute capability 9.0 on.
+#if __CUDA_ARCH__ >= 900
+static constexpr bool STORES_MATRICES = true;
+HIMUON_DEVICE void store_matrices(u32 address, u32 r0, u32 r1, u32 r2, u32 r3) {
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(r0), "r"(r1),
+               "r"(r2), "r"(r3)
+               : "memory");
+}
+#else
+static constexpr bool STORES_MATRICES = false;
+template <class... Words>
+HIMUON_DEVICE void store_matrices(u32, Words...) {}
+#endif
 HIMUON_DEVICE void store_shared(u32 address, u32 word) {
   asm volatile("st.shared.b32 [%0], %1;" ::"r"(address), "r"(word) : "memory");
 }
@@ -242,6 +255,8 @@ HIMUON_DEVICE u32 forget(u32 value) {
 
 // ---- threads ----------------------------------------------------------------------------------------
 
+// A value that all lanes of a warp have in common.
+HIMUON_DEVICE u32 uniform(u32 word) { return __shfl_sync(0xffffffffu, word, 0); }
 HIMUON_DEVICE u32 shuffle_xor(u32 word, int mask) { return __shfl_xor_sync(0xffffffffu, word, mask); }
 HIMUON_DEVICE float shuffle_xor(float value, int mask) {
   return __shfl_xor_sync(0xffffffffu, value, mask);

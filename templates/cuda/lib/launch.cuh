@@ -1,11 +1,11 @@
 #pragma once
-// The device tables of one launch: matrices, groups, and where a tile lies.
+// The device tables of one launch: matrices, groups, reports (each aligned to 16 bytes), and where a tile lies.
 #include "instruction.cuh"
 
 namespace himuon {
 
 // One matrix, 64 bytes. Row i of a tensor starts at i * leading dimension; momentum and `mapped` are contiguous.
-struct Matrix {
+struct __align__(16) Matrix {
   u64 gradient;
   u64 momentum;
   u64 weight;
@@ -22,7 +22,7 @@ struct Matrix {
 
 // The run-time scalars of a parameter group, 32 bytes:
 // buf <- mu buf + c g; m <- alpha g + beta buf; W <- (1 - lr wd) W - lr scale(map(m)).
-struct Group {
+struct __align__(16) Group {
   float learning_rate;
   float weight_decay;
   float mu;
@@ -42,7 +42,7 @@ enum ScaleRule : u32 {
 };
 
 // What became of one tile, 16 bytes.
-struct TileReport {
+struct __align__(16) TileReport {
   float norm;                 // ||M||_F before the map
   float inner_product;        // <X, O>, X = M / ||M||_F; 0 where the map was skipped
   float mapped_norm_squared;  // ||O||_F^2; 0 where the map was skipped

@@ -211,9 +211,10 @@ struct NewtonSchulz {
 
   // X as an operand in shared memory. Enters with the other warps anywhere in the previous step.
   __device__ __forceinline__ void publish(const Rows& x, int index) {
-    // Addresses are derived anew in each step: kept through the loop they would crowd out the tile.
+    // Addresses are derived anew in each step: kept through the loop they would crowd out the tile. What is the
+    // same for all lanes of a warp is made so for the compiler too, which then adds it within the access.
     site.lane = forget(site.lane);
-    site.first_strip = forget(site.first_strip);
+    site.first_strip = Site::WARPS == 1 ? 0u : uniform(forget(site.first_strip));
     x_tile = TileX::at(site.shared + (Site::BUFFERS == 2 ? (index & 1) * Site::X_BYTES : 0), site.lane);
     gram_tile = TileGram::at(site.shared + Site::BUFFERS * Site::X_BYTES, site.lane);
     if (Site::BUFFERS == 1) Site::barrier();  // the previous X has been read by all

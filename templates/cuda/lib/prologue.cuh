@@ -23,7 +23,7 @@ struct Prologue {
 
   HIMUON_DEVICE u32 magnitude(float value) { return bits_of(value) & 0x7fffffffu; }
 
-  // buf <- mu buf + c g in its own type, m <- alpha g + beta buf.
+  // buf <- mu buf + c g, m <- alpha g + beta buf before buf is rounded to its own type.
   HIMUON_DEVICE void momentum_quad(const Group& group, const Quad<Gradient>& gradient, Quad<Momentum>& buffer,
                                    float (&m)[4]) {
     float g[4], b[4];
@@ -31,13 +31,12 @@ struct Prologue {
     decode(buffer, b);
 #pragma unroll
     for (int e = 0; e < 4; e++) b[e] = __fmaf_rn(group.mu, b[e], group.c * g[e]);
-    buffer = encode<Momentum>(b);
-    decode(buffer, b);
 #pragma unroll
     for (int e = 0; e < 4; e++) m[e] = __fmaf_rn(group.beta, b[e], group.alpha * g[e]);
+    buffer = encode<Momentum>(b);
   }
 
-  // m from the gradient and the momentum that a step has already written.
+  // m from the gradient and the momentum that a step has already written: a 16-bit buffer's rounding is in it.
   HIMUON_DEVICE void update_quad(const Group& group, const Quad<Gradient>& gradient,
                                  const Quad<Momentum>& buffer, float (&m)[4]) {
     float g[4], b[4];

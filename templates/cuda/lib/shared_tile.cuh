@@ -5,6 +5,9 @@
 // the row, so that eight rows of one column of chunks cover all 32 banks. 32-bit numbers: groups of
 // eight columns likewise, so that four neighbouring rows, and four rows two apart (the transposed
 // read), fall into different groups of eight banks.
+//
+// What a lane adds to an address is found once, permutation included; the column of chunks is one exclusive or
+// with its lower bits, and its upper bits and the row are sums that fit into the address of the access.
 #include "operand.cuh"
 
 namespace himuon {
@@ -14,60 +17,63 @@ struct SharedTile {
   static constexpr int BYTES = Operand::BYTES;
   // 32-bit rows are padded to whole sets of four groups.
   static constexpr int STRIDE = (BYTES == 2 ? COLUMNS : (COLUMNS + 31) / 32 * 32) * BYTES;
-  static constexpr int CHUNK_BYTES = BYTES == 2 ? 16 : 32;
+  static constexpr u32 CHUNK_BYTES = BYTES == 2 ? 16 : 32;
+  static constexpr u32 CHUNKS = STRIDE / CHUNK_BYTES;
+  // Bits of a column of chunks that are permuted. Addresses of whole rows are multiples of (MASK + 1) chunks.
+  static constexpr u32 MASK = BYTES == 4 || CHUNKS % 8 == 4 ? 3 : CHUNKS % 8 == 0 ? 7 : 1;
 
-  u32 base;
-  u32 store_row, store_chunk;  // this lane's place in a stored block
-  // Its places in a loaded one. ldmatrix fills four neighbouring registers, and the tensor cores take
-  // a left operand from four neighbours and a right one from two: two orders of the 8 x 8 blocks,
-  // down the columns first or along the rows first.
-  u32 down_row, down_chunk;
-  u32 along_row, along_chunk;
+  // Addresses of this lane in block (0, 0): of a stored block, and of a loaded one. ldmatrix fills four
+  // neighbouring registers, and the tensor cores take a left operand from four neighbours and a right one from
+  // two: two orders of the 8 x 8 blocks, down the columns first or along the rows first.
+  u32 stored;
+  u32 down;
+  u32 along;
 
   HIMUON_DEVICE u32 permutation(u32 row) {
-    constexpr int CHUNKS = STRIDE / CHUNK_BYTES;
     if constexpr (BYTES == 4)
       return ((row >> 1) & 1u) | (((row ^ (row >> 2)) & 1u) << 1);
-    else if constexpr (CHUNKS % 8 == 0)
+    else if constexpr (MASK == 7)
       return row & 7u;
-    else if constexpr (CHUNKS % 4 == 0)
+    else if constexpr (MASK == 3)
       return (row >> 1) & 3u;
     else
       return (row >> 2) & 1u;
   }
 
+  // `base`: a multiple of (MASK + 1) chunks.
   HIMUON_DEVICE SharedTile at(u32 base, u32 lane) {
     SharedTile tile;
     const u32 g = lane >> 2, t = lane & 3u;
-    tile.base = base;
-    tile.store_row = g * STRIDE + (BYTES == 2 ? 4u * t : 8u * t);
-    tile.store_chunk = permutation(g);
+    tile.stored = base + g * STRIDE + permutation(g) * CHUNK_BYTES + (BYTES == 2 ? 4u : 8u) * t;
     if constexpr (BYTES == 2) {
       // ldmatrix: lane l addresses row l % 8 of the 8 x 8 block l / 8.
       const u32 near = lane & 7u, odd = (lane >> 3) & 1u, upper = lane >> 4;
-      tile.down_row = (near + 8u * odd) * STRIDE;
-      tile.down_chunk = upper ^ permutation(near);
-      tile.along_row = (near + 8u * upper) * STRIDE;
-      tile.along_chunk = odd ^ permutation(near);
+      tile.down = base + (near + 8u * odd) * STRIDE + (upper ^ permutation(near)) * CHUNK_BYTES;
+      tile.along = base + (near + 8u * upper) * STRIDE + (odd ^ permutation(near)) * CHUNK_BYTES;
     } else {
-      tile.down_row = tile.store_row;
-      tile.down_chunk = tile.store_chunk;
-      tile.along_row = 2u * t * STRIDE + 4u * g;
-      tile.along_chunk = permutation(2u * t);
+      tile.down = tile.stored;
+      tile.along = base + 2u * t * STRIDE + permutation(2u * t) * CHUNK_BYTES + 4u * g;
     }
     return tile;
   }
 
-  // Byte offset of chunk `column` (in units of CHUNK_BYTES) under this lane's permutation.
-  HIMUON_DEVICE u32 chunk(u32 column, u32 permuted) { return (column ^ permuted) * CHUNK_BYTES; }
+  // A lane's address in the column of chunks `column`, 16 `row_block` + `row` rows further down.
+  HIMUON_DEVICE u32 place(u32 lane, u32 row_block, u32 row, u32 column) {
+    const u32 permuted = column & MASK;
+    return (lane ^ (permuted * CHUNK_BYTES)) + (row_block * 16u + row) * STRIDE + (column - permuted) * CHUNK_BYTES;
+  }
 
   __device__ __forceinline__ void store(u32 row_block, u32 column_block, const Block<Operand>& block) const {
+    if constexpr (BYTES == 2 && STORES_MATRICES) {
+      store_matrices(place(down, row_block, 0, column_block * 2u), block.pair[0][0], block.pair[0][1], block.pair[1][0],
+                     block.pair[1][1]);
+      return;
+    }
 #pragma unroll
-    for (int c = 0; c < 2; c++)
+    for (u32 c = 0; c < 2; c++)
 #pragma unroll
-      for (int r = 0; r < 2; r++) {
-        const u32 address = base + store_row + (row_block * 16u + r * 8u) * STRIDE +
-                            chunk(column_block * 2u + c, store_chunk);
+      for (u32 r = 0; r < 2; r++) {
+        const u32 address = place(stored, row_block, r * 8u, column_block * 2u + c);
         if constexpr (BYTES == 2)
           store_shared(address, block.pair[c][r]);
         else
@@ -81,7 +87,7 @@ struct SharedTile {
       return wide(row_block, column_block);
     } else {
       Block<Operand> b;
-      load_matrices(b.pair[0][0], b.pair[0][1], b.pair[1][0], b.pair[1][1], down(row_block, column_block));
+      load_matrices(b.pair[0][0], b.pair[0][1], b.pair[1][0], b.pair[1][1], place(down, row_block, 0, column_block * 2u));
       return b;
     }
   }
@@ -90,7 +96,8 @@ struct SharedTile {
       return wide_transposed(row_block, column_block);
     } else {
       Block<Operand> b;
-      load_matrices_transposed(b.pair[0][0], b.pair[0][1], b.pair[1][0], b.pair[1][1], along(row_block, column_block));
+      load_matrices_transposed(b.pair[0][0], b.pair[0][1], b.pair[1][0], b.pair[1][1],
+                               place(along, row_block, 0, column_block * 2u));
       return b;
     }
   }
@@ -99,7 +106,7 @@ struct SharedTile {
       return wide(row_block, column_block);
     } else {
       Block<Operand> b;
-      load_matrices(b.pair[0][0], b.pair[1][0], b.pair[0][1], b.pair[1][1], along(row_block, column_block));
+      load_matrices(b.pair[0][0], b.pair[1][0], b.pair[0][1], b.pair[1][1], place(along, row_block, 0, column_block * 2u));
       return b;
     }
   }
@@ -108,40 +115,33 @@ struct SharedTile {
       return wide_transposed(row_block, column_block);
     } else {
       Block<Operand> b;
-      load_matrices_transposed(b.pair[0][0], b.pair[1][0], b.pair[0][1], b.pair[1][1], down(row_block, column_block));
+      load_matrices_transposed(b.pair[0][0], b.pair[1][0], b.pair[0][1], b.pair[1][1],
+                               place(down, row_block, 0, column_block * 2u));
       return b;
     }
   }
 
  private:
-  __device__ __forceinline__ u32 down(u32 row_block, u32 column_block) const {
-    return base + row_block * 16u * STRIDE + down_row + chunk(column_block * 2u, down_chunk);
-  }
-  __device__ __forceinline__ u32 along(u32 row_block, u32 column_block) const {
-    return base + row_block * 16u * STRIDE + along_row + chunk(column_block * 2u, along_chunk);
-  }
-
   __device__ __forceinline__ Block<Operand> wide(u32 row_block, u32 column_block) const {
     Block<Operand> block;
 #pragma unroll
-    for (int c = 0; c < 2; c++)
+    for (u32 c = 0; c < 2; c++)
 #pragma unroll
-      for (int r = 0; r < 2; r++)
+      for (u32 r = 0; r < 2; r++)
         load_shared2(block.pair[c][r].first, block.pair[c][r].second,
-                     base + (row_block * 16u + r * 8u) * STRIDE + down_row +
-                         chunk(column_block * 2u + c, down_chunk));
+                     place(down, row_block, r * 8u, column_block * 2u + c));
     return block;
   }
   __device__ __forceinline__ Block<Operand> wide_transposed(u32 row_block, u32 column_block) const {
     Block<Operand> block;
 #pragma unroll
-    for (int c = 0; c < 2; c++)
+    for (u32 c = 0; c < 2; c++)
 #pragma unroll
-      for (int r = 0; r < 2; r++) {
+      for (u32 r = 0; r < 2; r++) {
+        const u32 column = column_block * 2u + r;
+        block.pair[c][r].first = load_shared(place(along, row_block, c * 8u, column));
         // The permutations of rows 2 t and 2 t + 1 differ in their upper bit alone.
-        const u32 row = base + (row_block * 16u + c * 8u) * STRIDE + along_row;
-        block.pair[c][r].first = load_shared(row + chunk(column_block * 2u + r, along_chunk));
-        block.pair[c][r].second = load_shared(row + STRIDE + chunk(column_block * 2u + r, along_chunk ^ 2u));
+        block.pair[c][r].second = load_shared(place(along, row_block, c * 8u + 1u, column ^ 2u));
       }
     return block;
   }

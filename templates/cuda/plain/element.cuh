@@ -1,13 +1,8 @@
 #pragma once
-// Numbers in memory and operands of products. No header is needed: 16-bit types are handled as bits.
+// Numbers in memory and operands of products, one at a time.
+#include "../lib/instruction.cuh"
 
 namespace himuon {
-
-using u16 = unsigned short;
-using u32 = unsigned int;
-using u64 = unsigned long long;
-
-#define HIMUON_DEVICE [[maybe_unused]] static __device__ __forceinline__
 
 struct F32 {
   using Word = float;
@@ -17,36 +12,21 @@ struct F32 {
 
 struct Bf16 {
   using Word = u16;
-  HIMUON_DEVICE float load(Word word) { return __uint_as_float(u32(word) << 16); }
-  // To nearest, ties to even; a NaN stays a NaN.
-  HIMUON_DEVICE Word store(float value) {
-    const u32 bits = __float_as_uint(value);
-    if ((bits & 0x7fffffffu) > 0x7f800000u) return Word((bits >> 16) | 0x40u);
-    return Word((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
-  }
+  HIMUON_DEVICE float load(Word word) { return low_bf16(word); }
+  HIMUON_DEVICE Word store(float value) { return Word(pack_bf16(value, 0.0f)); }
 };
 
 struct F16 {
   using Word = u16;
-  HIMUON_DEVICE float load(Word word) {
-    float value;
-    asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(word));
-    return value;
-  }
-  HIMUON_DEVICE Word store(float value) {
-    Word word;
-    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(word) : "f"(value));
-    return word;
-  }
+  HIMUON_DEVICE float load(Word word) { return low_f16(word); }
+  HIMUON_DEVICE Word store(float value) { return Word(pack_f16(value, 0.0f)); }
 };
 
 // Ten mantissa bits, ties away from zero, as the tensor cores' conversion.
 struct Tf32 {
   using Word = float;
   HIMUON_DEVICE float load(Word word) { return word; }
-  HIMUON_DEVICE Word store(float value) {
-    return __uint_as_float((__float_as_uint(value) + 0x1000u) & 0xffffe000u);
-  }
+  HIMUON_DEVICE Word store(float value) { return float_of((bits_of(value) + 0x1000u) & 0xffffe000u); }
 };
 
 // A number as type `Element` holds it.
@@ -55,6 +35,6 @@ HIMUON_DEVICE float rounded(float value) {
   return Element::load(Element::store(value));
 }
 
-HIMUON_DEVICE bool finite(float value) { return fabsf(value) < __int_as_float(0x7f800000); }
+HIMUON_DEVICE bool finite(float value) { return absolute(value) < float_of(0x7f800000u); }
 
 }  // namespace himuon

@@ -5,22 +5,23 @@
 namespace himuon {
 
 // Two products a step: Y <- aY + dX + A (bY + eX), A = Y Y^T, on X / nu, nu = ||X X^T||_F^(1/2).
+template <class Kernel>
 struct Fitted {
-  Work& work;
+  Work<Kernel>& work;
   float nu;
 
-  __device__ __forceinline__ explicit Fitted(Work& work) : work(work) {
-    gram(work, work.x, work.gram);
-    nu = sqrtf(sqrtf(sum(work.square(), [&](u64 i) { return work.gram[i] * work.gram[i]; })));
+  __device__ __forceinline__ explicit Fitted(Work<Kernel>& work) : work(work) {
+    work.multiply_transposed(work.x);
+    nu = square_root(square_root(sum(work.square(), [&](u64 i) { return work.gram[i] * work.gram[i]; })));
     const float inverse = nu > 0.0f ? 1.0f / nu : 0.0f;
     each(work.size(), [&](u64 i) { work.y[i] = work.x[i] = work.x[i] * inverse; });
   }
 
   __device__ __forceinline__ void step(float a, float b, float d, float e) {
-    gram(work, work.y, work.gram);
-    each(work.size(), [&](u64 i) { work.mix[i] = fmaf(b, work.y[i], e * work.x[i]); });
+    work.multiply_transposed(work.y);
+    each(work.size(), [&](u64 i) { work.mix[i] = __fmaf_rn(b, work.y[i], e * work.x[i]); });
     each(work.size(), [&](u64 i) {
-      work.next[i] = fmaf(a, work.y[i], fmaf(d, work.x[i], product(work, work.gram, work.mix, i)));
+      work.next[i] = __fmaf_rn(a, work.y[i], __fmaf_rn(d, work.x[i], work.product(work.gram, work.mix, i)));
     });
     swap(work.y, work.next);
   }
@@ -32,18 +33,19 @@ struct Fitted {
 };
 
 // Q = aI - b Y Y^T; X <- Q^n X; Y <- Q^m Y, from Y = X; p = 1 - n/m.
+template <class Kernel>
 struct Coupled {
-  Work& work;
+  Work<Kernel>& work;
 
-  __device__ __forceinline__ explicit Coupled(Work& work) : work(work) {
+  __device__ __forceinline__ explicit Coupled(Work<Kernel>& work) : work(work) {
     each(work.size(), [&](u64 i) { work.y[i] = work.x[i]; });
   }
 
   __device__ __forceinline__ void step(float a, float b, u32 n, u32 m) {
-    gram(work, work.y, work.gram);
+    work.multiply_transposed(work.y);
     each(work.square(), [&](u64 index) {
       const float diagonal = index / work.rows == index % work.rows ? a : 0.0f;
-      work.gram[index] = fmaf(-b, work.gram[index], diagonal);
+      work.gram[index] = __fmaf_rn(-b, work.gram[index], diagonal);
     });
     for (u32 turn = 0; turn < n; turn++) multiply(work.x);
     for (u32 turn = 0; turn < m; turn++) multiply(work.y);
@@ -51,24 +53,25 @@ struct Coupled {
 
  private:
   __device__ __forceinline__ void multiply(float*& matrix) {
-    each(work.size(), [&](u64 i) { work.next[i] = product(work, work.gram, matrix, i); });
+    each(work.size(), [&](u64 i) { work.next[i] = work.product(work.gram, matrix, i); });
     swap(matrix, work.next);
   }
 };
 
 // The published p = 1/3 form: Y <- Y - c (Y Y^T Y - X), from Y = X (arXiv 2606.13867).
+template <class Kernel>
 struct Authors {
-  Work& work;
+  Work<Kernel>& work;
 
-  __device__ __forceinline__ explicit Authors(Work& work) : work(work) {
+  __device__ __forceinline__ explicit Authors(Work<Kernel>& work) : work(work) {
     each(work.size(), [&](u64 i) { work.y[i] = work.x[i]; });
   }
 
   __device__ __forceinline__ void step(float damping) {
-    gram(work, work.y, work.gram);
+    work.multiply_transposed(work.y);
     each(work.size(), [&](u64 i) {
-      const float cube = product(work, work.gram, work.y, i);
-      work.next[i] = fmaf(-damping, cube - work.x[i], work.y[i]);
+      const float cube = work.product(work.gram, work.y, i);
+      work.next[i] = __fmaf_rn(-damping, cube - work.x[i], work.y[i]);
     });
     swap(work.y, work.next);
   }

@@ -1,0 +1,217 @@
+//! For a user's `build.rs`: every kernel that the crate's `#[himuon(...)]` attributes declare, compiled ahead, so that
+//! the shipped program needs no CUDA compiler.
+//!
+//! ```no_run
+//! // build.rs
+//! fn main() -> Result<(), himuon_codegen::build::BuildError> {
+//!     himuon_codegen::build::kernels(["sm_80", "sm_90a"])?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! `himuon::bundles!()` in the crate gives what was built.
+
+mod attributes;
+
+use crate::compile::{CompileError, Compiler};
+use crate::pipeline::{EmitError, Emitted, class_of, emit};
+use crate::render::RenderError;
+use attributes::Declared;
+use himuon_templates::{KernelSpec, VariantError};
+use std::env;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+/// Folder of the bundles below `OUT_DIR`.
+const FOLDER: &str = "himuon-kernels";
+/// What `himuon::bundles!()` includes.
+const INDEX: &str = "himuon_bundles.rs";
+/// What decides which compiler is found.
+const VARIABLES: [&str; 5] = [
+    "HIMUON_NVRTC_PATH",
+    "HIMUON_PTXAS_PATH",
+    "HIMUON_NVDISASM_PATH",
+    "CUDA_HOME",
+    "CUDA_PATH",
+];
+
+/// Why the kernels were not built.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// Not called from a build script.
+    #[error("{variable} is not set: call this from build.rs, or name the folders by Build::new")]
+    NotABuildScript {
+        /// What cargo would have set.
+        variable: &'static str,
+    },
+    /// A file or folder cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A kernel cannot be made.
+    #[error(transparent)]
+    Emit(#[from] EmitError),
+}
+
+/// What a build made.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Built {
+    /// One per specification and target.
+    pub kernels: Vec<Emitted>,
+    /// For people: what is not as they may expect.
+    pub warnings: Vec<String>,
+    /// Files that were searched for attributes.
+    pub searched: Vec<PathBuf>,
+}
+
+/// Builds the kernels that the calling crate declares, for each target (as in `sm_86`), into `OUT_DIR`, and tells
+/// cargo when to do so again. Without a CUDA compiler there is text alone, and cargo shows a warning.
+///
+/// # Errors
+/// [`BuildError`].
+pub fn kernels<'a>(targets: impl IntoIterator<Item = &'a str>) -> Result<Built, BuildError> {
+    let folder = |variable: &'static str| {
+        env::var_os(variable)
+            .map(PathBuf::from)
+            .ok_or(BuildError::NotABuildScript { variable })
+    };
+    let built = Build::new(folder("CARGO_MANIFEST_DIR")?, folder("OUT_DIR")?)
+        .targets(targets)
+        .run(Compiler::locate())?;
+    println!("cargo:rerun-if-changed=src");
+    for variable in VARIABLES {
+        println!("cargo:rerun-if-env-changed={variable}");
+    }
+    for warning in &built.warnings {
+        println!("cargo:warning={}", warning.replace('\n', " "));
+    }
+    Ok(built)
+}
+
+/// A build of one crate.
+#[derive(Clone, Debug)]
+pub struct Build {
+    crate_folder: PathBuf,
+    out: PathBuf,
+    targets: Vec<String>,
+}
+
+impl Build {
+    /// Of the crate in `crate_folder`, whose `src` is searched, into `out`; for `sm_80` unless told otherwise.
+    pub fn new(crate_folder: impl Into<PathBuf>, out: impl Into<PathBuf>) -> Build {
+        Build {
+            crate_folder: crate_folder.into(),
+            out: out.into(),
+            targets: vec!["sm_80".to_owned()],
+        }
+    }
+
+    /// For these architectures.
+    pub fn targets<'a>(self, targets: impl IntoIterator<Item = &'a str>) -> Build {
+        Build {
+            targets: targets.into_iter().map(str::to_owned).collect(),
+            ..self
+        }
+    }
+
+    /// Does it, with what [`Compiler::locate`] or the caller found.
+    ///
+    /// # Errors
+    /// [`BuildError`]; that there is no compiler is a warning.
+    pub fn run(&self, compiler: Result<Compiler, CompileError>) -> Result<Built, BuildError> {
+        for target in &self.targets {
+            class_of(target)?;
+        }
+        let Declared {
+            specs,
+            mut warnings,
+            searched,
+        } = attributes::declared_in(&self.crate_folder.join("src"))?;
+        let compiler = match compiler {
+            Ok(compiler) => Some(compiler),
+            Err(_) if specs.is_empty() => None,
+            Err(error) => {
+                warnings.push(format!("kernels are shipped as source only: {error}"));
+                None
+            }
+        };
+        if compiler
+            .as_ref()
+            .is_some_and(|compiler| compiler.ptxas().is_none())
+        {
+            warnings
+                .push("kernels are shipped as PTX without cubins: no ptxas beside NVRTC".into());
+        }
+        let mut kernels = Vec::new();
+        for spec in &specs {
+            self.emit(spec, compiler.as_ref(), &mut kernels)?;
+        }
+        let index = self.out.join(INDEX);
+        std::fs::write(&index, index_of(&kernels)).map_err(|source| BuildError::File {
+            path: index,
+            source,
+        })?;
+        Ok(Built {
+            kernels,
+            warnings,
+            searched,
+        })
+    }
+
+    /// One kernel for each target. A criterion that the host decides has no kernel of its own.
+    fn emit(
+        &self,
+        spec: &KernelSpec,
+        compiler: Option<&Compiler>,
+        kernels: &mut Vec<Emitted>,
+    ) -> Result<(), BuildError> {
+        for target in &self.targets {
+            let folder = self.out.join(FOLDER).join(target);
+            match emit(spec, None, target, compiler, &folder) {
+                Ok(emitted) => kernels.push(emitted),
+                Err(EmitError::Render(RenderError::Variant(VariantError::HostCriterion {
+                    ..
+                }))) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A Rust expression: the bundles as `himuon::templates::CompiledKernel`.
+fn index_of(kernels: &[Emitted]) -> String {
+    let quoted = |path: &Path| format!("{:?}", path.display().to_string());
+    let mut text = String::from("&[\n");
+    for kernel in kernels {
+        let file = |name: &str| quoted(&kernel.folder.join(name));
+        let included = |present: bool, with: &str, name: &str| match present {
+            true => format!("::core::option::Option::Some({with}!({}))", file(name)),
+            false => "::core::option::Option::None".to_owned(),
+        };
+        let compiled = kernel.compiled.as_ref();
+        let ptx = included(compiled.is_some(), "include_str", "kernel.ptx");
+        let has_cubin = compiled.is_some_and(|compiled| compiled.cubin.is_some());
+        let cubin = included(has_cubin, "include_bytes", "kernel.cubin");
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            text,
+            "    ::himuon::templates::CompiledKernel {{\n        id: {:?},\n        specification: {:?},\n        \
+             target: {:?},\n        text: include_str!({}),\n        manifest: include_str!({}),\n        ptx: \
+             {ptx},\n        cubin: {cubin},\n    }},",
+            kernel.manifest.id,
+            kernel.manifest.specification,
+            kernel.target,
+            file("kernel.cu"),
+            file("manifest.json"),
+        );
+    }
+    text.push_str("]\n");
+    text
+}

@@ -1,0 +1,145 @@
+//! The tables in device memory, as `lib/launch.cuh` declares them.
+
+use super::manifest::{Field, Table};
+
+const fn field(
+    name: &'static str,
+    offset: u32,
+    kind: &'static str,
+    meaning: &'static str,
+) -> Field {
+    Field {
+        name,
+        offset,
+        kind,
+        meaning,
+    }
+}
+
+/// Every table; a pointer parameter names the one that it points to.
+pub(super) const TABLES: [Table; 3] = [MATRIX, GROUP, TILE_REPORT];
+
+const MATRIX: Table = Table {
+    name: "Matrix",
+    bytes: 64,
+    alignment: 16,
+    fields: &[
+        field(
+            "gradient",
+            0,
+            "pointer",
+            "rows x columns numbers of weight_type",
+        ),
+        field(
+            "momentum",
+            8,
+            "pointer",
+            "rows x columns numbers of momentum_type, contiguous; unused by himuon_map",
+        ),
+        field(
+            "weight",
+            16,
+            "pointer",
+            "rows x columns numbers of weight_type",
+        ),
+        field(
+            "mapped",
+            24,
+            "pointer",
+            "power > 0: rows x columns numbers of f32, contiguous, kept between the launches (the gradient itself \
+             will do where that is f32, contiguous and not needed any more); else unused",
+        ),
+        field("rows", 32, "u32", "rows of the matrix, at least 1"),
+        field("columns", 36, "u32", "columns of the matrix, at least 1"),
+        field(
+            "gradient_leading",
+            40,
+            "u32",
+            "numbers from one row of the gradient to the next, at least columns",
+        ),
+        field(
+            "weight_leading",
+            44,
+            "u32",
+            "numbers from one row of the weight to the next, at least columns",
+        ),
+        field(
+            "first_tile",
+            48,
+            "u32",
+            "number of the matrix's first tile: the tiles of all matrices before it",
+        ),
+        field(
+            "group",
+            52,
+            "u32",
+            "index in the table of groups; unused by himuon_map",
+        ),
+        field("factor", 56, "f32", "power > 0: written by himuon_norm"),
+        field("largest", 60, "f32", "power > 0: written by himuon_norm"),
+    ],
+};
+
+const GROUP: Table = Table {
+    name: "Group",
+    bytes: 32,
+    alignment: 16,
+    fields: &[
+        field(
+            "learning_rate",
+            0,
+            "f32",
+            "lr of W <- (1 - lr wd) W - lr scale(map(m))",
+        ),
+        field("weight_decay", 4, "f32", "wd"),
+        field("mu", 8, "f32", "buf <- mu buf + c g"),
+        field("c", 12, "f32", "buf <- mu buf + c g"),
+        field("alpha", 16, "f32", "m <- alpha g + beta buf"),
+        field("beta", 20, "f32", "m <- alpha g + beta buf"),
+        field(
+            "scale_factor",
+            24,
+            "f32",
+            "factor of the scale rules; power > 0: the RMS of the update",
+        ),
+        field(
+            "scale_rule",
+            28,
+            "u32",
+            "power 0: 0 factor sqrt(max(h, w)) of the tile as cut; 1 the same of a whole tile; 2 sqrt(max(1, rows / \
+             columns)); 3 factor sqrt(max(rows, columns)); 4 one",
+        ),
+    ],
+};
+
+const TILE_REPORT: Table = Table {
+    name: "TileReport",
+    bytes: 16,
+    alignment: 16,
+    fields: &[
+        field(
+            "norm",
+            0,
+            "f32",
+            "Frobenius norm of the tile of M before the map",
+        ),
+        field(
+            "inner_product",
+            4,
+            "f32",
+            "<X, O>, X = M / norm, O the map; 0 where the map was skipped",
+        ),
+        field(
+            "mapped_norm_squared",
+            8,
+            "f32",
+            "||O||_F^2; 0 where the map was skipped",
+        ),
+        field(
+            "flags",
+            12,
+            "u32",
+            "bit 0: not finite, left alone; bit 1: left unorthogonalised",
+        ),
+    ],
+};
