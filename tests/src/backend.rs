@@ -4,6 +4,7 @@ use half::{bf16, f16};
 use himuon::KernelSpec;
 use himuon::launch::{LaunchReport, MatrixStep, TileDiagnostics};
 use himuon::reference::{Matrix, Normalisation, ReferenceMap, RowMoments, StepState, step};
+use himuon::templates::Element;
 use himuon::tensor::{TensorMut, TensorRef};
 
 /// Why a backend gave no result.
@@ -19,6 +20,11 @@ pub enum Refusal {
 pub trait Backend {
     /// Its name in reports.
     fn name(&self) -> &str;
+
+    /// The type that the numbers of a map have been rounded to.
+    fn map_element(&self, _spec: &KernelSpec) -> Element {
+        Element::F32
+    }
 
     /// Maps every tile of a contiguous `rows` x `columns` matrix.
     ///

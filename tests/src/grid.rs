@@ -137,8 +137,7 @@ impl Grid {
     /// Operands and modes that round to 16 bits or to TF32.
     pub fn roundings(largest: u32) -> Grid {
         let mut specs = every_recurrence();
-        // A user's own list promises nothing about the rounding that it amplifies.
-        specs.retain(|(label, _)| !label.starts_with("custom"));
+        specs.retain(promises_rounding);
         Grid {
             specs,
             tiles: tiles_up_to(largest),
@@ -166,4 +165,88 @@ impl Grid {
             ..Grid::roundings(largest)
         }
     }
+
+    /// Kernels that must be compiled one by one: each recurrence once, on tiles, types and operands that change from
+    /// one to the next and with `turn`, so that a few turns meet every value of each.
+    pub fn in_turn(turn: usize) -> Vec<Grid> {
+        every_recurrence()
+            .into_iter()
+            .enumerate()
+            .map(|(index, labelled)| {
+                let tiles = on_chip_tiles();
+                let operand = match promises_rounding(&labelled) {
+                    true => OPERANDS[(index + turn) % OPERANDS.len()],
+                    false => Operand::F32,
+                };
+                let tile = tiles[(index + 4 * turn) % tiles.len()].clone();
+                Grid {
+                    specs: vec![labelled],
+                    tiles: vec![tile],
+                    inputs: Input::ALL.to_vec(),
+                    elements: vec![ELEMENTS[(index + turn) % ELEMENTS.len()]],
+                    roundings: vec![(operand, Mode::Accurate)],
+                }
+            })
+            .collect()
+    }
+
+    /// Every recurrence on every tile that fits on chip, with every operand and element.
+    pub fn on_chip() -> Grid {
+        Grid {
+            specs: every_recurrence()
+                .into_iter()
+                .filter(promises_rounding)
+                .collect(),
+            tiles: on_chip_tiles(),
+            inputs: Input::ALL.to_vec(),
+            elements: ELEMENTS.to_vec(),
+            roundings: OPERANDS.map(|operand| (operand, Mode::Accurate)).to_vec(),
+        }
+    }
+
+    /// Other numbers of steps and powers with every operand.
+    pub fn steps_and_powers_on_chip() -> Grid {
+        Grid {
+            roundings: OPERANDS.map(|operand| (operand, Mode::Accurate)).to_vec(),
+            ..Grid::steps_and_powers()
+        }
+    }
+
+    /// The rounding points of the published code on tiles that fit on chip.
+    pub fn published_rounding_on_chip() -> Grid {
+        Grid {
+            tiles: on_chip_tiles(),
+            ..Grid::published_rounding(0)
+        }
+    }
+}
+
+/// A user's own list promises nothing about the rounding that it amplifies.
+fn promises_rounding((label, _): &Labelled) -> bool {
+    !label.starts_with("custom")
+}
+
+/// Types of weights and gradients.
+const ELEMENTS: [Element; 3] = [Element::F32, Element::Bf16, Element::F16];
+/// Operands of the products.
+const OPERANDS: [Operand; 4] = [Operand::F32, Operand::Bf16, Operand::Tf32, Operand::F16];
+
+/// The tiles of the stock grid and rectangles, each with one matrix: four tiles, three of them ragged.
+fn on_chip_tiles() -> Vec<(Tile, Vec<(usize, usize)>)> {
+    let sizes = [
+        (16, 16),
+        (96, 40),
+        (32, 32),
+        (64, 64),
+        (20, 48),
+        (48, 48),
+        (96, 96),
+        (128, 128),
+        (64, 256),
+    ];
+    let ragged = |edge: u32| (edge + edge / 4 + 1) as usize;
+    sizes
+        .into_iter()
+        .map(|(h, w)| (tile(h, w), vec![(ragged(h), ragged(w))]))
+        .collect()
 }

@@ -7,6 +7,8 @@
 pub mod backend;
 pub mod conformance;
 pub mod cpu;
+#[cfg(unix)]
+pub mod cuda;
 pub mod grid;
 pub mod inputs;
 pub mod judge;

@@ -72,6 +72,30 @@ impl Buffer {
     }
 }
 
+/// The numbers as bytes, in the machine's order.
+pub fn bytes(tensor: TensorRef<'_>) -> &[u8] {
+    match tensor {
+        TensorRef::F32(values) => bytemuck::cast_slice(values),
+        TensorRef::Bf16(values) => bytemuck::cast_slice(values),
+        TensorRef::F16(values) => bytemuck::cast_slice(values),
+    }
+}
+
+/// The same, to be written.
+pub fn bytes_mut(tensor: TensorMut<'_>) -> &mut [u8] {
+    match tensor {
+        TensorMut::F32(values) => bytemuck::cast_slice_mut(values),
+        TensorMut::Bf16(values) => bytemuck::cast_slice_mut(values),
+        TensorMut::F16(values) => bytemuck::cast_slice_mut(values),
+    }
+}
+
+/// `count` times `value`, as bytes.
+pub fn filled(element: Element, count: usize, value: f32) -> Vec<u8> {
+    let matrix = Matrix::from_fn(1, count, |_, _| f64::from(value));
+    bytes(Buffer::contiguous(&matrix, element).read()).to_vec()
+}
+
 /// Half the distance between neighbouring numbers of `element` near `value`: the largest rounding error.
 pub fn half_ulp(element: Element, value: f64) -> f64 {
     let (digits, smallest_exponent) = match element {

@@ -5,26 +5,36 @@ use himuon_templates::variant::Plain;
 use himuon_templates::{Architecture, KernelSpec, Variant};
 use std::path::Path;
 
-/// One kernel of one launch and one of three, in the plain family.
-const KERNELS: [(&str, &str, Architecture); 2] = [
-    (
-        "ns_t64x256_k5_polar-express_bf16",
-        "tile=64x256 coefficients=polar-express element=bf16 criterion=effective_rank(0.1)",
-        Architecture::Sm80,
-    ),
-    (
-        "muonp_full_k6_coupled_p1-2_f32",
-        "tile=full power=1/2 recurrence=coupled",
-        Architecture::Sm90a,
-    ),
-];
+/// A kernel of one launch and one of three in the resident family, and a plain one.
+fn kernels() -> [(&'static str, &'static str, Architecture, Option<Variant>); 3] {
+    [
+        (
+            "ns_t64_k5_polar-express_bf16_effective-rank",
+            "tile=64 coefficients=polar-express element=bf16 criterion=effective_rank(0.1)",
+            Architecture::Sm80,
+            None,
+        ),
+        (
+            "muonp_t32x128_k6_fitted_p1-2_bf16",
+            "tile=32x128 power=1/2 element=bf16",
+            Architecture::Sm90a,
+            None,
+        ),
+        (
+            "muonp_full_k6_coupled_p1-2_f32",
+            "tile=full power=1/2 recurrence=coupled",
+            Architecture::Sm90a,
+            Some(Variant::Plain(Plain { warps: 8 })),
+        ),
+    ]
+}
 
 #[test]
 fn kernels_are_the_committed_texts() {
     let bless = std::env::var_os("HIMUON_BLESS").is_some();
-    for (name, spec, architecture) in KERNELS {
+    for (name, spec, architecture, variant) in kernels() {
         let spec: KernelSpec = spec.parse().unwrap();
-        let variant = Variant::Plain(Plain { warps: 8 });
+        let variant = variant.unwrap_or_else(|| Variant::default_for(&spec, architecture));
         let rendered = render(&spec, &variant, architecture).unwrap().text;
         let path = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("golden")

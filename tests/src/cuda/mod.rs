@@ -1,0 +1,16 @@
+//! The generated CUDA kernels under judgement, on the emulated driver.
+//!
+//! Nothing here knows how a kernel is launched but from the bundle that the code generator writes: [`bundle`] reads
+//! `manifest.json`, [`record`] lays out table entries by the offsets stated there, [`device`] is the driver's side
+//! (cudarc on the emulator), [`backend`] puts the matrices of a launch into tables, and
+//! [`figures`] counts what a tile costs.
+
+pub mod backend;
+pub mod bundle;
+pub mod device;
+pub mod figures;
+pub mod record;
+
+pub use backend::CudaBackend;
+pub use bundle::Bundle;
+pub use device::Device;

@@ -1,0 +1,175 @@
+//! Bundles: every header compiles on its own, every architecture assembles, the same bytes in any folder.
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test without its compiler fails"
+)]
+
+use himuon_codegen::build::Build;
+use himuon_codegen::compile::{CompileError, Compiler, Resources};
+use himuon_codegen::pipeline::{TARGETS, emit, stock_specs};
+use himuon_templates::sources::LIBRARY;
+use himuon_templates::{KernelSpec, Variant};
+use himuon_tests::grid::long_tests;
+use himuon_toolkit::Toolkit;
+use std::path::Path;
+
+fn compiler() -> Compiler {
+    let toolkit = Toolkit::locate_or_install().unwrap();
+    Compiler::new(toolkit.nvrtc_library())
+        .with_ptxas(toolkit.ptxas())
+        .with_nvdisasm(toolkit.nvdisasm())
+}
+
+fn spec(text: &str) -> KernelSpec {
+    text.parse().unwrap()
+}
+
+#[test]
+fn every_header_compiles_on_its_own() {
+    let compiler = compiler();
+    for file in LIBRARY {
+        let text = himuon_codegen::header(file.path).unwrap();
+        assert!(!text.contains("#include"), "{}", file.path);
+        for architecture in ["sm_75", "sm_80"] {
+            if let Err(error) = compiler.ptx(&text, architecture) {
+                panic!("{} for {architecture}: {error}", file.path);
+            }
+        }
+    }
+}
+
+/// The resources of each entry of a kernel for a target.
+fn assembled(compiler: &Compiler, spec: &KernelSpec, target: &str) -> Vec<Resources> {
+    let folder = tempfile::tempdir().unwrap();
+    let emitted = emit(spec, None, target, Some(compiler), folder.path())
+        .unwrap_or_else(|error| panic!("{spec} for {target}: {error}"));
+    for file in ["kernel.cu", "kernel.ptx", "kernel.cubin", "manifest.json"] {
+        assert!(emitted.folder.join(file).is_file(), "{spec}: {file}");
+    }
+    let entries: Vec<&str> = emitted.manifest.entries.iter().map(|e| e.name).collect();
+    let mut found: Vec<&str> = emitted
+        .manifest
+        .resources
+        .iter()
+        .map(|resources| resources.entry.as_str())
+        .collect();
+    found.sort_unstable();
+    let mut expected = entries.clone();
+    expected.sort_unstable();
+    assert_eq!(found, expected, "{spec} for {target}");
+    for resources in &emitted.manifest.resources {
+        let counts = resources.instructions.as_ref().unwrap();
+        assert!(counts.total > 0 && resources.registers > 0, "{resources:?}");
+        if matches!(emitted.variant, Variant::Resident(_)) && resources.entry == "himuon_step" {
+            assert!(counts.of_kind("tensor", 1) > 0, "{spec} for {target}");
+        }
+    }
+    emitted.manifest.resources
+}
+
+/// Accurate bf16 on tiles that a warp or a few hold: nothing may be spilled from compute capability 8.0 on.
+fn must_not_spill(spec: &KernelSpec, target: &str) -> bool {
+    spec.to_string().contains("bf16") && target != "sm_75"
+}
+
+fn check(compiler: &Compiler, spec: &KernelSpec, target: &str) {
+    for resources in assembled(compiler, spec, target) {
+        let spilled = resources.spill_store_bytes + resources.spill_load_bytes;
+        assert!(
+            spilled == 0 || !must_not_spill(spec, target),
+            "{spec} for {target}: {resources:?}"
+        );
+    }
+}
+
+#[test]
+fn every_architecture_assembles() {
+    let compiler = compiler();
+    for (target, _) in TARGETS {
+        check(&compiler, &spec("tile=32 element=bf16"), target);
+    }
+    check(&compiler, &spec("tile=64 element=f16"), "sm_75");
+    check(&compiler, &spec("tile=64 power=1/2 element=bf16"), "sm_90a");
+    check(&compiler, &spec("tile=128 element=bf16"), "sm_100a");
+    check(&compiler, &spec("tile=48 operand=tf32"), "sm_120");
+}
+
+#[test]
+fn the_stock_grid_assembles_for_every_architecture() {
+    if !long_tests("the stock grid on every architecture") {
+        return;
+    }
+    let compiler = compiler();
+    for (target, _) in TARGETS {
+        for spec in stock_specs().unwrap() {
+            check(&compiler, &spec, target);
+        }
+    }
+}
+
+fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut files: Vec<(String, Vec<u8>)> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| {
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            (name, std::fs::read(&path).unwrap())
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn a_bundle_is_the_same_bytes_in_any_folder() {
+    let compiler = compiler();
+    let [first, second] = [(); 2].map(|()| {
+        let folder = tempfile::tempdir().unwrap();
+        let spec = spec("tile=16 element=bf16");
+        let emitted = emit(&spec, None, "sm_86", Some(&compiler), folder.path()).unwrap();
+        (
+            emitted.folder.file_name().unwrap().to_owned(),
+            files(&emitted.folder),
+        )
+    });
+    assert_eq!(first.1.len(), 4);
+    assert!(first == second);
+}
+
+#[test]
+fn a_build_script_compiles_what_a_crate_declares() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("src/layers");
+    std::fs::create_dir_all(&source).unwrap();
+    std::fs::write(
+        source.join("attention.rs"),
+        "#[himuon::himuon(tiles = [16, (16, 32)], element = \"bf16\")] pub struct Attention;",
+    )
+    .unwrap();
+    let out = folder.path().join("out");
+    std::fs::create_dir(&out).unwrap();
+    let build = Build::new(folder.path(), &out).targets(["sm_80", "sm_90a"]);
+    let built = build.run(Ok(compiler())).unwrap();
+    assert_eq!(built.warnings, Vec::<String>::new());
+    assert_eq!(built.kernels.len(), 4);
+    let index = std::fs::read_to_string(out.join("himuon_bundles.rs")).unwrap();
+    assert_eq!(index.matches("kernel.cubin").count(), 4, "{index}");
+    for kernel in &built.kernels {
+        assert!(kernel.folder.join("kernel.cubin").is_file());
+    }
+
+    // Without a compiler: the text alone, and a warning that says what to install.
+    let missing = CompileError::NotFound {
+        looked_at: "nowhere".to_owned(),
+    };
+    let built = build.run(Err(missing)).unwrap();
+    assert!(
+        built.warnings[0].contains("source only")
+            && built.warnings[0].contains("nvidia-cuda-nvrtc"),
+        "{:?}",
+        built.warnings
+    );
+    let index = std::fs::read_to_string(out.join("himuon_bundles.rs")).unwrap();
+    assert_eq!(index.matches("Option::None").count(), 8, "{index}");
+}

@@ -1,0 +1,164 @@
+//! The suite on the generated CUDA kernels: emitted as bundles, compiled, launched from their manifests through cudarc
+//! on the emulated driver, whose checks fail a launch.
+//!
+//! The whole grid: `HIMUON_LONG_TESTS=1 cargo test --release -p himuon-tests --test cuda`.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test without its device fails")]
+
+use himuon::templates::variant::Plain;
+use himuon::templates::{CoefficientSet, Element, Mode, Operand, Recurrence, Variant};
+use himuon_tests::conformance::step_case::StepCase;
+use himuon_tests::conformance::{criteria, invariances, maps, scaling, step_case, steps};
+use himuon_tests::cuda::CudaBackend;
+use himuon_tests::grid::{Grid, long_tests};
+use himuon_tests::inputs::Input;
+use himuon_tests::report::Report;
+use himuon_tests::specs::{newton_schulz, power, tile, with_tile};
+use himuon_toolkit::emulated::isolated;
+
+fn sm_80() -> CudaBackend {
+    CudaBackend::new("sm_80").unwrap()
+}
+
+fn maps_of(backend: &mut CudaBackend, grids: &[Grid]) -> Report {
+    let mut report = Report::default();
+    for grid in grids {
+        report.merge(maps::run(backend, grid));
+    }
+    report
+}
+
+#[test]
+fn every_recurrence_on_tiles_and_types_in_turn() {
+    let turns = if long_tests("turns 1 to 8 of recurrences, tiles and types") {
+        9
+    } else {
+        1
+    };
+    let mut backend = sm_80();
+    for turn in 0..turns {
+        maps_of(&mut backend, &Grid::in_turn(turn)).finish("cuda");
+    }
+}
+
+#[test]
+fn whole_steps() {
+    let mut cases = steps::recurrences();
+    if long_tests("tilings, scalars, storages, strides of whole steps") {
+        return steps::run_all(&mut sm_80()).finish("cuda");
+    }
+    cases.extend(steps::strides_and_poison());
+    let mut report = Report::default();
+    let mut backend = sm_80();
+    for case in cases {
+        report.merge(step_case::run(&mut backend, &case));
+    }
+    report.finish("cuda");
+}
+
+#[test]
+fn criteria_decide_as_the_reference_does() {
+    criteria::run_all(&mut sm_80()).finish("cuda");
+}
+
+#[test]
+fn scales() {
+    scaling::run_all(&mut sm_80()).finish("cuda");
+}
+
+#[test]
+fn exact_facts() {
+    if long_tests("exact facts of the CUDA kernels") {
+        invariances::run_all(&mut sm_80()).finish("cuda");
+    }
+}
+
+/// Every recurrence, tile, operand and element.
+#[test]
+fn the_whole_grid() {
+    if !long_tests("every recurrence x tile x operand x element") {
+        return;
+    }
+    let grids = [
+        Grid::on_chip(),
+        Grid::steps_and_powers_on_chip(),
+        Grid::published_rounding_on_chip(),
+        Grid::recurrences_and_inputs(64),
+    ];
+    maps_of(&mut sm_80(), &grids).finish("cuda");
+}
+
+fn steps_of(backend: &mut CudaBackend) -> Report {
+    let specs = [
+        with_tile(&newton_schulz(CoefficientSet::Muon, 5), tile(16, 16)),
+        with_tile(&power(Recurrence::Fitted, 1, 2, 6), tile(16, 16)),
+    ];
+    let mut report = Report::default();
+    for spec in specs {
+        let mut poisoned = StepCase::new("poisoned", spec.clone());
+        poisoned.poison = true;
+        report.merge(step_case::run(backend, &StepCase::new("step", spec)));
+        report.merge(step_case::run(backend, &poisoned));
+    }
+    report
+}
+
+/// Nothing but the elements themselves need be aligned.
+#[test]
+fn tensors_at_any_address() {
+    steps_of(&mut sm_80().shifted(1)).finish("cuda");
+}
+
+/// The map of power > 0 in the place of its gradient.
+#[test]
+fn gradients_that_are_consumed() {
+    let mut report = steps_of(&mut sm_80().consuming_gradients());
+    let plain = sm_80().with_variant(Variant::Plain(Plain { warps: 2 }));
+    report.merge(steps_of(&mut plain.consuming_gradients()));
+    report.finish("cuda");
+}
+
+/// The family for what does not fit on chip, on what does.
+#[test]
+fn the_plain_family() {
+    let plain = Variant::Plain(Plain { warps: 3 });
+    steps_of(&mut sm_80().with_variant(plain)).finish("cuda");
+}
+
+/// The text of another class on a device of that class, in a process of its own.
+fn on(device: &str, test: &str, target: &'static str, operand: Operand) {
+    let environment = [("HIMUON_EMULATOR_DEVICES", device)];
+    let outcome = isolated(test, &environment, || {
+        let mut backend = CudaBackend::new(target).unwrap();
+        let mut report = Report::default();
+        for (rows, columns) in [(48, 48), (64, 64), (96, 40)] {
+            for base in [
+                newton_schulz(CoefficientSet::Muon, 5),
+                power(Recurrence::Fitted, 1, 2, 6),
+            ] {
+                let grid = Grid {
+                    specs: vec![(target, base)],
+                    tiles: vec![(tile(rows, columns), vec![(100, 70)])],
+                    inputs: vec![Input::Gaussian, Input::NearLowRank],
+                    elements: vec![Element::F16],
+                    roundings: vec![(operand, Mode::Accurate)],
+                };
+                report.merge(maps::run(&mut backend, &grid));
+            }
+        }
+        report.finish(target);
+    });
+    outcome.unwrap();
+}
+
+/// Shared memory is written by whole matrices there.
+#[test]
+fn compute_capability_9_0() {
+    on("sm_90", "compute_capability_9_0", "sm_90a", Operand::Bf16);
+}
+
+/// Tensor cores take f16 alone there, and half as deep.
+#[test]
+fn compute_capability_7_5() {
+    on("sm_75", "compute_capability_7_5", "sm_75", Operand::F16);
+}
