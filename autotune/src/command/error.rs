@@ -21,6 +21,12 @@ pub enum CommandError {
     /// The kernel's text cannot be rendered.
     #[error("{0}")]
     Render(#[from] himuon_codegen::RenderError),
+    /// A bundle cannot be made.
+    #[error("{0}")]
+    Emit(#[from] himuon_codegen::pipeline::EmitError),
+    /// There is no compiler, or it refuses.
+    #[error("{0}")]
+    Compile(#[from] himuon_codegen::compile::CompileError),
     /// A kernel refused.
     #[error("{0}")]
     Kernel(himuon::cpu::CpuError),

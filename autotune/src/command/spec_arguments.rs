@@ -12,7 +12,7 @@ use himuon::templates::{
 #[command(next_help_heading = "Specification")]
 pub(super) struct SpecArguments {
     /// Tile: an edge (128), rows x columns (64x256) or full
-    #[arg(long, value_name = "TILE", required_unless_present = "spec")]
+    #[arg(long, value_name = "TILE")]
     tile: Option<Tile>,
     /// Steps K of the recurrence [default: the coefficient set's own]
     #[arg(long, value_name = "K")]
@@ -49,6 +49,11 @@ impl SpecArguments {
             Some(spec) => Ok(spec.clone()),
             None => Ok(self.fields().resolve()?),
         }
+    }
+
+    /// Whether any part of a specification was stated.
+    pub(super) fn is_stated(&self) -> bool {
+        self.spec.is_some() || self.fields() != SpecFields::default()
     }
 
     /// The specification as the CPU computes it: it multiplies in f32 whatever the type of the numbers.

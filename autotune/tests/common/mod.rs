@@ -33,6 +33,13 @@ pub fn himuon<A: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = A>)
     run(Command::new(env!("CARGO_BIN_EXE_himuon")).args(arguments))
 }
 
+/// Runs `himuon` with more in its environment.
+pub fn himuon_with(environment: &[(&str, &std::ffi::OsStr)], arguments: &[&str]) -> Run {
+    run(Command::new(env!("CARGO_BIN_EXE_himuon"))
+        .args(arguments)
+        .envs(environment.iter().copied()))
+}
+
 /// Runs `himuon` with its cache in `cache`.
 pub fn himuon_with_cache(cache: &Path, arguments: &[&str]) -> Run {
     run(Command::new(env!("CARGO_BIN_EXE_himuon"))

@@ -1,0 +1,112 @@
+//! `himuon emit`: bundles and resource tables.
+#![allow(clippy::unwrap_used, reason = "a test without its output fails")]
+
+mod common;
+
+use common::{Folder, Run, himuon, himuon_with};
+use himuon_toolkit::Toolkit;
+
+/// With the compiler of the tests.
+fn with_compiler(arguments: &[&str]) -> Run {
+    let toolkit = Toolkit::locate_or_install().unwrap();
+    let environment = [
+        ("HIMUON_NVRTC_PATH", toolkit.nvrtc_library()),
+        ("HIMUON_PTXAS_PATH", toolkit.ptxas()),
+        ("HIMUON_NVDISASM_PATH", toolkit.nvdisasm()),
+    ];
+    himuon_with(
+        &environment.map(|(name, path)| (name, path.as_os_str())),
+        arguments,
+    )
+}
+
+#[test]
+fn a_bundle_has_text_ptx_cubin_and_manifest() {
+    let folder = Folder::new();
+    let out = folder.path("kernels");
+    let out = out.to_str().unwrap();
+    let run = with_compiler(&[
+        "emit", "--tile", "16", "--steps", "5", "--arch", "sm_86", "--out", out, "--json",
+    ]);
+    assert_eq!(run.code, 0, "{}", run.err);
+    let json = run.json();
+    assert_eq!(json["compiled"], true);
+    let bundle = std::path::PathBuf::from(json["folder"].as_str().unwrap());
+    for name in ["kernel.cu", "kernel.ptx", "kernel.cubin", "manifest.json"] {
+        assert!(bundle.join(name).is_file(), "{name}");
+    }
+    let manifest = std::fs::read_to_string(bundle.join("manifest.json")).unwrap();
+    let manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+    assert_eq!(manifest["target"], "sm_86");
+    assert_eq!(manifest["id"], json["id"]);
+    assert!(manifest["resources"][0]["instructions"]["total"].as_u64() > Some(0));
+}
+
+#[test]
+fn explain_is_a_line_for_each_entry() {
+    let run = with_compiler(&["emit", "--tile", "16", "--power", "1", "--explain"]);
+    assert_eq!(run.code, 0, "{}", run.err);
+    let lines: Vec<&str> = run.out.lines().collect();
+    assert!(lines[0].contains("registers"), "{}", run.out);
+    for entry in ["himuon_step", "himuon_norm", "himuon_update", "himuon_map"] {
+        assert_eq!(run.out.matches(entry).count(), 1, "{}", run.out);
+    }
+    assert!(!run.out.contains('?'), "every count is known: {}", run.out);
+}
+
+#[test]
+fn what_cannot_be_done_is_said() {
+    let folder = Folder::new();
+    let out = folder.path("kernels");
+    let nowhere = folder.path("nowhere");
+    let run = himuon_with(
+        &[("HIMUON_NVRTC_PATH", nowhere.as_os_str())],
+        &["emit", "--tile", "16", "--explain"],
+    );
+    assert_eq!(run.code, 1, "a library that does not load: {}", run.err);
+    let run = himuon(["emit", "--all"]);
+    assert_eq!(run.code, 2);
+    assert!(run.err.contains("--out"), "{}", run.err);
+    let run = himuon([
+        "emit",
+        "--all",
+        "--tile",
+        "16",
+        "--out",
+        out.to_str().unwrap(),
+    ]);
+    assert_eq!(run.code, 2);
+    assert!(run.err.contains("stock grid"), "{}", run.err);
+    let run = himuon(["emit"]);
+    assert_eq!(run.code, 2);
+    assert!(run.err.contains("tile"), "{}", run.err);
+}
+
+#[test]
+fn the_whole_stock_grid() {
+    let folder = Folder::new();
+    let out = folder.path("kernels");
+    // No toolkit and no Python to ask for its packages: source only, which is quick.
+    let run = himuon_with(
+        &[
+            ("CUDA_HOME", folder.path("none").as_os_str()),
+            ("PATH", "".as_ref()),
+        ],
+        &[
+            "emit",
+            "--all",
+            "--arch",
+            "sm_90a",
+            "--out",
+            out.to_str().unwrap(),
+        ],
+    );
+    if run.code == 0 && run.err.contains("source only") {
+        let bundles: Vec<_> = std::fs::read_dir(&out).unwrap().collect();
+        assert_eq!(bundles.len(), 18);
+    } else {
+        println!(
+            "SKIPPED: the stock grid as source: this machine has a CUDA toolkit in a system folder"
+        );
+    }
+}
