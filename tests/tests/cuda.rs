@@ -44,9 +44,10 @@ fn every_recurrence_on_tiles_and_types_in_turn() {
 #[test]
 fn whole_steps() {
     let mut cases = steps::recurrences();
-    if long_tests("tilings, scalars, storages, strides of whole steps") {
+    if long_tests("tilings and storages of whole steps") {
         return steps::run_all(&mut sm_80()).finish("cuda");
     }
+    cases.extend(steps::scalars());
     cases.extend(steps::strides_and_poison());
     let mut report = Report::default();
     let mut backend = sm_80();
@@ -73,19 +74,39 @@ fn exact_facts() {
     }
 }
 
-/// Every recurrence, tile, operand and element.
-#[test]
-fn the_whole_grid() {
-    if !long_tests("every recurrence x tile x operand x element") {
-        return;
+/// A part of the whole grid.
+fn whole(what: &str, grid: fn() -> Grid) {
+    if long_tests(what) {
+        maps_of(&mut sm_80(), &[grid()]).finish("cuda");
     }
-    let grids = [
-        Grid::on_chip(),
-        Grid::steps_and_powers_on_chip(),
-        Grid::published_rounding_on_chip(),
-        Grid::recurrences_and_inputs(64),
-    ];
-    maps_of(&mut sm_80(), &grids).finish("cuda");
+}
+
+#[test]
+fn whole_grid_of_tiles_operands_and_elements() {
+    whole("every recurrence x tile x operand x element", Grid::on_chip);
+}
+
+#[test]
+fn whole_grid_of_steps_and_powers() {
+    whole(
+        "other steps and powers x operand",
+        Grid::steps_and_powers_on_chip,
+    );
+}
+
+#[test]
+fn whole_grid_of_the_published_rounding() {
+    whole(
+        "the published rounding x tile",
+        Grid::published_rounding_on_chip,
+    );
+}
+
+#[test]
+fn whole_grid_of_small_and_ragged_tiles() {
+    whole("every recurrence x small tile in f32", || {
+        Grid::recurrences_and_inputs(64)
+    });
 }
 
 fn steps_of(backend: &mut CudaBackend) -> Report {
@@ -127,7 +148,11 @@ fn the_plain_family() {
 
 /// The text of another class on a device of that class, in a process of its own.
 fn on(device: &str, test: &str, target: &'static str, operand: Operand) {
-    let environment = [("HIMUON_EMULATOR_DEVICES", device)];
+    // Warps in another order than elsewhere: the same tolerances, and no race.
+    let environment = [
+        ("HIMUON_EMULATOR_DEVICES", device),
+        ("HIMUON_EMULATOR_ORDER", "random:7"),
+    ];
     let outcome = isolated(test, &environment, || {
         let mut backend = CudaBackend::new(target).unwrap();
         let mut report = Report::default();

@@ -1,32 +1,48 @@
 //! The table of `docs/cuda-kernels.md`: what the resident kernels cost a whole tile.
 //!
 //! ```text
-//! cargo run -p himuon-tests --bin kernel_figures [sm_80]
+//! cargo run -p himuon-tests --bin kernel_figures
 //! ```
 
+/// Tiles, and variants beside the default one.
 #[cfg(unix)]
-fn main() -> Result<(), String> {
+const ROWS: [(u32, Option<&str>); 8] = [
+    (16, None),
+    (32, None),
+    (48, None),
+    (64, None),
+    (
+        64,
+        Some("resident:rows=16,chunk=5,tiles=1,symmetric,keep-gram"),
+    ),
+    (96, None),
+    (
+        128,
+        Some("resident:rows=16,chunk=5,tiles=1,symmetric,keep-gram"),
+    ),
+    (
+        128,
+        Some("resident:rows=32,chunk=1,tiles=1,symmetric,reload-x,stage-momentum"),
+    ),
+];
+
+#[cfg(unix)]
+fn main() -> Result<(), Box<dyn std::error::Error>> {
     use himuon_tests::cuda::CudaBackend;
     use himuon_tests::cuda::figures::{Figures, compiler, figures};
-    use himuon_toolkit::Toolkit;
 
-    let target = match std::env::args().nth(1).as_deref() {
-        None | Some("sm_80") => "sm_80",
-        Some(other) => return Err(format!("{other}: the emulator counts what runs on sm_80")),
-    };
-    let toolkit = Toolkit::locate_or_install().map_err(|error| error.to_string())?;
-    println!("Compiled by {}\n", toolkit.nvrtc_library().display());
     println!(
-        "| T | entry | warps | registers | spilled bytes | tensor instructions | wavefronts | ideal | instructions issued \
-         | bytes read (least) | bytes written (least) |"
+        "| T | rows a warp | entry | warps | registers | spilled bytes | tensor instructions | wavefronts | ideal \
+         | instructions issued | bytes read (least) | bytes written (least) |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|---|---|");
-    let mut backend = CudaBackend::new(target)?.without_reports();
+    println!("|---|---|---|---|---|---|---|---|---|---|---|---|");
     let compiler = compiler()?;
-    for tile in [16, 32, 48, 64, 96, 128] {
-        let spec = format!("tile={tile} element=bf16")
-            .parse()
-            .map_err(|error| format!("tile={tile}: {error}"))?;
+    for (tile, variant) in ROWS {
+        let mut backend = CudaBackend::new("sm_80")?.without_reports();
+        if let Some(variant) = variant {
+            backend = backend.with_variant(variant.parse()?);
+        }
+        let spec = format!("tile={tile} element=bf16").parse()?;
         for found in figures(&mut backend, &compiler, &spec)? {
             let Figures {
                 entry,
@@ -37,7 +53,8 @@ fn main() -> Result<(), String> {
                 least_bytes: (read, written),
             } = &found;
             println!(
-                "| {tile} | {entry} | {warps} | {} | {} | {} | {} | {} | {issued} | {} ({read}) | {} ({written}) |",
+                "| {tile} | {} | {entry} | {warps} | {} | {} | {} | {} | {} | {issued} | {} ({read}) | {} ({written}) |",
+                tile.next_multiple_of(16) / warps,
                 resources.registers,
                 resources.spill_store_bytes + resources.spill_load_bytes,
                 found.tensor_instructions(),

@@ -94,6 +94,11 @@ impl CudaBackend {
         }
     }
 
+    /// The variant, if one was chosen.
+    pub fn variant(&self) -> Option<Variant> {
+        self.variant
+    }
+
     /// What kernels are compiled for.
     pub fn target(&self) -> &'static str {
         self.target

@@ -59,7 +59,7 @@ pub fn compiler() -> Result<Compiler, String> {
         .with_nvdisasm(toolkit.nvdisasm()))
 }
 
-/// The figures of the map alone and of the whole step of `spec` at power 0, in its default variant.
+/// The figures of the map alone and of the whole step of `spec` at power 0, in the backend's variant.
 ///
 /// # Errors
 /// What compiler or driver say, or a tile that is not sized.
@@ -72,8 +72,9 @@ pub fn figures(
         return Err(format!("{spec}: a whole tile of no size"));
     };
     let folder = target_folder().join("test-bundles").join("figures");
-    let emitted = emit(spec, None, backend.target(), Some(compiler), &folder)
-        .map_err(|error| error.to_string())?;
+    let (variant, target) = (backend.variant(), backend.target());
+    let emitted =
+        emit(spec, variant, target, Some(compiler), &folder).map_err(|error| error.to_string())?;
     let elements = u64::from(rows) * u64::from(columns);
     let weight = elements * spec.storage.weight.bytes() as u64;
     let momentum = elements * spec.storage.momentum.bytes() as u64;
