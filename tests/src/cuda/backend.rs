@@ -1,24 +1,17 @@
 //! The generated kernels as a backend of the suite.
 
-use super::bundle::{Bundle, Entry, Manifest, Parameter};
+use super::bundle::{Entry, Manifest, Parameter};
 use super::device::{Device, Memory};
-use super::record::{Value, append, word};
+use super::kernels::{Kernels, Loaded};
+use super::tables::{OnDevice, diagnosed, group_table, matrix_table};
 use crate::backend::{Backend, Refusal};
 use crate::storage::{bytes, bytes_mut, filled};
-use cudarc::driver::CudaModule;
 use half::{bf16, f16};
 use himuon::KernelSpec;
-use himuon::launch::{GroupScalars, LaunchReport, MatrixStep, ScaleRule, TileDiagnostics};
+use himuon::launch::{GroupScalars, LaunchReport, MatrixStep, ScaleRule};
 use himuon::reference::Normalisation;
-use himuon::templates::{Element, Power, Storage, Variant, VariantError};
+use himuon::templates::{Element, Power, Storage, Variant};
 use himuon::tensor::TensorRef;
-use himuon_codegen::RenderError;
-use himuon_codegen::compile::Compiler;
-use himuon_codegen::pipeline::{EmitError, emit};
-use himuon_toolkit::{Toolkit, target_folder};
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// Launches are recorded for steps 5 .. 9 and run at this one.
 const STEP: u32 = 7;
@@ -27,8 +20,7 @@ const STEP: u32 = 7;
 #[derive(Debug)]
 pub struct CudaBackend {
     device: Device,
-    compiler: Compiler,
-    target: &'static str,
+    kernels: Kernels,
     variant: Option<Variant>,
     /// Numbers that every tensor is moved by from an aligned address.
     shift: usize,
@@ -36,13 +28,6 @@ pub struct CudaBackend {
     reports: bool,
     /// Whether maps are kept in the gradient between launches where that is possible.
     consumes_gradient: bool,
-    loaded: BTreeMap<PathBuf, Loaded>,
-}
-
-#[derive(Clone, Debug)]
-struct Loaded {
-    bundle: Arc<Bundle>,
-    module: Arc<CudaModule>,
 }
 
 impl CudaBackend {
@@ -51,17 +36,13 @@ impl CudaBackend {
     /// # Errors
     /// When there is no compiler or no emulated driver.
     pub fn new(target: &'static str) -> Result<CudaBackend, String> {
-        let device = Device::open()?;
-        let toolkit = Toolkit::locate_or_install().map_err(|error| error.to_string())?;
         Ok(CudaBackend {
-            device,
-            compiler: Compiler::new(toolkit.nvrtc_library()),
-            target,
+            device: Device::open()?,
+            kernels: Kernels::new(target)?,
             variant: None,
             shift: 0,
             reports: true,
             consumes_gradient: false,
-            loaded: BTreeMap::new(),
         })
     }
 
@@ -101,56 +82,12 @@ impl CudaBackend {
 
     /// What kernels are compiled for.
     pub fn target(&self) -> &'static str {
-        self.target
+        self.kernels.target()
     }
 
     /// The device, for its counters.
     pub fn device(&self) -> &Device {
         &self.device
-    }
-
-    /// Emits, compiles and loads the kernel of a specification. PTX of an unchanged text is compiled once and kept
-    /// in the target folder.
-    fn load(&mut self, spec: &KernelSpec) -> Result<Loaded, Refusal> {
-        let folder = target_folder().join("test-bundles").join(self.target);
-        let emitted = emit(spec, self.variant, self.target, None, &folder).map_err(refusal)?;
-        if let Some(loaded) = self.loaded.get(&emitted.folder) {
-            return Ok(loaded.clone());
-        }
-        let failed = Refusal::Failed;
-        if !self.is_compiled(&emitted.folder) {
-            self.compile(&emitted.folder)?;
-        }
-        let bundle = Bundle::read(&emitted.folder).map_err(failed)?;
-        let module = self.device.module(&bundle.ptx).map_err(failed)?;
-        let loaded = Loaded {
-            bundle: Arc::new(bundle),
-            module,
-        };
-        self.loaded.insert(emitted.folder, loaded.clone());
-        Ok(loaded)
-    }
-
-    /// The folder's name holds a digest of the text, so that the PTX beside it is of that text.
-    fn is_compiled(&self, folder: &Path) -> bool {
-        let by = self.compiler.nvrtc().display().to_string();
-        folder.join("kernel.ptx").is_file()
-            && std::fs::read_to_string(folder.join("compiled-by")).is_ok_and(|found| found == by)
-    }
-
-    fn compile(&self, folder: &Path) -> Result<(), Refusal> {
-        let failed = |error: std::io::Error| Refusal::Failed(error.to_string());
-        let text = std::fs::read_to_string(folder.join("kernel.cu")).map_err(failed)?;
-        let ptx = self
-            .compiler
-            .ptx(&text, self.target)
-            .map_err(|error| Refusal::Failed(error.to_string()))?;
-        // Several test processes may be here at once.
-        let partial = folder.join(format!("kernel.ptx.{}", std::process::id()));
-        std::fs::write(&partial, ptx).map_err(failed)?;
-        std::fs::rename(partial, folder.join("kernel.ptx")).map_err(failed)?;
-        let by = self.compiler.nvrtc().display().to_string();
-        std::fs::write(folder.join("compiled-by"), by).map_err(failed)
     }
 
     /// A tensor on the device, its first number `shift` numbers behind an aligned address.
@@ -271,78 +208,6 @@ struct Outcome {
     tile_reports: Vec<u8>,
 }
 
-/// A matrix whose tensors are on the device.
-struct OnDevice {
-    rows: u32,
-    columns: u32,
-    gradient: u64,
-    gradient_leading: u32,
-    momentum: u64,
-    weight: u64,
-    weight_leading: u32,
-    mapped: u64,
-    group: u32,
-}
-
-fn matrix_table(manifest: &Manifest, matrices: &[OnDevice]) -> Result<(Vec<u8>, u32), String> {
-    let table = manifest.table("Matrix")?;
-    let (mut entries, mut first_tile) = (Vec::new(), 0);
-    for matrix in matrices {
-        let values = [
-            ("gradient", Value::Pointer(matrix.gradient)),
-            ("momentum", Value::Pointer(matrix.momentum)),
-            ("weight", Value::Pointer(matrix.weight)),
-            ("mapped", Value::Pointer(matrix.mapped)),
-            ("rows", Value::U32(matrix.rows)),
-            ("columns", Value::U32(matrix.columns)),
-            ("gradient_leading", Value::U32(matrix.gradient_leading)),
-            ("weight_leading", Value::U32(matrix.weight_leading)),
-            ("first_tile", Value::U32(first_tile)),
-            ("group", Value::U32(matrix.group)),
-            ("factor", Value::F32(f32::NAN)),
-            ("largest", Value::F32(f32::NAN)),
-        ];
-        append(table, &values, &mut entries)?;
-        first_tile += manifest.tiles(matrix.rows, matrix.columns);
-    }
-    Ok((entries, first_tile))
-}
-
-fn group_table(manifest: &Manifest, groups: &[GroupScalars]) -> Result<Vec<u8>, String> {
-    let table = manifest.table("Group")?;
-    let mut entries = Vec::new();
-    for group in groups {
-        let rule = match group.scale {
-            ScaleRule::Exact => 0,
-            ScaleRule::Paper => 1,
-            ScaleRule::Original => 2,
-            ScaleRule::MatchRmsAdamW => 3,
-            ScaleRule::None => 4,
-        };
-        let values = [
-            ("learning_rate", Value::F32(group.learning_rate)),
-            ("weight_decay", Value::F32(group.weight_decay)),
-            ("mu", Value::F32(group.mu)),
-            ("c", Value::F32(group.c)),
-            ("alpha", Value::F32(group.alpha)),
-            ("beta", Value::F32(group.beta)),
-            ("scale_factor", Value::F32(group.scale_factor)),
-            ("scale_rule", Value::U32(rule)),
-        ];
-        append(table, &values, &mut entries)?;
-    }
-    Ok(entries)
-}
-
-fn refusal(error: EmitError) -> Refusal {
-    match error {
-        EmitError::Render(RenderError::Variant(
-            VariantError::HostCriterion { .. } | VariantError::Resident { .. },
-        )) => Refusal::Unsupported(error.to_string()),
-        other => Refusal::Failed(other.to_string()),
-    }
-}
-
 /// A step that leaves `factor` times the scaled map of the gradient in a zero weight.
 fn map_as_a_step(factor: f32) -> GroupScalars {
     GroupScalars {
@@ -386,7 +251,7 @@ impl Backend for CudaBackend {
                 )));
             }
         };
-        let loaded = self.load(spec)?;
+        let loaded = self.kernels.load(&self.device, spec, self.variant)?;
         let Storage { weight, momentum } = spec.storage;
         let work = || {
             // What a map does not write shows; a step starts from zero.
@@ -425,7 +290,7 @@ impl Backend for CudaBackend {
                 "row normalisation is not in the CUDA kernels".to_owned(),
             ));
         }
-        let loaded = self.load(spec)?;
+        let loaded = self.kernels.load(&self.device, spec, self.variant)?;
         self.step_loaded(spec, &loaded, matrices)
             .map_err(Refusal::Failed)
     }
@@ -498,19 +363,6 @@ impl CudaBackend {
         }
         Ok(outcome.report)
     }
-}
-
-fn diagnosed(manifest: &Manifest, reports: &[u8], tile: usize) -> Result<TileDiagnostics, String> {
-    let table = manifest.table("TileReport")?;
-    let field = |name: &str| word(table, reports, tile, name);
-    let flags = field("flags")?;
-    Ok(TileDiagnostics {
-        norm: f32::from_bits(field("norm")?),
-        inner_product: f32::from_bits(field("inner_product")?),
-        mapped_norm_squared: f32::from_bits(field("mapped_norm_squared")?),
-        non_finite: flags & 1 != 0,
-        orthogonalised: flags == 0,
-    })
 }
 
 fn numbers(element: Element, bytes: &[u8]) -> Vec<f32> {

@@ -11,8 +11,8 @@ use himuon::reference::Normalisation;
 use himuon::templates::Tile;
 use himuon_codegen::compile::{Compiler, Resources};
 use himuon_codegen::pipeline::emit;
+use himuon_toolkit::Toolkit;
 use himuon_toolkit::emulated::KernelCounters;
-use himuon_toolkit::{Toolkit, target_folder};
 
 /// One entry point on one whole, aligned tile, without a report of the tile.
 #[derive(Clone, Debug)]
@@ -71,10 +71,10 @@ pub fn figures(
     let Tile::Sized { rows, columns } = spec.tile else {
         return Err(format!("{spec}: a whole tile of no size"));
     };
-    let folder = target_folder().join("test-bundles").join("figures");
+    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
     let (variant, target) = (backend.variant(), backend.target());
-    let emitted =
-        emit(spec, variant, target, Some(compiler), &folder).map_err(|error| error.to_string())?;
+    let emitted = emit(spec, variant, target, Some(compiler), folder.path())
+        .map_err(|error| error.to_string())?;
     let elements = u64::from(rows) * u64::from(columns);
     let weight = elements * spec.storage.weight.bytes() as u64;
     let momentum = elements * spec.storage.momentum.bytes() as u64;

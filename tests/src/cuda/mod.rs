@@ -2,14 +2,16 @@
 //!
 //! Nothing here knows how a kernel is launched but from the bundle that the code generator writes: [`bundle`] reads
 //! `manifest.json`, [`record`] lays out table entries by the offsets stated there, [`device`] is the driver's side
-//! (cudarc on the emulator), [`backend`] puts the matrices of a launch into tables, and
+//! (cudarc on the emulator), [`kernels`] compiles and loads, [`backend`] puts the matrices of a launch into tables, and
 //! [`figures`] counts what a tile costs.
 
 pub mod backend;
 pub mod bundle;
 pub mod device;
 pub mod figures;
+pub mod kernels;
 pub mod record;
+mod tables;
 
 pub use backend::CudaBackend;
 pub use bundle::Bundle;
