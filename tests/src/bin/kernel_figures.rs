@@ -1,4 +1,5 @@
-//! The table of `docs/cuda-kernels.md`: what the resident kernels cost a whole tile.
+//! The tables of `docs/cuda-kernels.md`: what the resident kernels cost a whole tile, and what they take of each
+//! architecture.
 //!
 //! ```text
 //! cargo run -p himuon-tests --bin kernel_figures
@@ -6,7 +7,7 @@
 
 /// Tiles, and variants beside the default one.
 #[cfg(unix)]
-const ROWS: [(u32, Option<&str>); 8] = [
+const ROWS: [(u32, Option<&str>); 9] = [
     (16, None),
     (32, None),
     (48, None),
@@ -26,24 +27,69 @@ const ROWS: [(u32, Option<&str>); 8] = [
     ),
 ];
 
+/// A failure of any kind, in words.
 #[cfg(unix)]
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+#[cfg(unix)]
+fn main() -> Outcome {
+    let compiler = himuon_tests::cuda::figures::compiler()?;
+    whole_tiles(&compiler)?;
+    println!();
+    architectures(&compiler)
+}
+
+/// Registers of step / map and spilled bytes of each stock tile with bf16 operands.
+#[cfg(unix)]
+fn architectures(compiler: &himuon_codegen::compile::Compiler) -> Outcome {
+    use himuon_codegen::pipeline::{TARGETS, emit};
+
+    let tiles = [16, 32, 48, 64, 96, 128];
+    let header: Vec<String> = tiles.iter().map(|tile| format!("T={tile}")).collect();
+    println!("| | {} |", header.join(" | "));
+    println!("|---{}|", "|---".repeat(tiles.len()));
+    // Before 8.0 tensor cores take no bf16.
+    for (target, _) in TARGETS.into_iter().filter(|(target, _)| *target != "sm_75") {
+        let mut cells = Vec::new();
+        for tile in tiles {
+            let spec = format!("tile={tile} element=bf16").parse()?;
+            let folder = tempfile::tempdir()?;
+            let emitted = emit(&spec, None, target, Some(compiler), folder.path())?;
+            let of = |entry: &str| {
+                let mut all = emitted.manifest.resources.iter();
+                let found = all.find(|resources| resources.entry == entry);
+                found.map_or((0, 0), |found| {
+                    (
+                        found.registers,
+                        found.spill_store_bytes + found.spill_load_bytes,
+                    )
+                })
+            };
+            let (step, map) = (of("himuon_step"), of("himuon_map"));
+            cells.push(format!("{} / {}, {}", step.0, map.0, step.1 + map.1));
+        }
+        println!("| {target} | {} |", cells.join(" | "));
+    }
+    Ok(())
+}
+
+#[cfg(unix)]
+fn whole_tiles(compiler: &himuon_codegen::compile::Compiler) -> Outcome {
     use himuon_tests::cuda::CudaBackend;
-    use himuon_tests::cuda::figures::{Figures, compiler, figures};
+    use himuon_tests::cuda::figures::{Figures, figures};
 
     println!(
         "| T | rows a warp | entry | warps | registers | spilled bytes | tensor instructions | wavefronts | ideal \
          | instructions issued | bytes read (least) | bytes written (least) |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|---|---|");
-    let compiler = compiler()?;
     for (tile, variant) in ROWS {
         let mut backend = CudaBackend::new("sm_80")?.without_reports();
         if let Some(variant) = variant {
             backend = backend.with_variant(variant.parse()?);
         }
         let spec = format!("tile={tile} element=bf16").parse()?;
-        for found in figures(&mut backend, &compiler, &spec)? {
+        for found in figures(&mut backend, compiler, &spec)? {
             let Figures {
                 entry,
                 warps,
