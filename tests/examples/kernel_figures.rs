@@ -2,7 +2,7 @@
 //! architecture.
 //!
 //! ```text
-//! cargo run -p himuon-tests --bin kernel_figures
+//! cargo run -p himuon-tests --example kernel_figures
 //! ```
 
 /// Tiles, and variants beside the default one.
