@@ -3,7 +3,7 @@
 //! A NaN result of f32 arithmetic is the canonical 0x7fffffff, as on hardware.
 
 use super::rounding::{Mode, add_odd, flush, saturate, to_f32};
-use super::{LaneFn, lane_fn};
+use super::{LaneFn, lane_fn, vector_fn};
 
 /// Modifiers of an f32 operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +40,7 @@ macro_rules! with_modifiers {
     ($m:expr, [$($x:ident),+], near $near:expr, exact $exact:expr) => {{
         macro_rules! near {
             ($mode:expr, $ftz:literal, $sat:literal) => {
-                lane_fn!(|$($x: f32),+| {
+                vector_fn!(|$($x: f32),+| {
                     $(let $x = arg::<$ftz>($x);)+
                     finish::<$ftz, $sat>($near)
                 })
