@@ -118,8 +118,8 @@ impl<F: Factor<PACKED>, const PACKED: usize, const DEPTH: usize> Product<'_, F, 
     #[inline(always)]
     fn rows_of_a(&self, half: usize) -> [[[f64; WARP]; PACKED]; 2] {
         let mut rows = [[[0.0; WARP]; PACKED]; 2];
-        for register in 0..DEPTH / 4 / PACKED {
-            F::widen(self.a[2 * register + half], &mut rows[register]);
+        for (register, row) in rows.iter_mut().take(DEPTH / 4 / PACKED).enumerate() {
+            F::widen(self.a[2 * register + half], row);
         }
         rows
     }
@@ -238,6 +238,48 @@ impl Factor<1> for Tf32 {
     fn widen(register: &Lanes, [all]: &mut [[f64; WARP]; 1]) {
         for lane in 0..WARP {
             all[lane] = f64::from(f32::from_bits(register[lane] as u32 & 0xffff_e000));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exec::random::Random;
+
+    fn registers(random: &mut Random) -> [Lanes; REGISTERS] {
+        std::array::from_fn(|_| std::array::from_fn(|_| random.next() & 0xffff_ffff))
+    }
+
+    /// Bits of every kind, NaN and infinity included: the instruction set of the host must not show.
+    fn same_on_every_host<F: Factor<PACKED>, const PACKED: usize, const DEPTH: usize>(
+        random: &mut Random,
+    ) {
+        for (half_c, half_d) in [(false, false), (true, true), (false, true)] {
+            let [a, b, c] = [(); 3].map(|()| registers(random));
+            let product = || Product::<F, PACKED, DEPTH> {
+                a: a.each_ref(),
+                b: b.each_ref(),
+                c: c.each_ref(),
+                half_c,
+                half_d,
+                factor: PhantomData,
+            };
+            assert_eq!(
+                vectorised(product()),
+                product().with_simd(pulp::Scalar),
+                "{PACKED} {DEPTH}"
+            );
+        }
+    }
+
+    #[test]
+    fn products_do_not_depend_on_the_host() {
+        let mut random = Random::new(1, 2);
+        for _ in 0..50 {
+            same_on_every_host::<Bf16, 2, 16>(&mut random);
+            same_on_every_host::<F16, 2, 8>(&mut random);
+            same_on_every_host::<Tf32, 1, 4>(&mut random);
         }
     }
 }

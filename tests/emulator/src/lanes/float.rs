@@ -13,20 +13,21 @@ pub(crate) struct Modifiers {
     pub sat: bool,
 }
 
+/// The bits of a result. Chosen among integers: between floats the compiler may take one NaN for another.
 #[inline(always)]
-fn canonical(value: f32) -> f32 {
+fn canonical_bits(value: f32) -> u32 {
     if value.is_nan() {
-        f32::from_bits(0x7fff_ffff)
+        0x7fff_ffff
     } else {
-        value
+        value.to_bits()
     }
 }
 
 #[inline(always)]
-fn finish<const FTZ: bool, const SAT: bool>(value: f32) -> f32 {
+fn finish<const FTZ: bool, const SAT: bool>(value: f32) -> u32 {
     let value = if FTZ { flush(value) } else { value };
     let value = if SAT { saturate(value) } else { value };
-    canonical(value)
+    canonical_bits(value)
 }
 
 #[inline(always)]

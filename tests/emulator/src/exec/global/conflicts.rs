@@ -126,7 +126,7 @@ impl Conflicts {
         match reader.load(SeqCst) {
             0 => Ok(()),
             SEVERAL if self.synchronised.contains(at.block) => Ok(()),
-            SEVERAL => Err(self.conflict(at, 0, "read")),
+            SEVERAL => Err(self.conflict(at, SEVERAL, "read")),
             read if read == me || self.ordered(read - 1, at.block) => Ok(()),
             read => Err(self.conflict(at, read, "read")),
         }
@@ -158,7 +158,7 @@ impl Conflicts {
 
     #[cold]
     fn conflict(&self, at: CellAccess, other: u32, other_access: &'static str) -> Box<Trouble> {
-        let other_block = block_index(other.saturating_sub(1), self.grid);
+        let other_block = (other != SEVERAL).then(|| block_index(other - 1, self.grid));
         Trouble::at(
             FaultKind::BlockConflict {
                 access: at.access,
