@@ -111,6 +111,33 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
+    unsafe fn load_part(self, source: *const f32, count: usize) -> Pair {
+        // SAFETY: as `splat`; lanes that the masks leave out are not accessed, and the address of the upper half is
+        // only computed.
+        unsafe {
+            let [low, high] = masks(count);
+            let upper = source.wrapping_add(8);
+            [
+                _mm256_maskload_ps(source, low),
+                _mm256_maskload_ps(upper, high),
+            ]
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_part(self, target: *mut f32, a: Pair, count: usize) {
+        // SAFETY: as `load_part`.
+        unsafe {
+            let [low, high] = masks(count);
+            _mm256_maskstore_ps(target, low, a[0]);
+            _mm256_maskstore_ps(target.wrapping_add(8), high, a[1]);
+        }
+    }
+    #[inline(always)]
+    fn prefetch(self, address: *const u8) {
+        // SAFETY: AVX2 includes SSE; a prefetch never faults.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(address.cast()) }
+    }
+    #[inline(always)]
     unsafe fn load_bf16(self, source: *const bf16) -> Pair {
         // SAFETY: as `load`: 8 numbers from 0 and 8 from 8.
         [0, 8].map(|first| unsafe {
@@ -152,9 +179,61 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
+    unsafe fn store_transposed(self, rows: [Pair; 8], target: *mut f32) {
+        let mut block = [Line::ZERO; 8];
+        for (line, row) in block.iter_mut().zip(rows) {
+            *line = self.to_line(row);
+        }
+        let source = block.as_ptr().cast::<f32>();
+        // SAFETY: eight lines of 16 numbers; the targets are the caller's.
+        unsafe {
+            transpose_8(source, target);
+            transpose_8(source.add(8), target.add(8 * 16));
+        }
+    }
+    #[inline(always)]
+    unsafe fn corner(self, source: *const f32) -> ([Pair; 4], Pair) {
+        // SAFETY: as `load`: numbers 8 to 15.
+        unsafe {
+            let lefts = [8, 9, 10, 11].map(|row| {
+                [
+                    _mm256_broadcast_ss(&*source.add(row)),
+                    _mm256_broadcast_ss(&*source.add(row + 4)),
+                ]
+            });
+            (lefts, [_mm256_loadu_ps(source.add(8)); 2])
+        }
+    }
+    #[inline(always)]
+    fn corner_rows(self, sums: Pair) -> [Pair; 2] {
+        [[sums[0]; 2], [sums[1]; 2]]
+    }
+    #[inline(always)]
+    unsafe fn mirror_corner(self, block: *mut f32) {
+        // SAFETY: `self` proves AVX; both 8 x 8 blocks lie in the block.
+        unsafe { transpose_8(block.add(8), block.add(8 * 16)) }
+    }
+    #[inline(always)]
     fn vectorize<K: Vectorized>(self, kernel: K) -> K::Output {
         // SAFETY: `self` proves the features.
         unsafe { with_features(self, kernel) }
+    }
+}
+
+/// Masks of the first `count` lanes.
+/// # Safety
+/// The processor has AVX2.
+#[inline(always)]
+unsafe fn masks(count: usize) -> [__m256i; 2] {
+    // SAFETY: the caller's word.
+    unsafe {
+        let count = _mm256_set1_epi32(count as i32);
+        let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+        let upper = _mm256_add_epi32(lanes, _mm256_set1_epi32(8));
+        [
+            _mm256_cmpgt_epi32(count, lanes),
+            _mm256_cmpgt_epi32(count, upper),
+        ]
     }
 }
 
@@ -175,7 +254,7 @@ unsafe fn join(source: *const f32, row: usize, column: usize) -> __m256 {
 /// # Safety
 /// The processor has AVX; both blocks are valid.
 #[inline(always)]
-unsafe fn transpose_8(source: *const f32, target: *mut f32) {
+pub(super) unsafe fn transpose_8(source: *const f32, target: *mut f32) {
     for column in [0, 4] {
         // SAFETY: the caller's word; rows column..column + 4 of the target lie in its block.
         unsafe {
