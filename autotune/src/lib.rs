@@ -1,7 +1,15 @@
 //! The autotuner of HiMuon kernels, and the `himuon` command.
 //!
 //! * [`command`] reads arguments, calls what does the work and prints what came of it.
+//! * [`advise`] compares tiles on a momentum file.
+//! * [`report`] draws what tuning has found.
+//! * [`model`] predicts the time of CUDA kernels before there is a device.
+//! * [`workload`] finds what is to be tuned: a crate's attributes, a model's matrices.
 //! * [`apply`] maps every matrix of a safetensors file.
 
+pub mod advise;
 pub mod apply;
 pub mod command;
+pub mod model;
+pub mod report;
+pub mod workload;

@@ -11,7 +11,16 @@ fn help_of_every_verb_has_an_example() {
     let help = himuon(["--help"]);
     assert_eq!(help.code, 0);
     for verb in [
-        "apply", "bench", "cache", "devices", "emit", "explain", "tune",
+        "apply",
+        "bench",
+        "cache",
+        "completions",
+        "devices",
+        "emit",
+        "explain",
+        "man",
+        "report",
+        "tune",
     ] {
         assert!(help.out.contains(verb), "{}", help.out);
         let help = himuon([verb, "--help"]);
@@ -142,4 +151,27 @@ fn quiet_prints_nothing_and_verbose_more() {
     );
     // Not a terminal: no colours, no bar.
     assert!(!verbose.err.contains('\u{1b}'));
+}
+
+#[test]
+fn completions_and_manual_name_every_verb() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let run = himuon(["completions", shell]);
+        assert_eq!(run.code, 0, "{shell}: {}", run.err);
+        assert!(
+            run.out.contains("tune") && run.out.contains("report"),
+            "{shell}"
+        );
+    }
+    let page = himuon(["man"]);
+    assert_eq!(page.code, 0, "{}", page.err);
+    assert!(
+        page.out.contains(".TH himuon 1") && page.out.contains("himuon\\-tune(1)"),
+        "{}",
+        page.out
+    );
+    let folder = Folder::new();
+    let out = folder.path("man1");
+    assert_eq!(himuon(["man", "--out", out.to_str().unwrap()]).code, 0);
+    assert!(out.join("himuon.1").exists() && out.join("himuon-tune.1").exists());
 }

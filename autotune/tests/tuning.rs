@@ -1,4 +1,4 @@
-//! `himuon tune`, `himuon cache` and `himuon explain`.
+//! `himuon tune`, what it keeps, `himuon explain` and `himuon bench`.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -32,19 +32,23 @@ fn what_is_tuned_is_kept_listed_and_cleared() {
     let tuned = run(&arguments);
     assert_eq!(tuned.code, 0, "{}", tuned.err);
     let json = tuned.json();
-    let entry = &json["entry"];
+    let entry = &json["entries"][0];
     assert_eq!(entry["shapes"], serde_json::json!([[48, 64]]));
-    assert!(entry["measurements"].as_array().unwrap().len() > 1);
-    for measurement in entry["measurements"].as_array().unwrap() {
-        assert!(
-            measurement["error"].as_f64().unwrap() < 1e-4,
-            "{measurement}"
-        );
+    assert_eq!(entry["class"], "tiles>=4");
+    let candidates = entry["candidates"].as_array().unwrap();
+    assert!(candidates.len() > 1);
+    for candidate in candidates {
+        assert!(candidate["error"].as_f64().unwrap() < 1e-3, "{candidate}");
+        assert!(candidate["cold_ns"].as_array().unwrap().len() >= 2);
+        assert_eq!(candidate["verdict"], "measured");
     }
+    // What is known is not measured again.
+    let again = run(&arguments);
+    assert_eq!(again.json()["outcomes"][0], "known", "{}", again.out);
     assert!(std::path::Path::new(json["file"].as_str().unwrap()).exists());
     let listed = run(&["cache", "ls"]);
     assert!(
-        listed.out.contains(entry["variant"].as_str().unwrap()),
+        listed.out.contains(entry["winner"].as_str().unwrap()),
         "{}",
         listed.out
     );
@@ -90,6 +94,11 @@ fn shapes_and_budgets_that_do_not_read() {
         ("--shape", "0x4"),
         ("--budget", "-1"),
         ("--budget", "x"),
+        ("--level", "hasty"),
+        ("--least-speedup", "0.9"),
+        ("--device", "tpu"),
+        ("--shapes", "gpt5"),
+        ("--arch", "sm_70"),
     ] {
         let run = himuon(["tune", "--tile", "8", option, value]);
         assert_eq!(run.code, 2, "{option} {value}: {}", run.err);

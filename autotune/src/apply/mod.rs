@@ -139,6 +139,73 @@ pub fn apply(
     Ok(applied)
 }
 
+/// A matrix of a file; of a stack of them the first.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NamedMatrix {
+    /// The tensor's name.
+    pub name: String,
+    /// Rows.
+    pub rows: usize,
+    /// Columns.
+    pub columns: usize,
+    /// Row by row.
+    pub values: Vec<f32>,
+}
+
+impl NamedMatrix {
+    /// The top left part of at most `edge` rows and columns.
+    pub fn cut(&self, edge: usize) -> NamedMatrix {
+        let (rows, columns) = (self.rows.min(edge), self.columns.min(edge));
+        let lines = self.values.chunks(self.columns.max(1)).take(rows);
+        NamedMatrix {
+            name: self.name.clone(),
+            rows,
+            columns,
+            values: lines.flat_map(|line| &line[..columns]).copied().collect(),
+        }
+    }
+}
+
+/// Names of the tensors of a safetensors file that are matrices, sorted.
+///
+/// # Errors
+/// When the file cannot be read or is no safetensors file.
+pub fn matrix_names(path: &Path) -> Result<Vec<String>, ApplyError> {
+    let bytes = file::read(path)?;
+    let input = file::parse(path, &bytes)?;
+    let matrices = input.tensors.into_iter();
+    Ok(matrices
+        .filter(|(_, view)| Matrices::of(view).is_ok())
+        .map(|(name, _)| name)
+        .collect())
+}
+
+/// The matrices of these names.
+///
+/// # Errors
+/// As [`matrix_names`].
+pub fn read_matrices(path: &Path, names: &[String]) -> Result<Vec<NamedMatrix>, ApplyError> {
+    let bytes = file::read(path)?;
+    let input = file::parse(path, &bytes)?;
+    let wanted = input
+        .tensors
+        .iter()
+        .filter(|(name, _)| names.contains(name));
+    Ok(wanted
+        .filter_map(|(name, view)| {
+            let matrices = Matrices::of(view).ok()?;
+            let length = matrices.rows * matrices.columns * matrices.element.bytes();
+            let first = view.data().get(..length)?;
+            Some(NamedMatrix {
+                name: name.clone(),
+                rows: matrices.rows,
+                columns: matrices.columns,
+                values: Values::read(first, matrices.element, None).to_f32(),
+            })
+        })
+        .collect())
+}
+
 /// Names and shapes of the tensors of a safetensors file, by name.
 ///
 /// # Errors

@@ -36,6 +36,18 @@ pub enum CommandError {
     /// Tuning, or its table.
     #[error("{0}")]
     Tuning(himuon::tuning::TuningError),
+    /// Specifications or shapes cannot be read.
+    #[error("{0}")]
+    Workload(#[from] crate::workload::WorkloadError),
+    /// The report cannot be drawn.
+    #[error("{0}")]
+    Report(#[from] crate::report::ReportError),
+    /// There is no advice.
+    #[error("{0}")]
+    Advise(#[from] crate::advise::AdviseError),
+    /// Ctrl-C: what was done is kept.
+    #[error("{0}")]
+    Stopped(String),
     /// A file or folder cannot be written or read.
     #[error("{path}: {source}")]
     File {
@@ -62,6 +74,7 @@ impl CommandError {
             CommandError::Request(_)
             | CommandError::Spec(_)
             | CommandError::Parse(_)
+            | CommandError::Workload(crate::workload::WorkloadError::UnknownModel { .. })
             | CommandError::Apply(ApplyError::SamePath { .. } | ApplyError::Spec(_)) => 2,
             _ => 1,
         }

@@ -11,7 +11,7 @@ mod verbs;
 
 pub use error::CommandError;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use console::Console;
 use std::process::ExitCode;
 
@@ -54,6 +54,9 @@ enum Verb {
     Apply(verbs::apply::Arguments),
     Explain(verbs::explain::Arguments),
     Cache(verbs::cache::Arguments),
+    Report(verbs::report::Arguments),
+    Completions(verbs::completions::Arguments),
+    Man(verbs::man::Arguments),
 }
 
 /// Runs the command with the arguments of the process.
@@ -68,6 +71,11 @@ pub fn run() -> ExitCode {
         Verb::Apply(arguments) => verbs::apply::run(arguments, &console),
         Verb::Explain(arguments) => verbs::explain::run(arguments, &console),
         Verb::Cache(arguments) => verbs::cache::run(arguments, &console),
+        Verb::Report(arguments) => verbs::report::run(arguments, &console),
+        Verb::Completions(arguments) => {
+            verbs::completions::run(arguments, <Command as CommandFactory>::command())
+        }
+        Verb::Man(arguments) => verbs::man::run(arguments, <Command as CommandFactory>::command()),
     };
     match result {
         Ok(outcome) => console.outcome(&outcome),

@@ -45,6 +45,12 @@ impl Progress {
         self.show();
     }
 
+    /// A fraction of all is done; the estimate of what is left follows from it.
+    pub(super) fn reach(&mut self, what: &str, fraction: f64) {
+        let length = self.bar.length().unwrap_or(1);
+        self.stand_at(what, (fraction * length as f64) as u64);
+    }
+
     fn show(&self) {
         if self.watched && self.bar.is_hidden() && self.started.elapsed() > PATIENCE {
             self.bar.set_draw_target(ProgressDrawTarget::stderr());

@@ -47,7 +47,20 @@ impl SpecArguments {
     pub(super) fn resolve(&self) -> Result<KernelSpec, CommandError> {
         match &self.spec {
             Some(spec) => Ok(spec.clone()),
-            None => Ok(self.fields().resolve()?),
+            None => {
+                self.require_tile()?;
+                Ok(self.fields().resolve()?)
+            }
+        }
+    }
+
+    fn require_tile(&self) -> Result<(), CommandError> {
+        match self.tile {
+            Some(_) => Ok(()),
+            None => Err(CommandError::Request(
+                "no tile: state --tile as an edge (128), rows x columns (64x256) or full, or a whole --spec"
+                    .to_owned(),
+            )),
         }
     }
 
@@ -63,14 +76,34 @@ impl SpecArguments {
                 operand: Operand::F32,
                 ..spec.clone()
             },
-            None => SpecFields {
-                operand: Some(Operand::F32),
-                ..self.fields()
+            None => {
+                self.require_tile()?;
+                SpecFields {
+                    operand: Some(Operand::F32),
+                    ..self.fields()
+                }
+                .resolve()?
             }
-            .resolve()?,
         };
         spec.check()?;
         Ok(spec)
+    }
+
+    /// The specification as the CPU computes it, of another tile than the stated one.
+    pub(super) fn resolve_for_cpu_with(&self, tile: Tile) -> Result<KernelSpec, CommandError> {
+        let fields = SpecFields {
+            tile: Some(tile),
+            operand: Some(Operand::F32),
+            ..self.fields()
+        };
+        match &self.spec {
+            Some(spec) => Ok(KernelSpec {
+                tile,
+                operand: Operand::F32,
+                ..spec.clone()
+            }),
+            None => Ok(fields.resolve()?),
+        }
     }
 
     /// The stated type of the numbers.

@@ -47,6 +47,13 @@ pub fn himuon_with_cache(cache: &Path, arguments: &[&str]) -> Run {
         .env("HIMUON_CACHE_DIR", cache))
 }
 
+/// Runs `himuon` with these variables.
+pub fn run_with(arguments: &[&str], environment: &[(&str, &str)]) -> Run {
+    run(Command::new(env!("CARGO_BIN_EXE_himuon"))
+        .args(arguments)
+        .envs(environment.iter().copied()))
+}
+
 fn run(command: &mut Command) -> Run {
     let output = command.output().unwrap();
     Run {

@@ -6,12 +6,12 @@ use std::collections::btree_map::Entry;
 use himuon_templates::KernelSpec;
 
 use super::{Backend, BackendError};
-use crate::cpu::{self, CpuKernel, CpuVariant, Pool, Workspace};
+use crate::cpu::{self, CpuKernel, Pool, Workspace};
 use crate::launch::{AdamWTensor, LaunchReport, MatrixDemand, MatrixStep};
 use crate::memory::Host;
 use crate::plan::{Chunk, Launch, Plan, PlannedMatrix, WorkspaceModel};
 use crate::tensor::TensorRef;
-use crate::tuning::DeviceFingerprint;
+use crate::tuning::{CpuTarget, DeviceFingerprint, TuningTarget, cpu_digest_of, variant_named};
 
 /// Runs plans on the threads of this machine.
 #[derive(Debug)]
@@ -56,15 +56,13 @@ fn kernel(spec: &KernelSpec, variant: Option<&str>) -> Result<CpuKernel, Backend
     let Some(name) = variant else {
         return Ok(kernel);
     };
-    let variants = CpuKernel::variants(spec);
-    let Some(variant) = variants.iter().find(|variant| variant.name() == name) else {
-        let known: Vec<_> = variants.iter().map(CpuVariant::name).collect();
+    let Some(variant) = variant_named(name) else {
         return Err(unsupported(format!(
-            "no variant {name} on this processor, there are {}; tune again",
-            known.join(", ")
+            "no variant {name}, as {} is one; tune again",
+            kernel.variant().name()
         )));
     };
-    CpuKernel::with_variant(spec, *variant).map_err(|error| unsupported(error.to_string()))
+    CpuKernel::with_variant(spec, variant).map_err(|error| unsupported(error.to_string()))
 }
 
 fn kernel_key(launch: &Launch) -> (KernelSpec, Option<String>) {
@@ -88,6 +86,10 @@ impl WorkspaceModel for CpuBackend {
         };
         Ok(bytes as u64)
     }
+
+    fn source_digest(&self, _spec: &KernelSpec, variant: &str) -> Option<String> {
+        cpu_digest_of(variant)
+    }
 }
 
 impl Backend<Host> for CpuBackend {
@@ -101,6 +103,11 @@ impl Backend<Host> for CpuBackend {
 
     fn threads(&self) -> usize {
         self.pool.threads()
+    }
+
+    fn tuning_target(&self) -> Option<Box<dyn TuningTarget>> {
+        let target = CpuTarget::new(Some(self.pool.threads())).ok()?;
+        Some(Box::new(target))
     }
 
     fn kernel_id(&self, _spec: &KernelSpec, variant: Option<&str>) -> String {

@@ -9,7 +9,7 @@ pub use cpu::CpuBackend;
 use crate::launch::{AdamWTensor, LaunchReport, MatrixStep, StepWork, TileCounts};
 use crate::memory::{Host, Memory};
 use crate::plan::{Chunk, Launch, Plan, WorkspaceModel};
-use crate::tuning::DeviceFingerprint;
+use crate::tuning::{DeviceFingerprint, TuningTarget};
 
 /// Why a backend cannot do what it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +34,16 @@ pub enum BackendError {
         purpose: String,
         /// How many.
         bytes: u64,
+    },
+    /// A variant that is not the default cannot be loaded or launched. Nothing has run; another variant may do.
+    #[error("variant {variant} of {spec} cannot be used: {reason}")]
+    Variant {
+        /// The specification.
+        spec: Box<KernelSpec>,
+        /// The variant's name.
+        variant: String,
+        /// What the device said.
+        reason: String,
     },
     /// A launch failed.
     #[error("a launch of {spec} failed: {reason}")]
@@ -76,6 +86,11 @@ pub trait Backend<M: Memory = Host>: WorkspaceModel + std::fmt::Debug + Send {
     /// Threads that share a launch's tiles; on a GPU blocks that are in flight at once.
     fn threads(&self) -> usize;
 
+    /// The device as the tuner runs it; `None`: it cannot be tuned from here.
+    fn tuning_target(&self) -> Option<Box<dyn TuningTarget>> {
+        None
+    }
+
     /// Identity of the kernel that runs a specification, as state files record it.
     fn kernel_id(&self, spec: &KernelSpec, variant: Option<&str>) -> String;
 
@@ -96,7 +111,8 @@ pub trait Backend<M: Memory = Host>: WorkspaceModel + std::fmt::Debug + Send {
     /// Makes kernels and allocates scratch memory for a plan.
     ///
     /// # Errors
-    /// No kernel, or not enough memory. Nothing that the optimizer holds has changed.
+    /// No kernel, or not enough memory. Nothing that the optimizer holds has changed. [`BackendError::Variant`] makes
+    /// the optimizer try the next choice of its tuning table.
     fn prepare(&mut self, plan: &Plan) -> Result<(), BackendError>;
 
     /// Puts what the launches of a prepared plan read into place: tables of matrices and scalars.

@@ -17,7 +17,7 @@ use crate::launch::{ScaleRule, TileCounts};
 use crate::memory::Memory;
 use crate::registry::LayerConfig;
 use crate::schedule::TileSchedule;
-use crate::tuning::TuningTable;
+use crate::tuning::{TuningTable, hint, tune_missing};
 
 /// The group of the parameters that no other takes.
 pub(crate) const REST: &str = "(rest)";
@@ -218,6 +218,7 @@ impl HiMuonBuilder {
         for warning in &warnings {
             tracing::warn!("{warning}");
         }
+        let tunes = self.tuning.is_none();
         let tuning = match self.tuning {
             Some(table) => table,
             None => TuningTable::load_or_empty(backend.fingerprint()),
@@ -239,6 +240,15 @@ impl HiMuonBuilder {
             counts: TileCounts::default(),
             warnings,
         };
+        if tunes {
+            let jobs = optimizer.tune_jobs();
+            tune_missing(
+                &mut optimizer.tuning,
+                || optimizer.backend.tuning_target(),
+                &jobs,
+            );
+            hint(&optimizer.tuning, jobs.iter().map(|job| &job.spec));
+        }
         // A budget or a kernel that cannot be had is known before the first step.
         optimizer.plan_for(0)?;
         Ok(optimizer)

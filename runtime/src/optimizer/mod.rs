@@ -6,6 +6,7 @@ mod check;
 mod commit;
 mod error;
 mod explain;
+mod fallback;
 mod gather;
 mod group;
 mod parameter;
@@ -28,13 +29,15 @@ pub use group::{
 pub use persist::LoadReport;
 pub use report::StepReport;
 
+use himuon_templates::KernelSpec;
+
 use crate::backend::Backend;
 use crate::error::Error;
 use crate::launch::{TileCounts, TileDiagnostics};
 use crate::memory::{Host, Memory};
 use crate::plan::{Plan, PlanRequest, PlannedParameter, Planner};
 use crate::schedule::GroupPhase;
-use crate::tuning::TuningTable;
+use crate::tuning::{TuneJob, TuningTable};
 use parameter::Parameter;
 use snapshot::Snapshot;
 
@@ -216,6 +219,25 @@ impl<M: Memory> HiMuon<M> {
             _ => Ok(GroupPhase::DECLARED),
         };
         Ok(self.groups.iter().map(phase).collect::<Result<_, _>>()?)
+    }
+
+    /// Every specification that a schedule may use, with the shapes of its matrices.
+    fn tune_jobs(&self) -> Vec<TuneJob> {
+        let mut jobs: BTreeMap<KernelSpec, Vec<(usize, usize)>> = BTreeMap::new();
+        for parameter in &self.parameters {
+            let GroupOptions::Muon(options) = &self.groups[parameter.group].options else {
+                continue;
+            };
+            let Some(view) = &parameter.matrices else {
+                continue;
+            };
+            for spec in options.specs.iter() {
+                let shapes = jobs.entry(view.spec(spec).into_owned()).or_default();
+                shapes.extend(std::iter::repeat_n((view.rows, view.columns), view.count));
+            }
+        }
+        let job = |(spec, shapes)| TuneJob { spec, shapes };
+        jobs.into_iter().map(job).collect()
     }
 
     /// The plan of a step under a smaller budget than the user's.

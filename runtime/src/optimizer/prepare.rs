@@ -101,7 +101,7 @@ impl<M: Memory> HiMuon<M> {
         ready.missing_gradients = missing.map(|(index, _)| index).collect();
         self.apply_policy(parameters, &mut ready)?;
         if ready.skipped_for.is_none() {
-            ready.plan = self.prepare_backend(ready.plan)?;
+            ready.plan = self.prepare_kernels(ready.plan)?;
             self.allocate_state(&ready.takes_part)?;
             self.allocate_diagnostics(&ready.plan)?;
             if self.protection == Protection::Snapshot {
@@ -128,7 +128,7 @@ impl<M: Memory> HiMuon<M> {
 
     /// Kernels and scratch memory of a plan. Where the device has not as much memory as the plan wants, half
     /// of it is tried, once; that plan is kept.
-    fn prepare_backend(&mut self, plan: Arc<Plan>) -> Result<Arc<Plan>, Error> {
+    pub(super) fn prepare_backend(&mut self, plan: Arc<Plan>) -> Result<Arc<Plan>, Error> {
         match self.backend.prepare(&plan) {
             Err(BackendError::OutOfMemory { purpose, bytes }) if plan.workspace_bytes > 1 => {
                 let budget = plan.workspace_bytes / 2;

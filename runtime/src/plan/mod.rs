@@ -125,6 +125,13 @@ impl Plan {
         self.launches.iter().map(|launch| launch.tiles).sum()
     }
 
+    /// Whether a launch runs a specification in this variant.
+    pub(crate) fn uses(&self, spec: &KernelSpec, variant: &str) -> bool {
+        self.launches
+            .iter()
+            .any(|launch| launch.spec == *spec && launch.variant.as_deref() == Some(variant))
+    }
+
     /// For each matrix, as (parameter, place in its stack): the launch and the chunk that hold it.
     pub(crate) fn places(&self) -> impl Iterator<Item = ((usize, usize), (usize, usize))> + '_ {
         self.launches

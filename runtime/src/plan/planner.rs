@@ -6,7 +6,7 @@ use super::{Chunk, Launch, Plan, PlanError, PlannedMatrix, operations};
 use crate::backend::BackendError;
 use crate::launch::MatrixDemand;
 use crate::text::{bytes_text, tile_text};
-use crate::tuning::TuningTable;
+use crate::tuning::{ShapeClass, TuningTable};
 
 /// How much scratch memory a launch needs; each backend knows its own.
 pub trait WorkspaceModel {
@@ -23,6 +23,12 @@ pub trait WorkspaceModel {
         matrices: &[MatrixDemand],
         threads: usize,
     ) -> Result<u64, BackendError>;
+
+    /// Digest of the source that a variant is made from, so that times of another source are not believed;
+    /// `None`: the backend does not tell.
+    fn source_digest(&self, _spec: &KernelSpec, _variant: &str) -> Option<String> {
+        None
+    }
 }
 
 /// A parameter with the specification that its schedule chose.
@@ -115,8 +121,8 @@ impl<Model: WorkspaceModel + ?Sized> Planner<'_, Model> {
             total_operations += each * parameter.matrices as u64;
         }
         let mut reasons = Vec::new();
-        let (variant, why) = self.variant(request.tuning, spec);
-        reasons.push(why);
+        let class = ShapeClass::of(spec.tile, matrices.iter().map(|m| (m.rows, m.columns)));
+        let variant = self.variant(request.tuning, spec, class, &mut reasons);
         let fit = Fit {
             model: self.0,
             spec,
@@ -153,27 +159,39 @@ impl<Model: WorkspaceModel + ?Sized> Planner<'_, Model> {
 }
 
 impl<Model: WorkspaceModel + ?Sized> Planner<'_, Model> {
-    /// The tuned variant, where the device still has it, and why.
-    fn variant(&self, tuning: &TuningTable, spec: &KernelSpec) -> (Option<String>, String) {
-        let Some(name) = tuning.variant_for(spec) else {
-            return (
-                None,
-                "default variant: the tuning table has no entry".to_owned(),
-            );
-        };
-        match self.0.workspace_bytes(spec, Some(name), &[], 1) {
-            Ok(_) => (
-                Some(name.to_owned()),
-                format!("variant {name}: from the tuning table"),
-            ),
-            Err(error) => {
-                tracing::warn!("{error}; the default variant is used");
-                (
-                    None,
-                    format!("default variant: {name} of the tuning table is not available"),
-                )
+    /// The first variant of the tuning table that the device still has, and why; `None`: the default.
+    fn variant(
+        &self,
+        tuning: &TuningTable,
+        spec: &KernelSpec,
+        class: ShapeClass,
+        reasons: &mut Vec<String>,
+    ) -> Option<String> {
+        let choices = tuning.choices(spec, class);
+        for choice in &choices {
+            let name = &choice.variant;
+            if let Err(error) = self.0.workspace_bytes(spec, Some(name), &[], 1) {
+                tracing::warn!("{error}; the next choice is used");
+                reasons.push(format!(
+                    "variant {name} of the tuning table is not available"
+                ));
+                continue;
             }
+            let digest = self.0.source_digest(spec, name).unwrap_or_default();
+            if !choice.digest.is_empty() && !digest.is_empty() && choice.digest != digest {
+                reasons.push(format!(
+                    "variant {name} was measured with other source; tune again"
+                ));
+                continue;
+            }
+            reasons.push(format!("variant {name}: {}", choice.reason));
+            return Some(choice.variant.clone());
         }
+        reasons.push(match choices.is_empty() {
+            true => format!("default variant: {}", tuning.why_default(spec)),
+            false => "default variant: no choice of the tuning table is left".to_owned(),
+        });
+        None
     }
 }
 

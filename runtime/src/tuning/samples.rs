@@ -32,6 +32,7 @@ impl Gaussian {
 }
 
 /// Numbers of any storage type.
+#[derive(Debug)]
 enum Numbers {
     F32(Vec<f32>),
     Bf16(Vec<bf16>),
@@ -64,6 +65,7 @@ impl Numbers {
     }
 }
 
+#[derive(Debug)]
 struct SampleMatrix {
     rows: usize,
     columns: usize,
@@ -73,6 +75,7 @@ struct SampleMatrix {
 }
 
 /// The matrices of a step with Gaussian gradients.
+#[derive(Debug)]
 pub(super) struct StepSample {
     matrices: Vec<SampleMatrix>,
 }

@@ -3,105 +3,217 @@
 use std::collections::BTreeMap;
 
 use himuon_templates::KernelSpec;
-use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::entry::{TuningEntry, Verdict};
+use super::fingerprint::DeviceFingerprint;
+use super::level::Clock;
+use super::shape_class::ShapeClass;
 
 /// The version of the file's layout.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
-/// The device that a table was measured on.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct DeviceFingerprint {
-    /// `cpu` or `cuda`.
-    pub kind: String,
-    /// The device's own name.
-    pub name: String,
-    /// Instruction set or compute capability.
-    pub architecture: String,
-    /// What else a measurement depends on: vector extensions, driver, toolkit.
-    pub features: Vec<String>,
-}
-
-/// One candidate's measurement.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Measurement {
-    /// The variant's name.
-    pub variant: String,
-    /// Median time of one run over the shapes of the entry, in seconds; `None`: refused before timing.
-    pub seconds: Option<f64>,
-    /// Largest relative Frobenius error against the same map in f64 over the verification input.
-    pub error: f64,
-    /// Why the candidate was refused; empty for one that was timed.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub refused: String,
-}
-
-/// What is known of one specification.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TuningEntry {
-    /// The winner's name.
-    pub variant: String,
-    /// Shapes (rows, columns) that were timed.
-    pub shapes: Vec<(usize, usize)>,
-    /// Threads that were used.
-    pub threads: usize,
-    /// Every measurement, the winner's too.
-    pub measurements: Vec<Measurement>,
-}
-
-/// The winners of one device, by specification.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// What is known of one device, by specification and shape class.
+#[derive(Clone, Debug, PartialEq)]
 pub struct TuningTable {
-    /// [`SCHEMA`].
-    pub schema: u32,
     /// The device.
     pub device: DeviceFingerprint,
-    /// By the specification's text form.
-    pub entries: BTreeMap<String, TuningEntry>,
+    /// Whether the times are those of an emulated device; such a table is kept apart and chooses nothing.
+    pub emulated: bool,
+    /// By the specification's text form, then by class.
+    pub entries: BTreeMap<(String, ShapeClass), TuningEntry>,
+    /// Entries of the file that this version cannot read or whose checksum is wrong: written back as they are.
+    pub(super) unread: Vec<Value>,
+    /// Why, one for each of them.
+    pub(super) warnings: Vec<String>,
+    /// By specification: a variant to use whatever was measured; `None`: the default.
+    pub(super) pinned: BTreeMap<String, Option<String>>,
+    /// Variants (specification, name) that failed in this process.
+    pub(super) dropped: Vec<(String, String)>,
+    /// Why the table is empty on purpose.
+    pub(super) why_empty: Option<&'static str>,
+}
+
+/// A variant that the table offers for a launch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// The variant's name.
+    pub variant: String,
+    /// Digest of the source that was measured; empty: any.
+    pub digest: String,
+    /// Where it comes from, for people.
+    pub reason: String,
 }
 
 impl TuningTable {
     /// An empty table for a device.
     pub fn new(device: DeviceFingerprint) -> Self {
         TuningTable {
-            schema: SCHEMA,
             device,
+            emulated: false,
             entries: BTreeMap::new(),
+            unread: Vec::new(),
+            warnings: Vec::new(),
+            pinned: BTreeMap::new(),
+            dropped: Vec::new(),
+            why_empty: None,
         }
     }
 
-    /// What is known of a specification.
-    pub fn entry(&self, spec: &KernelSpec) -> Option<&TuningEntry> {
-        self.entries.get(&spec.to_string())
+    /// An empty table for an emulated device.
+    pub fn emulated(device: DeviceFingerprint) -> Self {
+        TuningTable {
+            emulated: true,
+            ..TuningTable::new(device)
+        }
     }
 
-    /// The name of the winning variant; `None`: not tuned.
-    pub fn variant_for(&self, spec: &KernelSpec) -> Option<&str> {
-        self.entry(spec).map(|entry| entry.variant.as_str())
+    /// What is known of a specification for launches of a class.
+    pub fn entry(&self, spec: &KernelSpec, class: ShapeClass) -> Option<&TuningEntry> {
+        self.entries.get(&(spec.to_string(), class))
     }
 
-    /// Records what is known of a specification; what was known before is replaced.
-    pub fn insert(&mut self, spec: &KernelSpec, entry: TuningEntry) {
-        self.entries.insert(spec.to_string(), entry);
+    /// Whether anything is known of a specification.
+    pub fn knows(&self, spec: &KernelSpec) -> bool {
+        let text = spec.to_string();
+        self.entries.keys().any(|(known, _)| *known == text)
+    }
+
+    /// The name of the winning variant for a launch of these shapes (rows, columns); `None`: not tuned.
+    pub fn variant_for(&self, spec: &KernelSpec, shapes: &[(usize, usize)]) -> Option<String> {
+        let class = ShapeClass::of(spec.tile, shapes.iter().copied());
+        self.choices(spec, class)
+            .into_iter()
+            .next()
+            .map(|choice| choice.variant)
+    }
+
+    /// The variants to try for a launch of a class, in order; of the nearest class that was measured.
+    ///
+    /// Empty: the default. Times of an emulated device choose nothing.
+    pub fn choices(&self, spec: &KernelSpec, class: ShapeClass) -> Vec<Choice> {
+        let text = spec.to_string();
+        if let Some(pinned) = self.pinned.get(&text) {
+            let choice = |variant: &String| Choice {
+                variant: variant.clone(),
+                digest: String::new(),
+                reason: "as in the saved run".to_owned(),
+            };
+            let kept = pinned
+                .iter()
+                .filter(|variant| !self.dropped.contains(&(text.clone(), (*variant).clone())));
+            return kept.map(choice).collect();
+        }
+        let of_spec = self.entries.iter().filter(|((known, _), entry)| {
+            *known == text && entry.clock != Clock::Emulated && !self.emulated
+        });
+        let near = of_spec
+            .filter_map(|((_, known), entry)| Some((known.distance(&class)?, *known, entry)));
+        let Some((distance, known, entry)) = near.min_by_key(|(distance, ..)| *distance) else {
+            return Vec::new();
+        };
+        let dropped = |variant: &str| {
+            self.dropped
+                .iter()
+                .any(|(spec, name)| *spec == text && name == variant)
+        };
+        entry
+            .ranked()
+            .filter(|record| !dropped(&record.variant))
+            .map(|record| Choice {
+                variant: record.variant.clone(),
+                digest: record.digest.clone(),
+                reason: match distance {
+                    0 => "from the tuning table".to_owned(),
+                    _ => format!("from the tuning table, measured with {known}"),
+                },
+            })
+            .collect()
+    }
+
+    /// Records what is known of a specification for launches of these shapes; what was known before is replaced.
+    pub fn insert(&mut self, spec: &KernelSpec, class: ShapeClass, entry: TuningEntry) {
+        self.entries.insert((spec.to_string(), class), entry);
+    }
+
+    /// Takes over the entries of another table of the device; see the rules at [`TuningTable::save`].
+    pub fn merge(&mut self, other: TuningTable) {
+        for (key, entry) in other.entries {
+            match self.entries.get_mut(&key) {
+                Some(known) => known.merge(entry),
+                None => {
+                    self.entries.insert(key, entry);
+                }
+            }
+        }
+        for value in other.unread {
+            if !self.unread.contains(&value) {
+                self.unread.push(value);
+            }
+        }
+    }
+
+    /// What was skipped when the table was read, and why.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Whether the file holds entries that this version cannot read.
+    pub fn holds_unread(&self) -> bool {
+        !self.unread.is_empty()
+    }
+
+    /// Gives up the entries that this version cannot read, so that the next write leaves them out. Returns how many.
+    pub fn forget_unread(&mut self) -> usize {
+        self.warnings.clear();
+        std::mem::take(&mut self.unread).len()
+    }
+
+    /// Removes the candidates for which `stale` holds, given specification and record, and the entries that are
+    /// left without one. Returns how many candidates went.
+    pub fn retain_current(
+        &mut self,
+        mut stale: impl FnMut(&str, &super::entry::CandidateRecord) -> bool,
+    ) -> usize {
+        let mut removed = 0;
+        for ((spec, _), entry) in &mut self.entries {
+            let before = entry.candidates.len();
+            entry.candidates.retain(|record| !stale(spec, record));
+            removed += before - entry.candidates.len();
+            entry.settle();
+        }
+        self.entries.retain(|_, entry| {
+            let measured =
+                |record: &super::entry::CandidateRecord| record.verdict == Verdict::Measured;
+            entry.candidates.iter().any(measured)
+        });
+        removed
+    }
+
+    /// Why the table offers nothing for a specification, for people.
+    pub(crate) fn why_default(&self, spec: &KernelSpec) -> String {
+        match self.why_empty {
+            Some(why) => why.to_owned(),
+            None if self.pinned.contains_key(&spec.to_string()) => "as in the saved run".to_owned(),
+            None => format!("not tuned; run `himuon tune --spec '{spec}'`"),
+        }
+    }
+
+    /// Whether launches of a specification would be faster for being tuned, as far as anyone knows.
+    pub(crate) fn lacks(&self, spec: &KernelSpec) -> bool {
+        self.why_empty.is_none()
+            && !self.pinned.contains_key(&spec.to_string())
+            && !self.knows(spec)
+    }
+
+    /// A variant failed to load or launch: it is not offered again by this table.
+    pub(crate) fn drop_variant(&mut self, spec: &KernelSpec, variant: &str) {
+        self.dropped.push((spec.to_string(), variant.to_owned()));
     }
 
     /// Uses a variant of a specification's text form whatever was measured; `None`: the default.
     pub(crate) fn pin(&mut self, spec: &str, variant: Option<&str>) {
-        match variant {
-            None => {
-                self.entries.remove(spec);
-            }
-            Some(variant) => {
-                let entry = self
-                    .entries
-                    .entry(spec.to_owned())
-                    .or_insert_with(|| TuningEntry {
-                        variant: String::new(),
-                        shapes: Vec::new(),
-                        threads: 0,
-                        measurements: Vec::new(),
-                    });
-                entry.variant = variant.to_owned();
-            }
-        }
+        self.pinned
+            .insert(spec.to_owned(), variant.map(str::to_owned));
     }
 }

@@ -179,7 +179,7 @@ impl Resident {
     }
 
     /// Registers that a lane surely holds at once: X, the sums and kept blocks, or X and the momentum.
-    fn registers(&self, spec: &KernelSpec, shape: &ResidentShape) -> u32 {
+    pub fn registers(&self, spec: &KernelSpec, shape: &ResidentShape) -> u32 {
         let words = pair_words(spec);
         let x = self.row_blocks * shape.column_blocks * 8;
         let second = if spec.mode == Mode::Reference || iterates_two_matrices(spec) {

@@ -11,5 +11,4 @@ mod planner;
 mod refusals;
 mod resume;
 mod schedules;
-mod tuning;
 mod variants;

@@ -6,7 +6,7 @@ use himuon::plan::{
     Plan, PlanError, PlanRequest, PlannedMatrix, PlannedParameter, Planner, WorkspaceModel,
     operations,
 };
-use himuon::tuning::{DeviceFingerprint, TuningEntry, TuningTable};
+use himuon::tuning::{DeviceFingerprint, ShapeClass, TuningEntry, TuningTable};
 use himuon::{KernelSpec, Tile};
 use proptest::prelude::*;
 
@@ -262,13 +262,9 @@ fn a_tight_budget_gives_up_threads_then_makes_chunks_then_refuses_with_both_numb
 fn the_tuning_table_chooses_the_variant_and_the_plan_says_so() {
     let parameters = [parameter(0, 64, 64, Tile::square(32))];
     let mut tuning = no_tuning();
-    let entry = TuningEntry {
-        variant: "wide".to_owned(),
-        shapes: vec![(64, 64)],
-        threads: 1,
-        measurements: Vec::new(),
-    };
-    tuning.insert(&parameters[0].spec, entry);
+    let spec = &parameters[0].spec;
+    let class = ShapeClass::of(spec.tile, [(64, 64)]);
+    tuning.insert(spec, class, TuningEntry::chosen("wide"));
     let plan = Planner(&Simple)
         .plan(&PlanRequest {
             parameters: &parameters,

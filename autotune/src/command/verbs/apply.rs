@@ -34,7 +34,7 @@ pub(in super::super) struct Arguments {
     #[arg(long, value_enum, default_value = "none")]
     scale: Scale,
     /// Where to compute
-    #[arg(long, value_enum, default_value = "cpu")]
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     device: Device,
     /// Threads; 0: all
     #[arg(long, value_name = "N", default_value_t = 0)]

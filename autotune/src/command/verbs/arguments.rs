@@ -19,3 +19,11 @@ pub(super) fn seconds(text: &str) -> Result<f64, String> {
         _ => Err("seconds from 0 to 86400".to_owned()),
     }
 }
+
+/// A factor of speed, at least 1.
+pub(super) fn speedup(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(factor) if (1.0..=100.0).contains(&factor) => Ok(factor),
+        _ => Err("a factor from 1 to 100, as 1.02".to_owned()),
+    }
+}

@@ -40,7 +40,7 @@ pub(in super::super) struct Arguments {
     #[arg(long, value_name = "SECONDS", default_value_t = 0.5, value_parser = arguments::seconds)]
     seconds: f64,
     /// Where to measure
-    #[arg(long, value_enum, default_value = "cpu")]
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     device: Device,
 }
 

@@ -1,35 +1,84 @@
 //! `himuon tune`
 
+mod advice;
+mod architecture;
+mod jobs;
+mod print;
+
 use super::super::console::{Console, Outcome};
 use super::super::error::CommandError;
 use super::super::spec_arguments::SpecArguments;
-use super::super::table::table;
 use super::{Device, arguments};
 use clap::Args;
-use himuon::tuning::{TuningEntry, cache_folder, tune_cpu};
+use himuon::tuning::{
+    CpuTarget, Level, TuneJob, TuneOptions, TuneOutcome, Tuned, Tuner, TuningTable, cache_folder,
+};
 use serde_json::json;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// Find the fastest variant of a specification on this machine, and keep it
+/// Set by Ctrl-C.
+static STOP: AtomicBool = AtomicBool::new(false);
+
+/// Find the fastest variant of specifications on this machine, and keep it
 ///
-/// Every variant is first compared with the same map in f64, then timed in turns with the others. The winner is
-/// written to the tuning table in the cache folder, which the optimizer reads.
+/// Every variant is first compared with the same map in f64 on hard input, then timed in turns with the others. The
+/// winner is written to the tuning table in the cache folder, which the optimizer reads. What is known already is not
+/// measured again. Ctrl-C stops soon and keeps what is done; the same command goes on from there.
+///
+/// With --arch nothing runs: a model ranks the CUDA kernels of an architecture and compares them with the time that
+/// their memory traffic takes.
+///
+/// Specifications come from the fields below, from a crate's attributes (--crate) or from the stock grid (--stock);
+/// matrices from --shape or --shapes.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
     himuon tune --tile 64 --shape 768x3072 --shape 768x768\n  \
-    himuon tune --tile 128 --power 1/2 --budget 20 --json")]
+    himuon tune --crate . --shapes gpt2-small\n  \
+    himuon tune --tile 128 --power 1/2 --level patient --json\n  \
+    himuon tune --stock --level estimate\n  \
+    himuon tune --stock --arch sm_90a --shape 4096x4096\n  \
+    himuon tune --advise state.safetensors")]
 pub(in super::super) struct Arguments {
     #[command(flatten)]
     spec: SpecArguments,
-    /// Size of a matrix of the launch that is timed; may be repeated
-    #[arg(long = "shape", value_name = "ROWSxCOLUMNS", default_value = "768x768", value_parser = arguments::shape)]
+    /// Folder of a crate: every specification that its #[himuon(...)] attributes declare
+    #[arg(long = "crate", value_name = "PATH")]
+    krate: Option<PathBuf>,
+    /// The stock grid: for the CPU tiles 16 to 256 and the whole matrix, for a GPU 16 to 128 in bf16, f16 and f32
+    #[arg(long, conflicts_with = "krate")]
+    stock: bool,
+    /// Size of a matrix of the launch that is timed; may be repeated [default: 768x768]
+    #[arg(long = "shape", value_name = "ROWSxCOLUMNS", value_parser = arguments::shape)]
     shapes: Vec<(usize, usize)>,
-    /// Seconds to spend
-    #[arg(long, value_name = "SECONDS", default_value_t = 5.0, value_parser = arguments::seconds)]
-    budget: f64,
-    /// Where to measure
-    #[arg(long, value_enum, default_value = "cpu")]
+    /// Matrices of a model: gpt2-small, llama-1b, a .json list or a .safetensors file
+    #[arg(long = "shapes", value_name = "MODEL", conflicts_with = "shapes")]
+    model: Option<String>,
+    /// How much to do: estimate (nothing runs), measure or patient
+    #[arg(long, value_name = "LEVEL", default_value = "measure")]
+    level: Level,
+    /// Seconds of timing for each specification [default: 5, patient 20]
+    #[arg(long, value_name = "SECONDS", value_parser = arguments::seconds)]
+    budget: Option<f64>,
+    /// How many times as fast as the winner so far, or the default, a variant must be to take its place
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.02, value_parser = arguments::speedup)]
+    least_speedup: f64,
+    /// Measure what is known again
+    #[arg(long)]
+    again: bool,
+    /// Where to measure: cpu, or cuda:N
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     device: Device,
+    /// Estimate for a GPU of this architecture, without one: sm_75, sm_80, sm_86, sm_89 or sm_90a. Nothing is kept
+    #[arg(long, value_name = "TARGET", conflicts_with_all = ["device", "level", "again", "no_save"])]
+    arch: Option<String>,
+    /// Compare tiles on the matrices of this state file instead: time, workspace, closeness to whole-matrix Muon
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["krate", "stock", "shapes", "model", "level"])]
+    advise: Option<PathBuf>,
+    /// With --arch: compile so many of the best candidates for their registers and spills
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "arch")]
+    compile: usize,
     /// Threads; 0: all
     #[arg(long, value_name = "N", default_value_t = 0)]
     threads: usize,
@@ -42,72 +91,119 @@ pub(in super::super) fn run(
     arguments: &Arguments,
     console: &Console,
 ) -> Result<Outcome, CommandError> {
+    if let Some(file) = &arguments.advise {
+        return advice::run(arguments, file, console);
+    }
+    if let Some(target) = &arguments.arch {
+        return architecture::run(arguments, target, console);
+    }
     arguments.device.require_cpu()?;
-    let spec = arguments.spec.resolve_for_cpu()?;
-    let budget = Duration::from_secs_f64(arguments.budget);
+    let jobs = jobs::jobs(arguments, console)?;
     let threads = (arguments.threads > 0).then_some(arguments.threads);
-    let mut bar = console.progress("tuning", budget.as_millis() as u64);
-    let tuned = tune_cpu(
-        std::slice::from_ref(&spec),
-        &arguments.shapes,
-        budget,
-        threads,
-        &mut |progress| bar.stand_at(progress.stage, progress.elapsed.as_millis() as u64),
+    let mut target = CpuTarget::new(threads).map_err(CommandError::Kernel)?;
+    if arguments.level == Level::Estimate {
+        return print::estimates(&target, &jobs);
+    }
+    let folder = match arguments.no_save {
+        true => None,
+        false => Some(cache_folder().map_err(CommandError::Tuning)?),
+    };
+    if let Some(folder) = &folder {
+        let table = TuningTable::new(himuon::tuning::TuningTarget::fingerprint(&target));
+        table.check_savable(folder).map_err(CommandError::Tuning)?;
+    }
+    let options = options(arguments);
+    stop_on_ctrl_c(console);
+    let mut bar = console.progress("tuning", 1000 * jobs.len() as u64);
+    let tuned = Tuner::new(&mut target, options).stop_at(&STOP).tune(
+        &jobs,
+        folder.as_deref(),
+        &mut |progress| {
+            let tile = progress.spec.tile;
+            let what = format!(
+                "{}/{} tile {tile}: {}",
+                progress.done + 1,
+                progress.total,
+                progress.stage
+            );
+            bar.reach(&what, progress.fraction);
+        },
     );
     let seconds = bar.finish();
     let tuned = tuned.map_err(CommandError::Tuning)?;
-    let file = if arguments.no_save {
-        None
-    } else {
-        let folder = cache_folder().map_err(CommandError::Tuning)?;
-        Some(tuned.save(&folder).map_err(CommandError::Tuning)?)
+    let file = folder.map(|folder| tuned.table.path(&folder));
+    if tuned.outcomes.contains(&TuneOutcome::Stopped) {
+        return Err(stopped(&tuned));
+    }
+    outcome(&jobs, &tuned, file, seconds)
+}
+
+fn options(arguments: &Arguments) -> TuneOptions {
+    let budget = match (arguments.budget, arguments.level) {
+        (Some(seconds), _) => seconds,
+        (None, Level::Patient) => 20.0,
+        (None, _) => 5.0,
     };
-    let Some(entry) = tuned.entry(&spec) else {
-        return Err(CommandError::Request(format!(
-            "{spec} was not tuned; please report it"
-        )));
-    };
+    TuneOptions {
+        level: arguments.level,
+        budget: Duration::from_secs_f64(budget),
+        least_speedup: arguments.least_speedup,
+        again: arguments.again,
+    }
+}
+
+fn stop_on_ctrl_c(console: &Console) {
+    let set = ctrlc::set_handler(|| {
+        // Who asks twice does not want to wait for the run at hand.
+        if STOP.swap(true, Ordering::Relaxed) {
+            std::process::exit(1);
+        }
+    });
+    if let Err(error) = set {
+        console.detail(&format!("Ctrl-C ends at once: {error}"));
+    }
+}
+
+fn stopped(tuned: &Tuned) -> CommandError {
+    let done = |outcome: &&TuneOutcome| **outcome != TuneOutcome::Stopped;
+    CommandError::Stopped(format!(
+        "stopped: {} of {} specifications are done and kept; the same command goes on from there",
+        tuned.outcomes.iter().filter(done).count(),
+        tuned.outcomes.len()
+    ))
+}
+
+fn outcome(
+    jobs: &[TuneJob],
+    tuned: &Tuned,
+    file: Option<PathBuf>,
+    seconds: f64,
+) -> Result<Outcome, CommandError> {
     let kept = match &file {
         Some(file) => format!("kept in {}", file.display()),
         None => "not kept".to_owned(),
     };
     let text = format!(
-        "{}\n{spec}: {} is the fastest ({} threads), {kept} ({seconds:.1} s)",
-        measurements(entry),
-        entry.variant,
-        entry.threads,
+        "{}\n{} of {} specifications measured, {kept} ({seconds:.1} s)",
+        print::found(jobs, tuned),
+        tuned
+            .outcomes
+            .iter()
+            .filter(|outcome| **outcome == TuneOutcome::Measured)
+            .count(),
+        jobs.len(),
     );
+    let table = tuned.table.to_value().map_err(CommandError::Tuning)?;
     Ok(Outcome {
         text,
         json: json!({
-            "spec": spec.to_string(),
-            "device": tuned.device,
-            "entry": entry,
+            "device": table["device"],
+            "entries": table["entries"],
+            "outcomes": tuned.outcomes.iter().map(|outcome| {
+                format!("{outcome:?}").to_lowercase()
+            }).collect::<Vec<_>>(),
             "file": file,
             "seconds": seconds,
         }),
     })
-}
-
-/// The variants, the fastest first.
-fn measurements(entry: &TuningEntry) -> String {
-    let mut measured: Vec<_> = entry.measurements.iter().collect();
-    let time = |seconds: Option<f64>| seconds.unwrap_or(f64::INFINITY);
-    measured.sort_by(|a, b| time(a.seconds).total_cmp(&time(b.seconds)));
-    let best = measured.first().and_then(|first| first.seconds);
-    let rows: Vec<Vec<String>> = measured
-        .into_iter()
-        .map(|measurement| {
-            let (time, ratio) = match (measurement.seconds, best) {
-                (Some(seconds), Some(best)) => (
-                    format!("{:.3} ms", 1e3 * seconds),
-                    format!("{:.2}", seconds / best),
-                ),
-                _ => (measurement.refused.clone(), String::new()),
-            };
-            let error = format!("{:.1e}", measurement.error);
-            vec![measurement.variant.clone(), time, ratio, error]
-        })
-        .collect();
-    table(&["variant", "time", "ratio", "error against f64"], &rows)
 }

@@ -3,12 +3,14 @@
 use crate::trainer::Trainer;
 use anyhow::Result;
 use himuon::KernelSpec;
-use himuon::tuning::{DeviceFingerprint, TuningTable, cache_folder, tune_cpu};
+use himuon::tuning::{
+    CpuTarget, DeviceFingerprint, TuneJob, TuneOptions, Tuner, TuningTable, cache_folder,
+};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-/// Time for one specification; each variant is timed three times at least.
+/// Time for one specification; each variant is timed twice at least.
 const BUDGET: Duration = Duration::from_secs(2);
 
 /// The shapes (rows, columns) that a run's launches hold, each once, by specification.
@@ -37,46 +39,43 @@ pub(crate) fn workload(trainer: &mut Trainer) -> Result<Workload> {
 /// A cache that cannot be written is no reason to stop: the winners hold for this call then.
 pub(crate) fn tuned(workload: &Workload) -> Result<TuningTable> {
     let mut table = TuningTable::load_or_empty(DeviceFingerprint::cpu());
-    let missing: Vec<_> = workload
+    let jobs: Vec<TuneJob> = workload
         .iter()
-        .filter(|(spec, _)| table.entry(spec).is_none())
+        .map(|(spec, shapes)| TuneJob {
+            spec: spec.clone(),
+            shapes: shapes.iter().copied().collect(),
+        })
+        .filter(|job| table.entry(&job.spec, job.class()).is_none())
         .collect();
-    if missing.is_empty() {
+    if jobs.is_empty() {
         return Ok(table);
     }
     let start = Instant::now();
-    let bar = ProgressBar::new(missing.len() as u64).with_prefix("tuning");
+    let bar = ProgressBar::new(1000).with_prefix("tuning");
     if let Ok(style) =
-        ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} {msg} {elapsed} ETA {eta}")
+        ProgressStyle::with_template("{prefix} {wide_bar} {percent} % {msg} {elapsed} ETA {eta}")
     {
         bar.set_style(style);
     }
-    let mut found = TuningTable::new(DeviceFingerprint::cpu());
-    for (spec, shapes) in &missing {
-        let shapes: Vec<_> = shapes.iter().copied().collect();
-        let mut show = |progress: &himuon::tuning::TuneProgress<'_>| {
-            bar.set_message(format!("tile {}: {}", spec.tile, progress.stage));
-        };
-        let tuned = tune_cpu(
-            std::slice::from_ref(*spec),
-            &shapes,
-            BUDGET,
-            None,
-            &mut show,
-        )?;
-        found.entries.extend(tuned.entries);
-        bar.inc(1);
-    }
+    let options = TuneOptions {
+        budget: BUDGET,
+        ..TuneOptions::default()
+    };
+    let found =
+        Tuner::new(&mut CpuTarget::new(None)?, options).tune(&jobs, None, &mut |progress| {
+            bar.set_message(format!("tile {}: {}", progress.spec.tile, progress.stage));
+            bar.set_position((1000.0 * progress.fraction) as u64);
+        })?;
     bar.finish_and_clear();
-    let kept = match cache_folder().and_then(|folder| found.save(&folder)) {
+    let kept = match cache_folder().and_then(|folder| found.table.save(&folder)) {
         Ok(path) => format!("kept in {}", path.display()),
         Err(error) => format!("not kept: {error}"),
     };
     println!(
         "tuned {} kernels in {:.1} s, {kept}",
-        missing.len(),
+        jobs.len(),
         start.elapsed().as_secs_f64()
     );
-    table.entries.extend(found.entries);
+    table.merge(found.table);
     Ok(table)
 }

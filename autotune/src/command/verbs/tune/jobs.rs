@@ -1,0 +1,82 @@
+//! From arguments to jobs.
+
+use super::super::super::console::Console;
+use super::super::super::error::CommandError;
+use super::Arguments;
+use crate::workload::{Matrices, declared_specs, read_shapes};
+use himuon::KernelSpec;
+use himuon::templates::{Operand, SpecFields, Tile};
+use himuon::tuning::TuneJob;
+use std::path::Path;
+
+/// Tiles of the stock grid; the whole matrix comes on top.
+const STOCK: [u32; 6] = [16, 32, 64, 96, 128, 256];
+
+/// One job for each specification.
+pub(super) fn jobs(arguments: &Arguments, console: &Console) -> Result<Vec<TuneJob>, CommandError> {
+    let specs = specs(arguments, console)?;
+    let (matrices, path) = match &arguments.model {
+        Some(model) => (read_shapes(model)?, Path::new(model.as_str())),
+        None if arguments.shapes.is_empty() => (Matrices::Listed(vec![(768, 768)]), Path::new("")),
+        None => (Matrices::Listed(arguments.shapes.clone()), Path::new("")),
+    };
+    let mut jobs = Vec::with_capacity(specs.len());
+    for spec in specs {
+        let shapes = matrices.of(&spec, path)?;
+        jobs.push(TuneJob { spec, shapes });
+    }
+    Ok(jobs)
+}
+
+fn specs(arguments: &Arguments, console: &Console) -> Result<Vec<KernelSpec>, CommandError> {
+    let stated = arguments.spec.is_stated();
+    if let Some(path) = &arguments.krate {
+        if stated {
+            return Err(CommandError::Request(
+                "--crate and fields of a specification: keep one of them".to_owned(),
+            ));
+        }
+        let declared = declared_specs(path)?;
+        for warning in &declared.warnings {
+            console.warn(warning);
+        }
+        for (spec, names) in &declared.specs {
+            console.detail(&format!("{}: {spec}", names.join(", ")));
+        }
+        let mut specs: Vec<KernelSpec> = Vec::new();
+        for spec in declared.specs.into_iter().map(|(spec, _)| spec) {
+            if !specs.contains(&spec) {
+                specs.push(spec);
+            }
+        }
+        return Ok(specs);
+    }
+    if arguments.stock {
+        if stated {
+            return Err(CommandError::Request(
+                "--stock and fields of a specification: keep one of them".to_owned(),
+            ));
+        }
+        return match arguments.arch {
+            Some(_) => Ok(himuon_codegen::pipeline::stock_specs()?),
+            None => stock(),
+        };
+    }
+    Ok(vec![match arguments.arch {
+        Some(_) => arguments.spec.resolve()?,
+        None => arguments.spec.resolve_for_cpu()?,
+    }])
+}
+
+fn stock() -> Result<Vec<KernelSpec>, CommandError> {
+    let tiles = STOCK.into_iter().map(Tile::square);
+    let spec = |tile| {
+        let fields = SpecFields {
+            tile: Some(tile),
+            operand: Some(Operand::F32),
+            ..SpecFields::default()
+        };
+        Ok(fields.resolve()?)
+    };
+    tiles.chain([Tile::Full]).map(spec).collect()
+}

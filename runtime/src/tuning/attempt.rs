@@ -1,0 +1,311 @@
+//! The tuning of one job: who runs, who is right, who wins, and what is written down.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
+
+use himuon_templates::KernelSpec;
+
+use super::entry::{CandidateRecord, TuningEntry, Verdict};
+use super::error::TuningError;
+use super::race::{End, Entrant, Race, Rules, winner};
+use super::statistics::ratio;
+use super::target::{Candidate, TuningTarget};
+use super::tuner::{TuneJob, TuneOptions, TuneOutcome};
+use super::verify::{Judge, Refusal};
+
+/// The tuning of one job.
+pub(super) struct Attempt<'a, T: ?Sized> {
+    pub(super) target: &'a mut T,
+    pub(super) options: TuneOptions,
+    pub(super) stop: &'a AtomicBool,
+    pub(super) job: &'a TuneJob,
+    pub(super) timed: Vec<(usize, usize)>,
+    pub(super) before: Option<TuningEntry>,
+}
+
+impl<T: TuningTarget + ?Sized> Attempt<'_, T> {
+    /// Verifies, times and chooses; the entry is `None` if somebody asked to stop.
+    pub(super) fn run(
+        mut self,
+        stage: &mut dyn FnMut(&str, f64),
+    ) -> Result<(TuneOutcome, Option<TuningEntry>), TuningError> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Ok((TuneOutcome::Stopped, None));
+        }
+        let job = self.job;
+        let failed = |reason: String| TuningError::Measure {
+            spec: job.spec.to_string(),
+            reason,
+        };
+        let ranked = self
+            .target
+            .candidates(&job.spec, &self.timed)
+            .map_err(failed)?;
+        let wanted = self.wanted(&ranked);
+        let unknown: Vec<&Candidate> = wanted
+            .iter()
+            .copied()
+            .filter(|candidate| self.options.again || self.known(candidate).is_none())
+            .collect();
+        if unknown.is_empty()
+            && let Some(entry) = self.before.take_if(|e| e.level >= self.options.level)
+        {
+            return Ok((TuneOutcome::Known, Some(entry)));
+        }
+        let excluded: Vec<CandidateRecord> = wanted
+            .iter()
+            .filter_map(|candidate| self.known(candidate))
+            .filter(|record| record.verdict != Verdict::Measured)
+            .cloned()
+            .collect();
+        let contest = self.contest(&ranked, &wanted, &unknown);
+        stage("verifying", 0.0);
+        let (mut entrants, mut records) = self.verify(&ranked, &contest, excluded)?;
+        if entrants.is_empty() {
+            return Err(no_candidate(&job.spec, &records));
+        }
+        let end = self.race(&mut entrants, stage).map_err(failed)?;
+        if end == End::Stopped {
+            return Ok((TuneOutcome::Stopped, None));
+        }
+        let Some(index) = winner(&entrants, self.options.least_speedup) else {
+            records.extend(entrants.iter().map(|entrant| failure(&ranked, entrant)));
+            return Err(no_candidate(&job.spec, &records));
+        };
+        self.record(&ranked, &entrants, index, &mut records);
+        Ok((
+            TuneOutcome::Measured,
+            Some(self.entry(&entrants[index].variant, records)),
+        ))
+    }
+
+    /// Times the entrants.
+    fn race(
+        &mut self,
+        entrants: &mut [Entrant],
+        stage: &mut dyn FnMut(&str, f64),
+    ) -> Result<End, String> {
+        self.target.load(&self.job.spec, &self.timed)?;
+        let mut race = Race {
+            target: &mut *self.target,
+            spec: &self.job.spec,
+            rules: Rules {
+                level: self.options.level,
+                budget: self.options.budget,
+                least_speedup: self.options.least_speedup,
+            },
+            stop: self.stop,
+        };
+        Ok(race.run(entrants, &mut |round, part| {
+            stage(&format!("timing, round {}", round + 1), part);
+        }))
+    }
+
+    /// The candidates that the level asks for: the default, the winner so far, and the model's best.
+    fn wanted<'c>(&self, ranked: &'c [Candidate]) -> Vec<&'c Candidate> {
+        let winner = self.before.as_ref().map(|entry| entry.winner.as_str());
+        ranked
+            .iter()
+            .enumerate()
+            .filter(|(place, candidate)| {
+                *place < self.options.level.candidates() || winner == Some(&candidate.variant)
+            })
+            .map(|(_, candidate)| candidate)
+            .collect()
+    }
+
+    /// The record of a candidate with the same source.
+    fn known(&self, candidate: &Candidate) -> Option<&CandidateRecord> {
+        self.before
+            .as_ref()?
+            .candidate(&candidate.variant)
+            .filter(|record| record.digest == candidate.digest)
+    }
+
+    /// Who runs, the incumbent first: what is unknown, and beside it the incumbent and the default.
+    fn contest<'c>(
+        &self,
+        ranked: &'c [Candidate],
+        wanted: &[&'c Candidate],
+        unknown: &[&'c Candidate],
+    ) -> Vec<&'c Candidate> {
+        let usable = |candidate: &&&Candidate| {
+            self.known(candidate)
+                .is_none_or(|record| record.verdict == Verdict::Measured)
+        };
+        let more_time = self
+            .before
+            .as_ref()
+            .is_none_or(|e| e.level < self.options.level);
+        let mut contest: Vec<&Candidate> = if more_time || self.options.again {
+            wanted.to_vec()
+        } else {
+            unknown.to_vec()
+        };
+        let incumbent = self
+            .before
+            .as_ref()
+            .and_then(|entry| ranked.iter().find(|c| c.variant == entry.winner));
+        let anchors = incumbent.into_iter().chain(ranked.first());
+        for (place, anchor) in anchors.enumerate() {
+            contest.retain(|candidate| candidate.variant != anchor.variant);
+            contest.insert(place.min(contest.len()), anchor);
+        }
+        contest.iter().filter(usable).copied().collect()
+    }
+
+    /// The entrants that are right, and the records of those that are excluded.
+    fn verify(
+        &mut self,
+        ranked: &[Candidate],
+        contest: &[&Candidate],
+        mut records: Vec<CandidateRecord>,
+    ) -> Result<(Vec<Entrant>, Vec<CandidateRecord>), TuningError> {
+        let spec = &self.job.spec;
+        let operand = self.target.operand(spec);
+        let mut judge =
+            Judge::new(spec, operand, &self.timed).map_err(|reason| TuningError::Measure {
+                spec: spec.to_string(),
+                reason,
+            })?;
+        let mut entrants = Vec::new();
+        for candidate in contest {
+            let mut record = blank(ranked, candidate);
+            match judge.judge(&mut *self.target, &candidate.variant) {
+                Ok(error) => {
+                    record.error = Some(three_digits(error));
+                    entrants.push(Entrant::new(candidate.variant.clone()));
+                }
+                Err(Refusal::Wrong(reason, error)) => {
+                    record.verdict = Verdict::Wrong;
+                    record.reason = reason;
+                    record.error = error.is_finite().then(|| three_digits(error));
+                }
+                Err(Refusal::Failed(reason)) => {
+                    record.verdict = Verdict::Failed;
+                    record.reason = reason;
+                }
+            }
+            if record.verdict != Verdict::Measured {
+                tracing::warn!(
+                    "{spec}: variant {} excluded: {}",
+                    record.variant,
+                    record.reason
+                );
+            }
+            records.push(record);
+        }
+        Ok((entrants, records))
+    }
+
+    /// Puts what was timed into the records, and takes over what was not timed again.
+    fn record(
+        &self,
+        ranked: &[Candidate],
+        entrants: &[Entrant],
+        winner: usize,
+        records: &mut Vec<CandidateRecord>,
+    ) {
+        for entrant in entrants {
+            let Some(record) = records.iter_mut().find(|r| r.variant == entrant.variant) else {
+                continue;
+            };
+            if let Some(reason) = &entrant.failure {
+                let error = record.error;
+                *record = failure(ranked, entrant);
+                record.error = error;
+                record.reason.clone_from(reason);
+                continue;
+            }
+            let relative = ratio(&entrant.cold, &entrants[winner].cold).middle;
+            record.relative = three_decimals(relative);
+            record.cold_ns.clone_from(&entrant.cold);
+            record.warm_ns.clone_from(&entrant.warm);
+        }
+        // Times of another day, in proportion to the winner of that day, which ran today too.
+        let Some(before) = &self.before else {
+            return;
+        };
+        let shift = records
+            .iter()
+            .find(|record| record.variant == before.winner)
+            .map_or(1.0, |record| record.relative);
+        for old in &before.candidates {
+            let current = ranked
+                .iter()
+                .any(|c| c.variant == old.variant && c.digest == old.digest);
+            if current && !records.iter().any(|record| record.variant == old.variant) {
+                let mut old = old.clone();
+                old.relative = three_decimals(old.relative * shift);
+                records.push(old);
+            }
+        }
+    }
+
+    fn entry(&self, winner: &str, candidates: Vec<CandidateRecord>) -> TuningEntry {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let mut entry = TuningEntry {
+            winner: winner.to_owned(),
+            shapes: self.timed.clone(),
+            threads: self.target.threads(),
+            level: self.options.level,
+            clock: self.target.clock(),
+            tuned_at: now.map_or(0, |time| time.as_secs()),
+            candidates,
+        };
+        entry.sort();
+        entry
+    }
+}
+
+/// A record with what the model says of a candidate.
+fn blank(ranked: &[Candidate], candidate: &Candidate) -> CandidateRecord {
+    let mut by_time: Vec<&Candidate> = ranked.iter().filter(|c| c.predicted.is_some()).collect();
+    by_time.sort_by(|a, b| {
+        let time = |candidate: &Candidate| candidate.predicted.unwrap_or(f64::INFINITY);
+        time(a).total_cmp(&time(b))
+    });
+    let place = by_time.iter().position(|c| c.variant == candidate.variant);
+    CandidateRecord {
+        digest: candidate.digest.clone(),
+        relative: 0.0,
+        predicted_rank: place.map_or(0, |place| place + 1),
+        predicted_ns: candidate
+            .predicted
+            .map_or(0, |seconds| (1e9 * seconds) as u64),
+        ..CandidateRecord::chosen(candidate.variant.clone())
+    }
+}
+
+fn failure(ranked: &[Candidate], entrant: &Entrant) -> CandidateRecord {
+    let candidate = ranked.iter().find(|c| c.variant == entrant.variant);
+    let record = candidate.map_or_else(
+        || CandidateRecord::chosen(entrant.variant.clone()),
+        |candidate| blank(ranked, candidate),
+    );
+    CandidateRecord {
+        verdict: Verdict::Failed,
+        reason: entrant.failure.clone().unwrap_or_default(),
+        ..record
+    }
+}
+
+fn no_candidate(spec: &KernelSpec, records: &[CandidateRecord]) -> TuningError {
+    let refusals: Vec<String> = records
+        .iter()
+        .map(|record| format!("{}: {}", record.variant, record.reason))
+        .collect();
+    TuningError::NoCandidate {
+        spec: spec.to_string(),
+        refusals: refusals.join("; "),
+    }
+}
+
+/// Three significant digits: enough for people, and they read back exactly.
+fn three_digits(value: f64) -> f64 {
+    format!("{value:.2e}").parse().unwrap_or(value)
+}
+
+fn three_decimals(value: f64) -> f64 {
+    format!("{value:.3}").parse().unwrap_or(value)
+}

@@ -1,0 +1,132 @@
+//! What an optimizer does about untuned specifications when it is built.
+
+use std::path::Path;
+use std::sync::Once;
+use std::time::{Duration, Instant};
+
+use himuon_templates::KernelSpec;
+
+use super::environment::{autotune, deterministic, rank, read_only};
+use super::error::TuningError;
+use super::folder::cache_folder;
+use super::level::Level;
+use super::table::TuningTable;
+use super::target::TuningTarget;
+use super::tuner::{TuneJob, TuneOptions, Tuner};
+
+/// How long a rank waits for an entry of rank 0, beyond the time that tuning may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(100);
+
+/// Tunes what the table lacks, if HIMUON_AUTOTUNE asks for it: rank 0 does, the others read what it has written.
+/// Tuning is an optimisation: no failure stops a run, each is a warning.
+pub(crate) fn tune_missing(
+    table: &mut TuningTable,
+    target: impl FnOnce() -> Option<Box<dyn TuningTarget>>,
+    jobs: &[TuneJob],
+) {
+    let level = match autotune() {
+        Ok(Some(level)) if !deterministic() => level,
+        Ok(_) => return,
+        Err(error) => return tracing::warn!("{error}; nothing is tuned"),
+    };
+    let missing: Vec<TuneJob> = jobs
+        .iter()
+        .filter(|job| table.entry(&job.spec, job.class()).is_none())
+        .cloned()
+        .collect();
+    if missing.is_empty() {
+        return;
+    }
+    let options = TuneOptions {
+        level,
+        ..TuneOptions::default()
+    };
+    let found = match (level, rank()) {
+        (Level::Estimate, _) => Ok(None),
+        (_, 0) => match target() {
+            Some(mut target) => tune(&mut *target, options, &missing).map(Some),
+            None => Ok(None),
+        },
+        _ => wait(table, &missing, options.budget),
+    };
+    match found {
+        Ok(Some(found)) => table.merge(found),
+        Ok(None) => {}
+        Err(error) => tracing::warn!("{error}; default variants are used"),
+    }
+}
+
+fn tune(
+    target: &mut dyn TuningTarget,
+    options: TuneOptions,
+    jobs: &[TuneJob],
+) -> Result<TuningTable, TuningError> {
+    tracing::info!("tuning {} specifications", jobs.len());
+    let folder = match cache_folder() {
+        Ok(folder) if !read_only() => Some(folder),
+        _ => None,
+    };
+    let mut quiet = |_: &super::tuner::TuneProgress<'_>| {};
+    let mut tuner = Tuner::new(target, options);
+    Ok(tuner.tune(jobs, folder.as_deref(), &mut quiet)?.table)
+}
+
+/// Reads the device's file until rank 0 has written every entry.
+fn wait(
+    table: &TuningTable,
+    jobs: &[TuneJob],
+    budget: Duration,
+) -> Result<Option<TuningTable>, TuningError> {
+    let folder = cache_folder()?;
+    let start = Instant::now();
+    let patience = 2 * budget * u32::try_from(jobs.len()).unwrap_or(u32::MAX) + PATIENCE;
+    loop {
+        if let Some(found) = complete(&folder, table, jobs)? {
+            return Ok(Some(found));
+        }
+        if start.elapsed() > patience {
+            return Err(TuningError::Measure {
+                spec: jobs[0].spec.to_string(),
+                reason: format!(
+                    "rank 0 has written no entry to {} in {} s",
+                    table.path(&folder).display(),
+                    patience.as_secs()
+                ),
+            });
+        }
+        std::thread::sleep(POLL);
+    }
+}
+
+fn complete(
+    folder: &Path,
+    table: &TuningTable,
+    jobs: &[TuneJob],
+) -> Result<Option<TuningTable>, TuningError> {
+    let found = TuningTable::load(folder, &table.device)?;
+    Ok(found.filter(|found| {
+        let known = |job: &TuneJob| found.entry(&job.spec, job.class()).is_some();
+        jobs.iter().all(known)
+    }))
+}
+
+/// Says once in a process how to tune what runs untuned.
+pub(crate) fn hint<'a>(table: &TuningTable, specs: impl Iterator<Item = &'a KernelSpec>) {
+    static SAID: Once = Once::new();
+    let untuned: Vec<String> = specs
+        .filter(|spec| table.lacks(spec))
+        .map(|spec| format!("`himuon tune --spec '{spec}'`"))
+        .collect();
+    if !untuned.is_empty() {
+        SAID.call_once(|| {
+            tracing::warn!(
+                "{} of the kernels have not been tuned on this device ({}) and run in their default variants; \
+                 run {}, or set HIMUON_AUTOTUNE=measure",
+                untuned.len(),
+                table.device.name,
+                untuned.join(", ")
+            );
+        });
+    }
+}
