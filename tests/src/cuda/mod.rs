@@ -9,7 +9,9 @@ pub mod backend;
 pub mod bundle;
 pub mod device;
 pub mod figures;
+pub mod range;
 pub mod record;
+mod session;
 
 pub use backend::CudaBackend;
 pub use bundle::Bundle;
