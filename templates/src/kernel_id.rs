@@ -146,7 +146,7 @@ mod tests {
             (
                 "tile=full mode=reference element=bf16",
                 Architecture::Sm80,
-                "ns_full_k5_muon_bf16-bf16-bf16_reference_sm80_w8-",
+                "ns_full_k5_muon_bf16-bf16-bf16_reference_sm80_b128w4s3-",
             ),
         ] {
             let found = id(spec, architecture);

@@ -52,7 +52,8 @@ macro_rules! files {
 }
 
 /// One template per kernel family.
-pub const TEMPLATES: &[SourceFile] = files!["plain.cu.tera", "resident.cu.tera"];
+pub const TEMPLATES: &[SourceFile] =
+    files!["plain.cu.tera", "resident.cu.tera", "streamed.cu.tera"];
 
 /// What templates include: plain CUDA that compiles by itself.
 pub const LIBRARY: &[SourceFile] = files![
@@ -69,6 +70,7 @@ pub const LIBRARY: &[SourceFile] = files![
     "lib/launch.cuh",
     "lib/matrix_norm.cuh",
     "lib/newton_schulz.cuh",
+    "lib/number.cuh",
     "lib/operand.cuh",
     "lib/power_map.cuh",
     "lib/prologue.cuh",
@@ -76,6 +78,11 @@ pub const LIBRARY: &[SourceFile] = files![
     "lib/resident_tile.cuh",
     "lib/resident_update.cuh",
     "lib/shared_tile.cuh",
+    "lib/streamed_map.cuh",
+    "lib/streamed_patch.cuh",
+    "lib/streamed_product.cuh",
+    "lib/streamed_step.cuh",
+    "lib/streamed_tile.cuh",
 ];
 
 /// The template of the family of `variant`.
@@ -83,5 +90,6 @@ pub const fn template_path(variant: &Variant) -> &'static str {
     match variant {
         Variant::Plain(_) => "plain.cu.tera",
         Variant::Resident(_) => "resident.cu.tera",
+        Variant::Streamed(_) => "streamed.cu.tera",
     }
 }

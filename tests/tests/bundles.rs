@@ -96,6 +96,32 @@ fn every_architecture_assembles() {
 }
 
 #[test]
+fn tiles_of_any_size_assemble_for_every_architecture() {
+    let compiler = compiler();
+    for (target, _) in TARGETS {
+        if target == "sm_75" {
+            check(&compiler, &spec("tile=full element=f16"), target);
+        } else {
+            check(&compiler, &spec("tile=full element=bf16"), target);
+        }
+    }
+    check(
+        &compiler,
+        &spec("tile=full power=1/2 element=bf16"),
+        "sm_80",
+    );
+    for text in [
+        "tile=full power=1/3 recurrence=coupled",
+        "tile=144 operand=tf32 coefficients=turbo",
+    ] {
+        for resources in assembled(&compiler, &spec(text), "sm_80") {
+            let spilled = resources.spill_store_bytes + resources.spill_load_bytes;
+            assert_eq!(spilled, 0, "{text}: {resources:?}");
+        }
+    }
+}
+
+#[test]
 fn the_stock_grid_assembles_for_every_architecture() {
     if !long_tests("the stock grid on every architecture") {
         return;

@@ -1,10 +1,11 @@
 //! Entry points and parameters of each kernel family, as the templates declare them.
 
-use super::manifest::{Access, Count, Entry, Grid, Kind, Parameter, Sequence, Workspace};
+use super::manifest::{Access, Count, Entry, Grid, Kind, Launch, Parameter, Sequence, Workspace};
+use super::streamed;
 use himuon_templates::variant::{Plain, Resident};
 use himuon_templates::{KernelSpec, Variant};
 
-const fn table(
+pub(super) const fn table(
     name: &'static str,
     points_to: &'static str,
     access: Access,
@@ -23,14 +24,18 @@ const fn table(
     }
 }
 
-const fn optional(parameter: Parameter) -> Parameter {
+pub(super) const fn optional(parameter: Parameter) -> Parameter {
     Parameter {
         optional: true,
         ..parameter
     }
 }
 
-const fn count(name: &'static str, unit: &'static str, meaning: &'static str) -> Parameter {
+pub(super) const fn count(
+    name: &'static str,
+    unit: &'static str,
+    meaning: &'static str,
+) -> Parameter {
     Parameter {
         name,
         kind: Kind::U32,
@@ -45,16 +50,16 @@ const fn count(name: &'static str, unit: &'static str, meaning: &'static str) ->
 }
 
 const MATRICES: Parameter = table("matrices", "Matrix", Access::Read, "the matrices");
-const MATRICES_WRITTEN: Parameter = table(
+pub(super) const MATRICES_WRITTEN: Parameter = table(
     "matrices",
     "Matrix",
     Access::ReadWrite,
     "the matrices; factor and largest are written",
 );
-const MATRIX_COUNT: Parameter = count("matrix_count", "matrices", "entries of matrices");
+pub(super) const MATRIX_COUNT: Parameter = count("matrix_count", "matrices", "entries of matrices");
 const GROUPS: Parameter = table("groups", "Group", Access::Read, "the parameter groups");
 const GROUPS_UNUSED: Parameter = optional(table("groups", "Group", Access::Read, "not used"));
-const REPORTS_WANTED: Parameter = optional(table(
+pub(super) const REPORTS_WANTED: Parameter = optional(table(
     "reports",
     "TileReport",
     Access::Write,
@@ -68,7 +73,7 @@ const REPORTS_READ: Parameter = table(
     "one per tile, as the first launch wrote them",
 );
 const TILE_COUNT: Parameter = count("tile_count", "tiles", "tiles of all matrices");
-const RANGE: [Parameter; 3] = [
+pub(super) const RANGE: [Parameter; 3] = [
     optional(table(
         "step",
         "u32",
@@ -86,7 +91,7 @@ const RANGE: [Parameter; 3] = [
         "the launch does nothing from this step on",
     ),
 ];
-const COUNTERS: Parameter = optional(table(
+pub(super) const COUNTERS: Parameter = optional(table(
     "counters",
     "u32[2]",
     Access::ReadWrite,
@@ -124,6 +129,12 @@ pub(super) fn entries(spec: &KernelSpec, variant: &Variant) -> (Vec<Entry>, Vec<
     let family = match variant {
         Variant::Plain(plain) => Family::plain(plain),
         Variant::Resident(settings) => Family::resident(spec, settings),
+        Variant::Streamed(settings) => {
+            return (
+                streamed::entries(spec, settings),
+                streamed::sequences(spec, settings),
+            );
+        }
     };
     let normalised = spec.power.numerator() > 0;
     let mut entries = vec![family.step(normalised)];
@@ -133,15 +144,29 @@ pub(super) fn entries(spec: &KernelSpec, variant: &Variant) -> (Vec<Entry>, Vec<
     let sequences = vec![
         Sequence {
             purpose: "step",
-            launches: entries.iter().map(|entry| entry.name).collect(),
+            launches: entries.iter().map(|entry| Launch::of(entry.name)).collect(),
         },
         Sequence {
             purpose: "map",
-            launches: vec!["himuon_map"],
+            launches: vec![Launch::of("himuon_map")],
         },
     ];
     entries.push(family.map());
     (entries, sequences)
+}
+
+/// The parameters, each at a multiple of its size.
+pub(super) fn placed<'a>(parameters: impl Iterator<Item = &'a Parameter>) -> Vec<Parameter> {
+    let mut end = 0;
+    let place = |parameter: &Parameter| {
+        let offset = u32::next_multiple_of(end, parameter.bytes);
+        end = offset + parameter.bytes;
+        Parameter {
+            offset,
+            ..*parameter
+        }
+    };
+    parameters.map(place).collect()
 }
 
 /// What the entries of a family have in common.
@@ -186,22 +211,12 @@ impl Family {
         }
     }
 
-    /// The parameters, each at a multiple of its size.
     fn entry(
         &self,
         name: &'static str,
         purpose: &'static str,
         parameters: &[&[Parameter]],
     ) -> Entry {
-        let mut end = 0;
-        let place = |parameter: &Parameter| {
-            let offset = u32::next_multiple_of(end, parameter.bytes);
-            end = offset + parameter.bytes;
-            Parameter {
-                offset,
-                ..*parameter
-            }
-        };
         Entry {
             name,
             purpose,
@@ -209,7 +224,7 @@ impl Family {
             block: self.block,
             dynamic_shared_bytes: 0,
             workspace: None,
-            parameters: parameters.iter().copied().flatten().map(place).collect(),
+            parameters: placed(parameters.iter().copied().flatten()),
         }
     }
 

@@ -1,6 +1,6 @@
 //! All that a loader needs to launch a kernel, as plain data.
 
-use super::{entries, tables};
+use super::{entries, streamed, tables};
 use crate::compile::Resources;
 use himuon_templates::{Architecture, KernelId, KernelSpec, Tile, Variant};
 use serde::Serialize;
@@ -42,6 +42,8 @@ pub struct Manifest {
     pub sequences: Vec<Sequence>,
     /// The kernels.
     pub entries: Vec<Entry>,
+    /// The workspace that all entries share; none where an entry has its own, or none.
+    pub tile_workspace: Option<TileWorkspace>,
     /// The tables that their pointers point to.
     pub tables: Vec<Table>,
     /// What `ptxas` and `nvdisasm` say of each entry.
@@ -51,10 +53,35 @@ pub struct Manifest {
 /// Launches that belong together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Sequence {
-    /// `step`: the optimizer step. `map`: the map alone.
+    /// `step`: the optimizer step. `map`: the map alone. `layout`: what must precede both when matrices or the range
+    /// of tiles have changed, in families that have it.
     pub purpose: &'static str,
-    /// Names of entries, in order.
-    pub launches: Vec<&'static str>,
+    /// In order.
+    pub launches: Vec<Launch>,
+}
+
+/// One launch of a sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Launch {
+    /// Name of the entry.
+    pub entry: &'static str,
+    /// Value of the parameter `index`, where the entry has it.
+    pub index: u32,
+    /// Value of the parameter `turn`, where the entry has it.
+    pub turn: u32,
+    /// It can be left out where no reports are wanted.
+    pub for_reports: bool,
+}
+
+impl Launch {
+    pub(super) fn of(entry: &'static str) -> Launch {
+        Launch {
+            entry,
+            index: 0,
+            turn: 0,
+            for_reports: false,
+        }
+    }
 }
 
 /// One kernel.
@@ -97,6 +124,14 @@ pub enum Count {
     Tiles,
     /// Matrices.
     Matrices,
+    /// One block.
+    One,
+    /// Patches of [`TileWorkspace::patch`] of the tiles' X, see there.
+    Patches,
+    /// Blocks on and below the diagonal of the tiles' Gram matrices, see [`TileWorkspace::block`].
+    Triangle,
+    /// Blocks of the tiles' X, see [`TileWorkspace::block`].
+    Blocks,
 }
 
 impl Grid {
@@ -104,6 +139,12 @@ impl Grid {
         let name = match count {
             Count::Tiles => "tile_count",
             Count::Matrices => "matrix_count",
+            Count::One => "1",
+            Count::Patches => "patches of all tiles of the range",
+            Count::Triangle => {
+                "blocks of one triangle of the Gram matrices of all tiles of the range"
+            }
+            Count::Blocks => "blocks of X of all tiles of the range",
         };
         let rule = match per_block {
             1 => name.to_owned(),
@@ -116,6 +157,40 @@ impl Grid {
             rule,
         }
     }
+}
+
+/// The workspace of the streamed family: every tile of a range has its own part, where its matrices lie.
+///
+/// A tile of h x w as cut is m = min(h, w) by n = max(h, w); n' and m' are n and m rounded up to `padded_to`. Its
+/// part is the sum of `f32_matrices` of 4 m n', `operand_matrices` of b m n', `squares` of b m m', with b =
+/// `operand_bytes`, of 8 max(patches, triangle), and of 4 m if `row_factors`, each rounded up to `alignment`.
+/// patches = ceil(m / patch[0]) ceil(n' / patch[1]), triangle = e (e + 1) / 2 and blocks = e ceil(n' / block) with
+/// e = ceil(m / block).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TileWorkspace {
+    /// The parameter that takes the workspace's address, aligned to `alignment`: the parts of all tiles of the range.
+    pub parameter: &'static str,
+    /// The parameter that takes the table of tiles: one entry more than there are tiles in the range. The sequence
+    /// `layout` fills it.
+    pub table_parameter: &'static str,
+    /// Matrices of the tile's size in f32.
+    pub f32_matrices: u32,
+    /// Matrices of the tile's size in the type of the operand.
+    pub operand_matrices: u32,
+    /// Square matrices of the tile's smaller edge in the type of the operand.
+    pub squares: u32,
+    /// Bytes of an operand.
+    pub operand_bytes: u32,
+    /// Numbers that the rows of matrices are padded to a multiple of.
+    pub padded_to: u32,
+    /// Whether there is one f32 for each row.
+    pub row_factors: bool,
+    /// Bytes that each matrix begins at a multiple of.
+    pub alignment: u32,
+    /// Rows and columns of a patch of elementwise work.
+    pub patch: [u32; 2],
+    /// Edge of a block of a product.
+    pub block: u32,
 }
 
 /// Scratch memory in device memory.
@@ -222,7 +297,7 @@ impl Manifest {
         };
         let (entries, sequences) = entries::entries(spec, variant);
         Manifest {
-            schema: 2,
+            schema: 3,
             id: id.to_string(),
             specification: spec.to_string(),
             variant: variant.to_string(),
@@ -242,7 +317,11 @@ impl Manifest {
                         mapped are multiples of four numbers, and the columns too, accesses are four numbers wide",
             sequences,
             entries,
-            tables: tables::TABLES.to_vec(),
+            tile_workspace: match variant {
+                Variant::Streamed(settings) => Some(streamed::workspace(spec, settings)),
+                Variant::Plain(_) | Variant::Resident(_) => None,
+            },
+            tables: tables::tables(variant),
             resources: Vec::new(),
         }
     }

@@ -2,10 +2,12 @@
 
 mod entries;
 mod manifest;
+mod streamed;
 mod tables;
 
 pub use manifest::{
-    Access, Count, Entry, Field, Grid, Kind, Manifest, Parameter, Sequence, Table, Workspace,
+    Access, Count, Entry, Field, Grid, Kind, Launch, Manifest, Parameter, Sequence, Table,
+    TileWorkspace, Workspace,
 };
 
 use crate::compile::Compiled;

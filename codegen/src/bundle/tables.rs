@@ -1,6 +1,7 @@
 //! The tables in device memory, as `lib/launch.cuh` declares them.
 
 use super::manifest::{Field, Table};
+use himuon_templates::Variant;
 
 const fn field(
     name: &'static str,
@@ -16,8 +17,45 @@ const fn field(
     }
 }
 
-/// Every table; a pointer parameter names the one that it points to.
-pub(super) const TABLES: [Table; 3] = [MATRIX, GROUP, TILE_REPORT];
+/// The tables of a variant; a pointer parameter names the one that it points to.
+pub(super) fn tables(variant: &Variant) -> Vec<Table> {
+    let mut tables = vec![MATRIX, GROUP, TILE_REPORT];
+    if matches!(variant, Variant::Streamed(_)) {
+        tables.push(STREAMED_TILE);
+    }
+    tables
+}
+
+const STREAMED_TILE: Table = Table {
+    name: "StreamedTile",
+    bytes: 64,
+    alignment: 16,
+    fields: &[
+        field(
+            "workspace",
+            0,
+            "u64",
+            "bytes of the workspace before this tile's; in the entry behind the last tile those of all",
+        ),
+        field("matrix", 8, "u32", "index in the table of matrices"),
+        field("rows", 12, "u32", "the smaller edge of the tile as cut"),
+        field("columns", 16, "u32", "the larger edge"),
+        field("patch", 20, "u32", "patches of the tiles before"),
+        field(
+            "triangle",
+            24,
+            "u32",
+            "blocks of one triangle of the tiles before",
+        ),
+        field("block", 28, "u32", "blocks of X of the tiles before"),
+        field(
+            "state",
+            32,
+            "u32",
+            "the launches' own, as is what lies behind it",
+        ),
+    ],
+};
 
 const MATRIX: Table = Table {
     name: "Matrix",

@@ -9,6 +9,7 @@ mod context;
 mod include;
 mod literal;
 mod resident;
+mod streamed;
 
 #[cfg(feature = "compile")]
 pub(crate) use banner::command;
@@ -85,6 +86,10 @@ pub fn render(
         }
         Variant::Resident(settings) => {
             let context = resident::ResidentContext::new(spec, settings, banner)?;
+            Context::from_serialize(&context).map_err(failed)?
+        }
+        Variant::Streamed(settings) => {
+            let context = streamed::StreamedContext::new(spec, settings, banner)?;
             Context::from_serialize(&context).map_err(failed)?
         }
     };

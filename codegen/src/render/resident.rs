@@ -113,20 +113,31 @@ impl ResidentContext {
 }
 
 /// What is iterated, with finished coefficients.
-struct Iteration {
-    name: &'static str,
-    comment: &'static str,
-    steps: Vec<Vec<String>>,
+pub(super) struct Iteration {
+    pub(super) name: &'static str,
+    pub(super) comment: &'static str,
+    pub(super) steps: Vec<Vec<String>>,
     folded: bool,
     output_scale: String,
-    quintic: bool,
-    coupled: (u32, u32),
+    pub(super) quintic: bool,
+    pub(super) coupled: (u32, u32),
 }
 
 impl Iteration {
+    /// With the factors a folded into the other coefficients where that is safe.
     fn new(spec: &KernelSpec, table: &StepTable) -> Iteration {
         match table {
-            StepTable::Odd(list) | StepTable::Turbo(list) => Iteration::odd(spec, list),
+            StepTable::Odd(list) | StepTable::Turbo(list) => {
+                Iteration::odd(list, foldable(spec, list))
+            }
+            _ => Iteration::unfolded(table),
+        }
+    }
+
+    /// With the coefficients as they are.
+    pub(super) fn unfolded(table: &StepTable) -> Iteration {
+        match table {
+            StepTable::Odd(list) | StepTable::Turbo(list) => Iteration::odd(list, false),
             StepTable::Fitted(list) => Iteration::two_matrices(
                 "FITTED",
                 "a, b, d, e of each step: Y <- a Y + d X + A (b Y + e X), A = Y Y^T.",
@@ -166,17 +177,12 @@ impl Iteration {
         }
     }
 
-    /// Odd polynomials, with the factors a folded into the other coefficients where that is safe.
+    /// Odd polynomials.
     ///
-    /// With X = s X', s the product of the a so far, a step X <- a X + (b A + c A^2) X is
+    /// Folded: with X = s X', s the product of the a so far, a step X <- a X + (b A + c A^2) X is
     /// X' <- X' + (b s^2/a A' + c s^4/a A'^2) X', A' = X' X'^T: the same numbers up to powers of s, and no
-    /// multiplication of X. Not for f16, whose range it would leave, nor where X is rounded between steps.
-    fn odd(spec: &KernelSpec, list: &[[f32; 3]]) -> Iteration {
-        let product: f64 = list.iter().map(|step| f64::from(step[0])).product();
-        let in_range = list.iter().all(|step| step[0].abs() >= 0.1) && product.abs() <= 1e6;
-        let folded = in_range
-            && spec.mode == Mode::Accurate
-            && !matches!(effective_operand(spec), Operand::F16);
+    /// multiplication of X.
+    fn odd(list: &[[f32; 3]], folded: bool) -> Iteration {
         let mut scale = 1.0_f64;
         let fold = |step: &[f32; 3]| {
             if !folded {
@@ -199,4 +205,11 @@ impl Iteration {
             coupled: (0, 0),
         }
     }
+}
+
+/// Folding is not for f16, whose range X' would leave, nor where X is rounded between steps.
+fn foldable(spec: &KernelSpec, list: &[[f32; 3]]) -> bool {
+    let product: f64 = list.iter().map(|step| f64::from(step[0])).product();
+    let in_range = list.iter().all(|step| step[0].abs() >= 0.1) && product.abs() <= 1e6;
+    in_range && spec.mode == Mode::Accurate && !matches!(effective_operand(spec), Operand::F16)
 }

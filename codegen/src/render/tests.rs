@@ -1,5 +1,5 @@
 use super::*;
-use himuon_templates::variant::{Plain, Resident};
+use himuon_templates::variant::{Plain, Resident, Streamed};
 use std::collections::BTreeSet;
 
 /// One specification per recurrence, criterion, mode and kind of tile.
@@ -69,6 +69,9 @@ fn template_variables_are_the_fields_of_the_context() {
     let settings = Resident::default_for(&spec, Architecture::Sm80).unwrap();
     let resident = resident::ResidentContext::new(&spec, &settings, String::new()).unwrap();
     same_variables("resident.cu.tera", &resident);
+    let settings = Streamed::default_for(&spec, Architecture::Sm80).unwrap();
+    let streamed = streamed::StreamedContext::new(&spec, &settings, String::new()).unwrap();
+    same_variables("streamed.cu.tera", &streamed);
 }
 
 fn same_variables(template: &str, context: &impl serde::Serialize) {
@@ -88,18 +91,31 @@ fn same_variables(template: &str, context: &impl serde::Serialize) {
 
 #[test]
 fn the_family_follows_from_the_specification() {
-    for (text, architecture, resident) in [
-        ("tile=128 element=bf16", Architecture::Sm80, true),
-        ("tile=64 element=bf16", Architecture::Sm75, false),
-        ("tile=64 element=f16", Architecture::Sm75, true),
-        ("tile=96x40 operand=tf32", Architecture::Sm90a, true),
-        ("tile=full element=bf16", Architecture::Sm80, false),
-        ("tile=512 element=bf16", Architecture::Sm80, false),
-        ("tile=64 power=1/2 element=bf16", Architecture::Sm80, true),
+    for (text, architecture, family) in [
+        ("tile=128 element=bf16", Architecture::Sm80, "resident"),
+        ("tile=64 element=bf16", Architecture::Sm75, "plain"),
+        ("tile=64 element=f16", Architecture::Sm75, "resident"),
+        ("tile=96x40 operand=tf32", Architecture::Sm90a, "resident"),
+        (
+            "tile=64 power=1/2 element=bf16",
+            Architecture::Sm80,
+            "resident",
+        ),
+        ("tile=full element=bf16", Architecture::Sm80, "streamed"),
+        ("tile=512 element=bf16", Architecture::Sm80, "streamed"),
+        ("tile=1x4096", Architecture::Sm80, "streamed"),
+        ("tile=full element=f16", Architecture::Sm75, "streamed"),
+        ("tile=full element=bf16", Architecture::Sm75, "plain"),
+        (
+            "tile=full power=2/3 recurrence=coupled",
+            Architecture::Sm90a,
+            "streamed",
+        ),
     ] {
         let variant = Variant::default_for(&parsed(text), architecture);
-        assert_eq!(matches!(variant, Variant::Resident(_)), resident, "{text}");
-        assert_eq!(variant.to_string().parse(), Ok(variant));
+        let found = variant.to_string();
+        assert_eq!(found.split(':').next(), Some(family), "{text}");
+        assert_eq!(found.parse(), Ok(variant));
     }
 }
 
@@ -125,6 +141,40 @@ fn resident_settings_that_do_not_fit_say_why() {
     ] {
         let variant: Variant = format!("resident:{settings}").parse().unwrap();
         let error = render(&parsed(spec), &variant, Architecture::Sm80).unwrap_err();
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn streamed_settings_that_do_not_fit_say_why() {
+    for (settings, spec, architecture, expected) in [
+        (
+            "block=96,warps=4,stages=3",
+            "tile=full",
+            Architecture::Sm80,
+            "block=64 or 128",
+        ),
+        (
+            "block=128,warps=8,stages=4",
+            "tile=full operand=tf32",
+            Architecture::Sm80,
+            "shared memory",
+        ),
+        (
+            "block=128,warps=4,stages=3",
+            "tile=full",
+            Architecture::Sm80,
+            "registers",
+        ),
+        (
+            "block=64,warps=4,stages=2",
+            "tile=full element=bf16",
+            Architecture::Sm75,
+            "operand=f16",
+        ),
+    ] {
+        let variant: Variant = format!("streamed:{settings}").parse().unwrap();
+        let error = render(&parsed(spec), &variant, architecture).unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");
     }
 }

@@ -91,6 +91,22 @@ HIMUON_DEVICE Quad<Element> load_shared_quad(u32 address) {
   return quad;
 }
 
+// One number; zero where it is not wanted.
+template <class Element>
+HIMUON_DEVICE float load_number(const u8* pointer, bool wanted) {
+  if constexpr (Element::BYTES == 4)
+    return float_of(load_global(pointer, wanted));
+  else
+    return Element::low(load_global_u16(pointer, wanted));
+}
+template <class Element>
+HIMUON_DEVICE void store_number(u8* pointer, float value, bool wanted) {
+  if constexpr (Element::BYTES == 4)
+    store_global(pointer, bits_of(value), wanted);
+  else
+    store_global_u16(pointer, Element::pack(value, 0.0f), wanted);
+}
+
 // Four single accesses, `stride` bytes apart; `wanted` has one bit per number.
 template <class Element>
 HIMUON_DEVICE Quad<Element> gather_quad(const u8* pointer, u64 stride, u32 wanted) {

@@ -1,16 +1,9 @@
 #pragma once
 // The start of a step: momentum, the check for NaN and infinity, the norm.
 #include "fragment.cuh"
+#include "number.cuh"
 
 namespace himuon {
-
-// The Frobenius norm as root * power, `power` a power of two taken from the largest number, so that no
-// square overflows or underflows.
-struct Norm {
-  float root;
-  float power;
-  __device__ __forceinline__ float value() const { return root * power; }
-};
 
 template <class Kernel>
 struct Prologue {
@@ -19,9 +12,6 @@ struct Prologue {
   using Gradient = typename Kernel::Gradient;
   using Momentum = typename Kernel::Momentum;
   using Rows = Accumulator[Site::ROW_BLOCKS][Site::COLUMN_BLOCKS];
-  static constexpr u32 INFINITE = 0x7f800000u;
-
-  HIMUON_DEVICE u32 magnitude(float value) { return bits_of(value) & 0x7fffffffu; }
 
   // buf <- mu buf + c g, m <- alpha g + beta buf before buf is rounded to its own type.
   HIMUON_DEVICE void momentum_quad(const Group& group, const Quad<Gradient>& gradient, Quad<Momentum>& buffer,
@@ -30,9 +20,9 @@ struct Prologue {
     decode(gradient, g);
     decode(buffer, b);
 #pragma unroll
-    for (int e = 0; e < 4; e++) b[e] = __fmaf_rn(group.mu, b[e], group.c * g[e]);
+    for (int e = 0; e < 4; e++) b[e] = next_momentum(group, g[e], b[e]);
 #pragma unroll
-    for (int e = 0; e < 4; e++) m[e] = __fmaf_rn(group.beta, b[e], group.alpha * g[e]);
+    for (int e = 0; e < 4; e++) m[e] = update_direction(group, g[e], b[e]);
     buffer = encode<Momentum>(b);
   }
 
@@ -43,16 +33,8 @@ struct Prologue {
     decode(gradient, g);
     decode(buffer, b);
 #pragma unroll
-    for (int e = 0; e < 4; e++) m[e] = __fmaf_rn(group.beta, b[e], group.alpha * g[e]);
+    for (int e = 0; e < 4; e++) m[e] = update_direction(group, g[e], b[e]);
   }
-
-  // A power of two 2^e with |largest| / 2^e in [1, 2), kept where both 2^e and 2^-e are normal.
-  HIMUON_DEVICE float power_below(u32 largest) {
-    const u32 exponent = largest & INFINITE;
-    const u32 low = 1u << 23, high = 253u << 23;
-    return float_of(exponent < low ? low : exponent > high ? high : exponent);
-  }
-  HIMUON_DEVICE float reciprocal_of_power(float power) { return float_of((254u << 23) - bits_of(power)); }
 
   // Divides X by its norm. `largest`: the largest magnitude in the tile, as bits.
   static __device__ __forceinline__ Norm normalise(const Site& site, Rows& x, u32 largest, int use) {

@@ -82,7 +82,7 @@ struct ResidentStep {
           float b[4];
           decode(batch[i], b);
 #pragma unroll
-          for (int e = 0; e < 4; e++) worst = larger(worst, Start::magnitude(b[e]));
+          for (int e = 0; e < 4; e++) worst = larger(worst, magnitude(b[e]));
           if constexpr (STAGED)
             store_shared_quad(staged(first + i), batch[i]);
           else
@@ -93,12 +93,12 @@ struct ResidentStep {
         if (Kernel::REFERENCE) Start::round_to_bf16(m);
 #pragma unroll
         for (int e = 0; e < 4; e++) {
-          largest = larger(largest, Start::magnitude(m[e]));
+          largest = larger(largest, magnitude(m[e]));
           Access::at(x, first + i, e) = m[e];
         }
       }
     }
-    return site.maximum(worst >= Start::INFINITE ? worst : largest, 0);
+    return site.maximum(worst >= INFINITE ? worst : largest, 0);
   }
 
   __device__ __forceinline__ void write_momentum(const Quad<Momentum> (&buffers)[STAGED ? 1 : QUADS]) const {
@@ -139,7 +139,7 @@ struct ResidentStep {
 
   // <X, O> with O = x and X = M / norm.
   __device__ __forceinline__ float inner_product(Rows& x, const Norm& norm, int use) const {
-    const float down = Start::reciprocal_of_power(norm.power);
+    const float down = reciprocal_of_power(norm.power);
     float sum = 0.0f;
     read_again([&](int q, const float (&m)[4]) {
 #pragma unroll
@@ -214,7 +214,7 @@ struct ResidentStep {
     Rows x;
     Quad<Momentum> buffers[STAGED ? 1 : QUADS];
     const u32 largest = read(x, buffers);
-    if (largest >= Start::INFINITE) {
+    if (largest >= INFINITE) {
       count(COUNTER_NON_FINITE);
       report(0.0f, 0.0f, 0.0f, TILE_NON_FINITE);
       return;
@@ -261,7 +261,7 @@ struct ResidentStep {
         for (int e = 0; e < 4; e++) Access::at(x, q, e) = m[e];
       });
       if (Kernel::OTHERWISE == OTHERWISE_MOMENTUM) return 1.0f;
-      const float down = Start::reciprocal_of_power(norm.power);
+      const float down = reciprocal_of_power(norm.power);
       const float inverse = norm.root > 0.0f ? 1.0f / norm.root : 0.0f;
       each(x, down, inverse);
     } else if (Kernel::OTHERWISE == OTHERWISE_MOMENTUM) {

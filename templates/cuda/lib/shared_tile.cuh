@@ -63,6 +63,12 @@ struct SharedTile {
     return (lane ^ (permuted * CHUNK_BYTES)) + (row_block * 16u + row) * STRIDE + (column - permuted) * CHUNK_BYTES;
   }
 
+  // Byte offset of sixteen bytes of a row, `sixteen` in units of them.
+  HIMUON_DEVICE u32 offset(u32 row, u32 sixteen) {
+    constexpr u32 PARTS = CHUNK_BYTES / 16;
+    return row * STRIDE + ((sixteen / PARTS) ^ permutation(row)) * CHUNK_BYTES + sixteen % PARTS * 16u;
+  }
+
   __device__ __forceinline__ void store(u32 row_block, u32 column_block, const Block<Operand>& block) const {
     if constexpr (BYTES == 2 && STORES_MATRICES) {
       store_matrices(place(down, row_block, 0, column_block * 2u), block.pair[0][0], block.pair[0][1], block.pair[1][0],

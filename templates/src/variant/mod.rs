@@ -2,8 +2,12 @@
 //! mathematics (the order of summation aside).
 
 mod resident;
+mod streamed;
 
 pub use resident::{Resident, ResidentShape, effective_operand};
+pub use streamed::{
+    Streamed, StreamedEntry, StreamedItems, StreamedLaunch, StreamedMatrices, StreamedTile,
+};
 
 use crate::ParseError;
 use crate::spec::{Criterion, KernelSpec, Measure, Scope};
@@ -18,6 +22,8 @@ pub enum Variant {
     Plain(Plain),
     /// The whole step of a tile on chip: registers, shared memory and tensor cores.
     Resident(Resident),
+    /// Tiles of any size in a workspace, tensor cores, a step as a sequence of launches.
+    Streamed(Streamed),
 }
 
 /// Settings of [`Variant::Plain`].
@@ -59,6 +65,13 @@ pub enum VariantError {
         /// What it computes.
         accepted: &'static str,
     },
+    /// The streamed family does not compute this.
+    Streamed {
+        /// What was asked for.
+        found: String,
+        /// What it computes.
+        accepted: &'static str,
+    },
     /// The criterion is decided on the host.
     HostCriterion {
         /// The criterion.
@@ -84,6 +97,9 @@ impl fmt::Display for VariantError {
             VariantError::Resident { found, accepted } => {
                 write!(f, "resident kernel: found {found}, accepted is {accepted}")
             }
+            VariantError::Streamed { found, accepted } => {
+                write!(f, "streamed kernel: found {found}, accepted is {accepted}")
+            }
             VariantError::HostCriterion { criterion } => write!(
                 f,
                 "criterion {criterion} is decided on the host: found a kernel variant, accepted per tile are \
@@ -98,10 +114,14 @@ impl std::error::Error for VariantError {}
 impl Variant {
     /// The variant that is rendered when nothing has been tuned.
     ///
-    /// The resident family where the tile fits on chip, else the plain one.
+    /// The resident family where the tile fits on chip, else the streamed one; the plain one for operands that the
+    /// tensor cores of the architecture do not take.
     pub fn default_for(spec: &KernelSpec, architecture: Architecture) -> Variant {
-        Resident::default_for(spec, architecture)
-            .map_or(Variant::Plain(Plain { warps: 8 }), Variant::Resident)
+        let resident = Resident::default_for(spec, architecture).map(Variant::Resident);
+        let streamed = || Streamed::default_for(spec, architecture).map(Variant::Streamed);
+        resident
+            .or_else(streamed)
+            .unwrap_or(Variant::Plain(Plain { warps: 8 }))
     }
 
     /// Whether this variant can compute `spec` within `limits`.
@@ -123,6 +143,7 @@ impl Variant {
                 }
             }
             Variant::Resident(settings) => settings.fits(spec, limits),
+            Variant::Streamed(settings) => settings.fits(spec, limits),
         }
     }
 
@@ -131,6 +152,7 @@ impl Variant {
         match self {
             Variant::Plain(Plain { warps }) => format!("w{warps}"),
             Variant::Resident(settings) => settings.slug(),
+            Variant::Streamed(settings) => settings.slug(),
         }
     }
 }
@@ -151,11 +173,12 @@ fn decided_in_a_kernel(criterion: Criterion) -> Result<(), VariantError> {
 }
 
 impl fmt::Display for Variant {
-    /// `plain:warps=8` or `resident:rows=32,chunk=2,tiles=1,symmetric`.
+    /// `plain:warps=8`, `resident:rows=32,chunk=2,tiles=1,symmetric` or `streamed:block=128,warps=8,stages=3`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Variant::Plain(Plain { warps }) => write!(f, "plain:warps={warps}"),
             Variant::Resident(settings) => write!(f, "resident:{settings}"),
+            Variant::Streamed(settings) => write!(f, "streamed:{settings}"),
         }
     }
 }
@@ -173,10 +196,15 @@ impl FromStr for Variant {
                 let settings = text.strip_prefix("resident:")?;
                 Resident::read(settings).map(Variant::Resident)
             })
+            .or_else(|| {
+                let settings = text.strip_prefix("streamed:")?;
+                Streamed::read(settings).map(Variant::Streamed)
+            })
             .ok_or_else(|| ParseError::Value {
                 what: "variant",
                 found: text.to_owned(),
-                accepted: "plain:warps=N or resident:rows=R,chunk=C,tiles=N and switches"
+                accepted: "plain:warps=N, resident:rows=R,chunk=C,tiles=N and switches, or \
+                           streamed:block=B,warps=N,stages=S"
                     .to_owned(),
             })
     }

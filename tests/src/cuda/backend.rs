@@ -1,8 +1,9 @@
 //! The generated kernels as a backend of the suite.
 
-use super::bundle::{Entry, Manifest, Parameter};
 use super::device::{Device, Memory};
 use super::kernels::{Kernels, Loaded};
+use super::range::Range;
+use super::session::Session;
 use super::tables::{OnDevice, diagnosed, group_table, matrix_table};
 use crate::backend::{Backend, Refusal};
 use crate::storage::{bytes, bytes_mut, filled};
@@ -19,15 +20,19 @@ const STEP: u32 = 7;
 /// The generated kernels of one architecture on the emulated driver.
 #[derive(Debug)]
 pub struct CudaBackend {
-    device: Device,
+    pub(super) device: Device,
     kernels: Kernels,
     variant: Option<Variant>,
     /// Numbers that every tensor is moved by from an aligned address.
     shift: usize,
     /// Whether tiles are reported one by one.
-    reports: bool,
+    pub(super) reports: bool,
     /// Whether maps are kept in the gradient between launches where that is possible.
     consumes_gradient: bool,
+    /// Tiles that are worked on together, at most.
+    range: usize,
+    /// Blocks of launches that take any number.
+    pub(super) blocks: Option<u32>,
 }
 
 impl CudaBackend {
@@ -43,6 +48,8 @@ impl CudaBackend {
             shift: 0,
             reports: true,
             consumes_gradient: false,
+            range: usize::MAX,
+            blocks: None,
         })
     }
 
@@ -52,11 +59,6 @@ impl CudaBackend {
             variant: Some(variant),
             ..self
         }
-    }
-
-    /// Goes on in this variant; `None`: in the default of each specification.
-    pub fn select(&mut self, variant: Option<Variant>) {
-        self.variant = variant;
     }
 
     /// With every tensor moved by so many numbers from an aligned address.
@@ -76,6 +78,19 @@ impl CudaBackend {
     pub fn consuming_gradients(self) -> CudaBackend {
         CudaBackend {
             consumes_gradient: true,
+            ..self
+        }
+    }
+
+    /// With at most so many tiles in a sequence of launches, where the family takes ranges of tiles.
+    pub fn in_ranges_of(self, range: usize) -> CudaBackend {
+        CudaBackend { range, ..self }
+    }
+
+    /// With so many blocks where any number computes the same.
+    pub fn with_blocks(self, blocks: u32) -> CudaBackend {
+        CudaBackend {
+            blocks: Some(blocks),
             ..self
         }
     }
@@ -123,87 +138,42 @@ impl CudaBackend {
     ) -> Result<Outcome, String> {
         let manifest = &loaded.bundle.manifest;
         let (table, tile_count) = matrix_table(manifest, matrices)?;
-        let table = self.device.upload(&table)?;
-        let groups = self.device.upload(&group_table(manifest, groups)?)?;
         let report_bytes = manifest.table("TileReport")?.bytes * tile_count as usize;
-        let reports = self.device.upload(&vec![0xff; report_bytes])?;
-        let counters = self.device.upload(&[0; 8])?;
-        let step = self.device.upload(&STEP.to_le_bytes())?;
-        let matrix_count = matrices.len() as u32;
-        let launches = manifest.launches(purpose)?;
-        for entry in &launches {
-            let blocks = entry.grid.blocks(tile_count, matrix_count)?;
-            let workspace = self.workspace(manifest, entry, matrices, blocks)?;
-            let value = |parameter: &Parameter| match parameter.name.as_str() {
-                "matrices" => Ok(table.address()),
-                "matrix_count" => Ok(u64::from(matrix_count)),
-                "groups" => Ok(groups.address()),
-                "reports" if parameter.optional && !self.reports => Ok(0),
-                "reports" => Ok(reports.address()),
-                "tile_count" => Ok(u64::from(tile_count)),
-                "step" => Ok(step.address()),
-                "first_step" => Ok(5),
-                "end_step" => Ok(9),
-                "counters" => Ok(counters.address()),
-                other => workspace
-                    .as_ref()
-                    .and_then(|workspace| workspace.value(entry, other))
-                    .ok_or_else(|| format!("{}: what is parameter {other}?", entry.name)),
-            };
-            self.device.launch(&loaded.module, entry, blocks, value)?;
+        let session = Session {
+            backend: self,
+            loaded,
+            purpose,
+            on_device: matrices,
+            tile_count,
+            matrices: self.device.upload(&table)?,
+            groups: self.device.upload(&group_table(manifest, groups)?)?,
+            reports: self.device.upload(&vec![0xff; report_bytes])?,
+            counters: self.device.upload(&[0; 8])?,
+            step: self.device.upload(&STEP.to_le_bytes())?,
+        };
+        let tiles = matrices
+            .iter()
+            .flat_map(|m| manifest.cut(m.rows, m.columns));
+        let tiles: Vec<(u32, u32)> = tiles.collect();
+        let ranges = Range::cut(&self.device, manifest, &tiles, self.range)?;
+        if manifest.has_sequence("layout") {
+            session.sequence("layout", &ranges)?;
         }
+        let kernels = session.sequence(purpose, &ranges)?;
         self.device.synchronise()?;
-        let counted = self.device.download(&counters)?;
+        let counted = self.device.download(&session.counters)?;
         let counter =
             |index: usize| u32::from_le_bytes([0, 1, 2, 3].map(|i| counted[4 * index + i]));
         Ok(Outcome {
             report: LaunchReport {
-                kernels: launches.len(),
+                kernels,
                 pending: false,
                 tiles: tile_count as usize,
                 non_finite_tiles: counter(0) as usize,
                 unorthogonalised_tiles: counter(1) as usize,
             },
-            tile_reports: self.device.download(&reports)?,
+            tile_reports: self.device.download(&session.reports)?,
         })
-    }
-
-    fn workspace(
-        &self,
-        manifest: &Manifest,
-        entry: &Entry,
-        matrices: &[OnDevice],
-        blocks: u32,
-    ) -> Result<Option<Scratch>, String> {
-        let Some(rule) = &entry.workspace else {
-            return Ok(None);
-        };
-        let units = matrices.iter().map(|matrix| {
-            let rows = u64::from(matrix.rows.min(manifest.tile_rows));
-            let columns = u64::from(matrix.columns.min(manifest.tile_columns));
-            rule.per_element * rows * columns + rule.per_square * rows.min(columns).pow(2)
-        });
-        let units = units.max().unwrap_or(0);
-        let bytes = units * rule.unit_bytes * u64::from(blocks);
-        let memory = self.device.uninitialised(bytes as usize)?;
-        Ok(Some(Scratch { memory, units }))
-    }
-}
-
-/// Scratch memory of a launch.
-struct Scratch {
-    memory: Memory,
-    units: u64,
-}
-
-impl Scratch {
-    fn value(&self, entry: &Entry, parameter: &str) -> Option<u64> {
-        let rule = entry.workspace.as_ref()?;
-        if parameter == rule.parameter {
-            Some(self.memory.address())
-        } else {
-            (parameter == rule.size_parameter).then_some(self.units)
-        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! A kernel's bundle as another program finds it: `kernel.ptx` and `manifest.json`.
 
+use super::range::Range;
 use serde::Deserialize;
 use std::path::Path;
 
@@ -31,6 +32,8 @@ pub struct Manifest {
     pub sequences: Vec<Sequence>,
     /// The kernels.
     pub entries: Vec<Entry>,
+    /// The workspace that all entries share.
+    pub tile_workspace: Option<TileWorkspace>,
     /// Layouts of the tables.
     pub tables: Vec<Table>,
 }
@@ -40,8 +43,48 @@ pub struct Manifest {
 pub struct Sequence {
     /// What for.
     pub purpose: String,
-    /// Entries in order.
-    pub launches: Vec<String>,
+    /// In order.
+    pub launches: Vec<Launch>,
+}
+
+/// A launch of a sequence.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Launch {
+    /// The entry's name.
+    pub entry: String,
+    /// Value of the parameter `index`.
+    pub index: u32,
+    /// Value of the parameter `turn`.
+    pub turn: u32,
+    /// It can be left out where no reports are wanted.
+    pub for_reports: bool,
+}
+
+/// The rule of a workspace in which every tile has its own part.
+#[derive(Clone, Debug, Deserialize)]
+pub struct TileWorkspace {
+    /// Parameter of its address.
+    pub parameter: String,
+    /// Parameter of the table of tiles.
+    pub table_parameter: String,
+    /// Matrices of a tile's size in f32.
+    pub f32_matrices: u64,
+    /// Matrices of a tile's size in the operand's type.
+    pub operand_matrices: u64,
+    /// Square matrices of its smaller edge in the operand's type.
+    pub squares: u64,
+    /// Bytes of an operand.
+    pub operand_bytes: u64,
+    /// Numbers that rows are padded to.
+    pub padded_to: u64,
+    /// One f32 for each row.
+    pub row_factors: bool,
+    /// Bytes that matrices begin at a multiple of.
+    pub alignment: u64,
+    /// Rows and columns of a patch.
+    pub patch: [u64; 2],
+    /// Edge of a block.
+    pub block: u64,
 }
 
 /// A kernel.
@@ -148,7 +191,7 @@ impl Manifest {
     ///
     /// # Errors
     /// When there is no such purpose, or an entry is missing.
-    pub fn launches(&self, purpose: &str) -> Result<Vec<&Entry>, String> {
+    pub fn launches(&self, purpose: &str) -> Result<Vec<(&Launch, &Entry)>, String> {
         let sequence = self
             .sequences
             .iter()
@@ -157,11 +200,12 @@ impl Manifest {
         sequence
             .launches
             .iter()
-            .map(|name| {
+            .map(|launch| {
                 self.entries
                     .iter()
-                    .find(|entry| entry.name == *name)
-                    .ok_or_else(|| format!("{}: no entry {name}", self.id))
+                    .find(|entry| entry.name == launch.entry)
+                    .map(|entry| (launch, entry))
+                    .ok_or_else(|| format!("{}: no entry {}", self.id, launch.entry))
             })
             .collect()
     }
@@ -177,6 +221,22 @@ impl Manifest {
             .ok_or_else(|| format!("{}: no table {name}", self.id))
     }
 
+    /// Whether there is a sequence for a purpose.
+    pub fn has_sequence(&self, purpose: &str) -> bool {
+        self.sequences.iter().any(|s| s.purpose == purpose)
+    }
+
+    /// Sizes of the tiles of a `rows` x `columns` matrix as cut, in their order.
+    pub fn cut(&self, rows: u32, columns: u32) -> Vec<(u32, u32)> {
+        let edges = |extent: u32, tile: u32| {
+            let first = (0..extent.div_ceil(tile)).map(move |i| i * tile);
+            first.map(move |first| tile.min(extent - first))
+        };
+        edges(rows, self.tile_rows)
+            .flat_map(|h| edges(columns, self.tile_columns).map(move |w| (h, w)))
+            .collect()
+    }
+
     /// Tiles of a `rows` x `columns` matrix.
     pub fn tiles(&self, rows: u32, columns: u32) -> u32 {
         rows.div_ceil(self.tile_rows) * columns.div_ceil(self.tile_columns)
@@ -184,15 +244,26 @@ impl Manifest {
 }
 
 impl Grid {
-    /// Blocks for so many tiles and matrices.
+    /// Whether a launch is for all tiles together, whatever the range.
+    pub fn is_by_matrix(&self) -> bool {
+        self.count == "matrices"
+    }
+
+    /// Blocks for a range of tiles and so many matrices.
     ///
     /// # Errors
     /// When the rule counts something else.
-    pub fn blocks(&self, tiles: u32, matrices: u32) -> Result<u32, String> {
-        match self.count.as_str() {
-            "tiles" => Ok(tiles.div_ceil(self.per_block)),
-            "matrices" => Ok(matrices.div_ceil(self.per_block)),
-            other => Err(format!("blocks by {other}")),
-        }
+    pub fn blocks(&self, range: &Range, matrices: u32) -> Result<u32, String> {
+        let count = match self.count.as_str() {
+            "tiles" => u64::from(range.count),
+            "matrices" => u64::from(matrices),
+            "one" => 1,
+            "patches" => range.work.patches,
+            "triangle" => range.work.triangle,
+            "blocks" => range.work.blocks,
+            other => return Err(format!("blocks by {other}")),
+        };
+        u32::try_from(count.div_ceil(u64::from(self.per_block)))
+            .map_err(|_| format!("{count} {} are too many", self.count))
     }
 }

@@ -113,7 +113,9 @@ impl Kernels {
 fn refusal(error: EmitError) -> Refusal {
     match error {
         EmitError::Render(RenderError::Variant(
-            VariantError::HostCriterion { .. } | VariantError::Resident { .. },
+            VariantError::HostCriterion { .. }
+            | VariantError::Resident { .. }
+            | VariantError::Streamed { .. },
         )) => Refusal::Unsupported(error.to_string()),
         other => Refusal::Failed(other.to_string()),
     }

@@ -10,7 +10,9 @@ pub mod bundle;
 pub mod device;
 pub mod figures;
 pub mod kernels;
+pub mod range;
 pub mod record;
+mod session;
 mod tables;
 
 pub use backend::CudaBackend;
