@@ -51,8 +51,9 @@ macro_rules! files {
     };
 }
 
-/// One template per kernel family.
-pub const TEMPLATES: &[SourceFile] = files!["plain.cu.tera", "resident.cu.tera"];
+/// One template per kernel family, and one for the launches beside them.
+pub const TEMPLATES: &[SourceFile] =
+    files!["plain.cu.tera", "resident.cu.tera", "companion.cu.tera"];
 
 /// What templates include: plain CUDA that compiles by itself.
 pub const LIBRARY: &[SourceFile] = files![
@@ -61,9 +62,11 @@ pub const LIBRARY: &[SourceFile] = files![
     "plain/odd.cuh",
     "plain/powers.cuh",
     "plain/step.cuh",
+    "lib/adamw.cuh",
     "lib/block.cuh",
     "lib/criterion.cuh",
     "lib/element.cuh",
+    "lib/finite.cuh",
     "lib/fragment.cuh",
     "lib/instruction.cuh",
     "lib/launch.cuh",
@@ -76,6 +79,8 @@ pub const LIBRARY: &[SourceFile] = files![
     "lib/resident_tile.cuh",
     "lib/resident_update.cuh",
     "lib/shared_tile.cuh",
+    "lib/step_clock.cuh",
+    "lib/tensor_table.cuh",
 ];
 
 /// The template of the family of `variant`.

@@ -85,7 +85,8 @@ impl Values {
         }
     }
 
-    fn to_f32(&self) -> Vec<f32> {
+    /// As f32.
+    pub(super) fn to_f32(&self) -> Vec<f32> {
         match self {
             Values::F32(values) => values.clone(),
             Values::Bf16(values) => values.iter().map(|value| value.to_f32()).collect(),

@@ -47,7 +47,8 @@ pub fn himuon_with_cache(cache: &Path, arguments: &[&str]) -> Run {
         .env("HIMUON_CACHE_DIR", cache))
 }
 
-fn run(command: &mut Command) -> Run {
+/// Runs a command.
+pub fn run(command: &mut Command) -> Run {
     let output = command.output().unwrap();
     Run {
         code: output.status.code().unwrap(),

@@ -5,6 +5,7 @@
 //! puts the library's text in place of the `#include` lines, and `banner` writes the head.
 
 mod banner;
+mod companion;
 mod context;
 mod include;
 mod literal;
@@ -12,6 +13,7 @@ mod resident;
 
 #[cfg(feature = "compile")]
 pub(crate) use banner::command;
+pub use companion::{Companion, companion};
 
 use himuon_templates::sources::{TEMPLATES, template_path};
 use himuon_templates::{

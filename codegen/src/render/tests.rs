@@ -69,6 +69,7 @@ fn template_variables_are_the_fields_of_the_context() {
     let settings = Resident::default_for(&spec, Architecture::Sm80).unwrap();
     let resident = resident::ResidentContext::new(&spec, &settings, String::new()).unwrap();
     same_variables("resident.cu.tera", &resident);
+    same_variables("companion.cu.tera", &Companion::default());
 }
 
 fn same_variables(template: &str, context: &impl serde::Serialize) {

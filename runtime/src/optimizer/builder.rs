@@ -236,6 +236,7 @@ impl HiMuonBuilder {
             plans: BTreeMap::new(),
             snapshot: None,
             torn: None,
+            recorded: None,
             counts: TileCounts::default(),
             warnings,
         };

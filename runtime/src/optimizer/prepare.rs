@@ -74,13 +74,7 @@ impl<M: Memory> HiMuon<M> {
         &mut self,
         parameters: &mut [ParameterStep<'_, M>],
     ) -> Result<Ready, Error> {
-        if let Some(torn) = self.torn {
-            return Err(StepError::StillTorn {
-                launched: torn.launched,
-                total: torn.total,
-            }
-            .into());
-        }
+        self.check_not_torn()?;
         self.check_earlier_steps()?;
         self.check_tensors(parameters)?;
         let (plan, phases) = self.plan_for(self.step)?;
@@ -101,8 +95,9 @@ impl<M: Memory> HiMuon<M> {
         ready.missing_gradients = missing.map(|(index, _)| index).collect();
         self.apply_policy(parameters, &mut ready)?;
         if ready.skipped_for.is_none() {
-            ready.plan = self.prepare_backend(ready.plan)?;
+            // State first: what is left is known when the workspace is asked for.
             self.allocate_state(&ready.takes_part)?;
+            ready.plan = self.prepare_backend(ready.plan)?;
             self.allocate_diagnostics(&ready.plan)?;
             if self.protection == Protection::Snapshot {
                 let allocator = self.backend.allocator();
@@ -114,8 +109,16 @@ impl<M: Memory> HiMuon<M> {
         Ok(ready)
     }
 
+    /// After a torn step only a loaded state helps.
+    pub(super) fn check_not_torn(&self) -> Result<(), StepError> {
+        match self.torn {
+            None => Ok(()),
+            Some(TornStep { launched, total }) => Err(StepError::StillTorn { launched, total }),
+        }
+    }
+
     /// A launch that failed while it ran left its step torn.
-    fn check_earlier_steps(&mut self) -> Result<(), StepError> {
+    pub(super) fn check_earlier_steps(&mut self) -> Result<(), StepError> {
         let Err(source) = self.backend.check() else {
             return Ok(());
         };
@@ -128,7 +131,7 @@ impl<M: Memory> HiMuon<M> {
 
     /// Kernels and scratch memory of a plan. Where the device has not as much memory as the plan wants, half
     /// of it is tried, once; that plan is kept.
-    fn prepare_backend(&mut self, plan: Arc<Plan>) -> Result<Arc<Plan>, Error> {
+    pub(super) fn prepare_backend(&mut self, plan: Arc<Plan>) -> Result<Arc<Plan>, Error> {
         match self.backend.prepare(&plan) {
             Err(BackendError::OutOfMemory { purpose, bytes }) if plan.workspace_bytes > 1 => {
                 let budget = plan.workspace_bytes / 2;
@@ -150,7 +153,10 @@ impl<M: Memory> HiMuon<M> {
     }
 
     /// Numbers and types of all tensors.
-    fn check_tensors(&self, parameters: &[ParameterStep<'_, M>]) -> Result<(), StepError> {
+    pub(super) fn check_tensors(
+        &self,
+        parameters: &[ParameterStep<'_, M>],
+    ) -> Result<(), StepError> {
         if parameters.len() != self.parameters.len() {
             return Err(StepError::Count {
                 found: parameters.len(),
@@ -174,7 +180,7 @@ impl<M: Memory> HiMuon<M> {
     }
 
     /// The scalars of each group, refused where the step would not be one.
-    fn scalars(&self, phases: &[GroupPhase]) -> Result<Vec<Scalars>, StepError> {
+    pub(super) fn scalars(&self, phases: &[GroupPhase]) -> Result<Vec<Scalars>, StepError> {
         self.groups
             .iter()
             .zip(phases)
@@ -262,7 +268,7 @@ impl<M: Memory> HiMuon<M> {
     }
 
     /// Gives memory to the state of every parameter that takes part for the first time.
-    fn allocate_state(&mut self, takes_part: &[bool]) -> Result<(), Error> {
+    pub(super) fn allocate_state(&mut self, takes_part: &[bool]) -> Result<(), Error> {
         let allocator = self.backend.allocator();
         for (parameter, takes_part) in self.parameters.iter_mut().zip(takes_part) {
             if !takes_part {

@@ -5,7 +5,7 @@ use super::super::error::CommandError;
 use super::super::spec_arguments::SpecArguments;
 use super::super::table::table;
 use super::Device;
-use crate::apply::{Applied, Request, apply};
+use crate::apply::{Applied, Place, Request, apply};
 use clap::{Args, ValueEnum};
 use himuon::cpu::ApplyScale;
 use serde_json::json;
@@ -39,6 +39,9 @@ pub(in super::super) struct Arguments {
     /// Threads; 0: all
     #[arg(long, value_name = "N", default_value_t = 0)]
     threads: usize,
+    /// Number of the CUDA device, see himuon devices
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    ordinal: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -55,8 +58,20 @@ pub(in super::super) fn run(
     arguments: &Arguments,
     console: &Console,
 ) -> Result<Outcome, CommandError> {
-    arguments.device.require_cpu()?;
-    let spec = arguments.spec.resolve_for_cpu()?;
+    let (spec, place, device) = match arguments.device {
+        Device::Cpu => {
+            let threads = arguments.threads;
+            (
+                arguments.spec.resolve_for_cpu()?,
+                Place::Cpu { threads },
+                "cpu",
+            )
+        }
+        Device::Cuda => {
+            let ordinal = arguments.ordinal;
+            (arguments.spec.resolve()?, Place::Cuda { ordinal }, "cuda")
+        }
+    };
     console.detail(&format!("specification: {spec}"));
     let request = Request {
         input: &arguments.input,
@@ -68,7 +83,7 @@ pub(in super::super) fn run(
             Scale::Tile => ApplyScale::Tile,
             Scale::Rms => ApplyScale::Rms,
         },
-        threads: arguments.threads,
+        place,
     };
     let mut progress = None;
     let applied = apply(&request, |done, total| {
@@ -87,7 +102,8 @@ pub(in super::super) fn run(
             "output": arguments.output,
             "spec": spec.to_string(),
             "scale": format!("{:?}", arguments.scale).to_lowercase(),
-            "device": "cpu",
+            "device": device,
+            "worker": applied.worker,
             "instruction_set": himuon::cpu::InstructionSet::best().name(),
             "threads": applied.threads,
             "seconds": applied.seconds,
@@ -142,11 +158,11 @@ fn text(arguments: &Arguments, applied: &Applied) -> String {
         })
         .collect();
     let summary = format!(
-        "{} tensors mapped, {} copied, {:.3} s on {} threads, written to {}",
+        "{} tensors mapped, {} copied, {:.3} s on {}, written to {}",
         applied.matrices.len(),
         applied.copied.len(),
         applied.seconds,
-        applied.threads,
+        applied.worker,
         arguments.output.display()
     );
     if rows.is_empty() {
