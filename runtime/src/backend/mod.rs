@@ -113,6 +113,15 @@ pub trait Backend<M: Memory = Host>: WorkspaceModel + std::fmt::Debug + Send {
         Ok(())
     }
 
+    /// Makes a kernel that a later step of the schedule will need, so that no step waits for a compiler.
+    ///
+    /// # Errors
+    /// No kernel. Nothing that the optimizer holds has changed.
+    fn load_ahead(&mut self, spec: &KernelSpec, variant: Option<&str>) -> Result<(), BackendError> {
+        let _ = (spec, variant);
+        Ok(())
+    }
+
     /// Makes kernels and allocates scratch memory for a plan.
     ///
     /// # Errors

@@ -244,6 +244,11 @@ impl Backend<Device> for CudaBackend {
         Ok(())
     }
 
+    fn load_ahead(&mut self, spec: &KernelSpec, variant: Option<&str>) -> Result<(), BackendError> {
+        let key = (spec.clone(), variant.map(str::to_owned));
+        self.load_kernel(&key).map(drop)
+    }
+
     fn prepare(&mut self, plan: &Plan) -> Result<(), BackendError> {
         for launch in &plan.launches {
             self.load_kernel(&kernel_key(launch))?;

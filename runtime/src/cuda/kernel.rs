@@ -6,6 +6,7 @@ use cudarc::driver::sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMI
 use cudarc::driver::{CudaContext, CudaFunction, CudaModule, CudaStream};
 use himuon_codegen::bundle::{Count, Entry, Kind, Manifest, Parameter};
 use himuon_codegen::render::render;
+use himuon_templates::variant::Plain;
 use himuon_templates::{KernelId, KernelSpec, Variant};
 
 use super::device::DeviceInfo;
@@ -15,6 +16,9 @@ use super::module;
 use super::table::REPORT_BYTES;
 use crate::backend::BackendError;
 use crate::launch::MatrixDemand;
+
+/// What computes any tile.
+const PLAIN: Plain = Plain { warps: 8 };
 
 /// How a specification is computed on a device, before anything is loaded.
 #[derive(Clone, Debug)]
@@ -36,21 +40,46 @@ impl Method {
             reason,
         };
         let architecture = device.architecture().map_err(BackendError::from)?;
-        let variant = match variant {
-            None => Variant::default_for(spec, architecture),
-            Some(name) => name
-                .parse()
-                .map_err(|error: himuon_templates::ParseError| unsupported(error.to_string()))?,
-        };
-        variant
-            .fits(spec, architecture.limits())
-            .map_err(|error| unsupported(error.to_string()))?;
         // What is launched does not depend on the text, so nothing need be rendered to plan.
-        let nameless = KernelId::named("", "");
-        Ok(Method {
-            variant,
-            manifest: Manifest::new(spec, &variant, architecture, &nameless),
-        })
+        let with = |variant: Variant| {
+            variant
+                .fits(spec, architecture.limits())
+                .map_err(|error| unsupported(error.to_string()))?;
+            let nameless = KernelId::named("", "");
+            Ok(Method {
+                variant,
+                manifest: Manifest::new(spec, &variant, architecture, &nameless),
+            })
+        };
+        match variant {
+            None => {
+                let method = with(Variant::default_for(spec, architecture))?;
+                if method.is_launchable() {
+                    return Ok(method);
+                }
+                with(Variant::Plain(PLAIN))
+            }
+            Some(name) => {
+                let parsed = name.parse::<Variant>();
+                let method = with(parsed.map_err(|error| unsupported(error.to_string()))?)?;
+                if method.is_launchable() {
+                    return Ok(method);
+                }
+                Err(unsupported(format!(
+                    "variant {name} is launched in a way that this backend does not know; leave it out"
+                )))
+            }
+        }
+    }
+
+    /// Whether every parameter of every launch is one that a launch fills in, of the kind it fills in.
+    fn is_launchable(&self) -> bool {
+        let launches = self.launches("step");
+        !launches.is_empty()
+            && launches
+                .iter()
+                .flat_map(|entry| &entry.parameters)
+                .all(TileArguments::fill)
     }
 
     /// The kernels of a purpose, `step` or `map`, in order.
@@ -142,7 +171,7 @@ fn aligned(bytes: usize) -> usize {
 }
 
 /// What the launches of a chunk are handed, by the names that kernels give their parameters.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct TileArguments {
     pub(super) matrices: u64,
     pub(super) matrix_count: u32,
@@ -174,6 +203,16 @@ impl TileArguments {
             "end_step" => Argument::Word(2),
             _ => return None,
         })
+    }
+
+    /// Whether there is a value for a parameter, of its kind.
+    fn fill(parameter: &Parameter) -> bool {
+        matches!(
+            (TileArguments::default().value(parameter), parameter.kind),
+            (Some(Argument::Pointer(_)), Kind::Pointer)
+                | (Some(Argument::Word(_)), Kind::U32)
+                | (Some(Argument::Long(_)), Kind::U64)
+        )
     }
 }
 
@@ -272,29 +311,8 @@ fn unknown(id: &str, layout: &Entry) -> CudaError {
     }
 }
 
-/// Looks an entry up, and checks that every parameter is one that a launch fills in, of the kind it fills in.
 fn loaded(id: &str, module: &Arc<CudaModule>, layout: &Entry) -> Result<LoadedEntry, CudaError> {
-    let nothing = TileArguments {
-        matrices: 0,
-        matrix_count: 0,
-        groups: 0,
-        reports: 0,
-        tile_count: 0,
-        counters: 0,
-        workspace: 0,
-        workspace_of_block: 0,
-        blocks: 0,
-        active: 0,
-    };
-    let known = |parameter: &Parameter| {
-        matches!(
-            (nothing.value(parameter), parameter.kind),
-            (Some(Argument::Pointer(_)), Kind::Pointer)
-                | (Some(Argument::Word(_)), Kind::U32)
-                | (Some(Argument::Long(_)), Kind::U64)
-        )
-    };
-    if !layout.parameters.iter().all(known) {
+    if !layout.parameters.iter().all(TileArguments::fill) {
         return Err(unknown(id, layout));
     }
     let function = function(module, layout.name, layout.dynamic_shared_bytes)?;

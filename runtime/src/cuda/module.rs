@@ -65,10 +65,7 @@ fn load_images(
     cubin: Option<Vec<u8>>,
     ptx: Option<String>,
 ) -> Result<Option<Arc<CudaModule>>, CudaError> {
-    let images = [
-        cubin.map(Ptx::from_binary),
-        ptx.map(|text| Ptx::from_src(text)),
-    ];
+    let images = [cubin.map(Ptx::from_binary), ptx.map(Ptx::from_src)];
     for image in images.into_iter().flatten() {
         match context.load_module(image) {
             Ok(module) => return Ok(Some(module)),

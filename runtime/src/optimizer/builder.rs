@@ -237,6 +237,7 @@ impl HiMuonBuilder {
             snapshot: None,
             torn: None,
             recorded: None,
+            loaded_ahead: false,
             counts: TileCounts::default(),
             warnings,
         };

@@ -108,6 +108,8 @@ pub struct HiMuon<M: Memory = Host> {
     snapshot: Option<Snapshot<M>>,
     torn: Option<TornStep>,
     recorded: Option<RecordedSteps>,
+    /// Whether the kernels of later phases have been loaded.
+    loaded_ahead: bool,
     /// What reports of steps have told; a device may hold more.
     counts: TileCounts,
     warnings: Vec<String>,

@@ -78,6 +78,7 @@ impl<M: Memory> HiMuon<M> {
         self.check_earlier_steps()?;
         self.check_tensors(parameters)?;
         let (plan, phases) = self.plan_for(self.step)?;
+        self.load_ahead()?;
         let scalars = self.scalars(&phases)?;
         let mut ready = Ready {
             plan,
@@ -127,6 +128,31 @@ impl<M: Memory> HiMuon<M> {
             total: 0,
         });
         Err(StepError::Lost { source })
+    }
+
+    /// The kernels of every tile that a schedule may ask for, once.
+    fn load_ahead(&mut self) -> Result<(), BackendError> {
+        if self.loaded_ahead {
+            return Ok(());
+        }
+        for parameter in &self.parameters {
+            let options = &self.groups[parameter.group].options;
+            let (Some(view), GroupOptions::Muon(options)) = (&parameter.matrices, options) else {
+                continue;
+            };
+            for spec in options.specs.iter().map(|spec| view.spec(spec)) {
+                let variant = self.tuning.variant_for(&spec);
+                // A tuned variant that the device lacks is passed over by the plan, with a warning.
+                let known = variant.filter(|name| {
+                    self.backend
+                        .workspace_bytes(&spec, Some(name), &[], 1)
+                        .is_ok()
+                });
+                self.backend.load_ahead(&spec, known)?;
+            }
+        }
+        self.loaded_ahead = true;
+        Ok(())
     }
 
     /// Kernels and scratch memory of a plan. Where the device has not as much memory as the plan wants, half

@@ -9,7 +9,7 @@ use super::gather::gather;
 use super::prepare::Ready;
 use super::report::StepReport;
 use super::{HiMuon, NonFinitePolicy, ParameterStep, Protection, plan_key};
-use crate::backend::{BackendError, Recording};
+use crate::backend::Recording;
 use crate::error::Error;
 use crate::memory::Memory;
 use crate::plan::Plan;
@@ -260,12 +260,11 @@ impl<M: Memory> HiMuon<M> {
     /// # Errors
     /// The recording is past its end, or the device failed.
     pub fn check_replays(&mut self) -> Result<(), Error> {
-        match self.backend.replayed_past_end() {
-            Ok(false) => Ok(()),
-            Ok(true) => Err(refused(
+        if self.backend.replayed_past_end()? {
+            return Err(refused(
                 "a graph was replayed past its recorded steps, which changed nothing; record again",
-            )),
-            Err(error) => Err::<(), BackendError>(error).map_err(Error::from),
+            ));
         }
+        Ok(())
     }
 }

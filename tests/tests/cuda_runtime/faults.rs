@@ -56,20 +56,22 @@ fn sweep(test: &str, kind: &str, from: usize, protection: Protection) -> Vec<(St
         if std::env::var_os("HIMUON_ISOLATED_TEST").is_some() {
             return found;
         }
-        let line = printed
-            .lines()
-            .find(|line| line.contains("OUTCOME"))
-            .unwrap();
-        let kind = line.split_whitespace().nth(1).unwrap().to_owned();
-        let done = kind == "done";
+        // The harness prints the test's name on the same line.
+        let outcome = printed.split("OUTCOME ").nth(1).unwrap();
+        let line = outcome.lines().next().unwrap();
+        let kind = line.split_whitespace().next().unwrap().to_owned();
         found.push((kind, line.contains("unchanged=true")));
-        if done {
-            break;
+        // One step that is done may have found a way around the fault; after two no fault strikes any more.
+        if found.ends_with(&[done(), done()]) {
+            found.truncate(found.len() - 2);
+            return found;
         }
     }
-    assert_eq!(found.last().unwrap().0, "done", "{found:?}");
-    found.pop();
-    found
+    panic!("{kind} faults do not end: {found:?}")
+}
+
+fn done() -> (String, bool) {
+    ("done".to_owned(), false)
 }
 
 /// Allocations that the test itself makes: weights and gradients.
@@ -79,14 +81,17 @@ const OWN_COPIES: usize = 20;
 
 fn prepared(test: &str, kind: &str, from: usize, at_least: usize) {
     let found = sweep(test, kind, from, Protection::None);
+    let refused = found.iter().filter(|(kind, _)| kind == "refused");
     assert!(
-        found
-            .iter()
-            .all(|(kind, unchanged)| kind == "refused" && *unchanged),
+        refused.clone().all(|(_, unchanged)| *unchanged),
         "{found:?}"
     );
+    // A workspace that is not to be had is asked for again, in smaller chunks.
+    let around = found.iter().filter(|(kind, _)| kind == "done").count();
+    assert_eq!(refused.clone().count() + around, found.len(), "{found:?}");
+    assert!(around <= 1, "{found:?}");
     let child = std::env::var_os("HIMUON_ISOLATED_TEST").is_some();
-    assert!(child || found.len() >= at_least, "{found:?}");
+    assert!(child || refused.count() >= at_least, "{found:?}");
 }
 
 #[test]

@@ -116,7 +116,12 @@ pub(crate) struct OnDevice {
 
 impl OnDevice {
     pub(crate) fn new(model: &Model) -> Self {
-        let stream = cuda::open(0).unwrap().new_stream().unwrap();
+        Self::on(0, model)
+    }
+
+    /// On the device of this number.
+    pub(crate) fn on(ordinal: usize, model: &Model) -> Self {
+        let stream = cuda::open(ordinal).unwrap().new_stream().unwrap();
         let upload = |numbers: &Vec<f32>| stream.clone_htod(numbers).unwrap();
         OnDevice {
             weights: model.weights.iter().map(upload).collect(),

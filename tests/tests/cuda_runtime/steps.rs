@@ -230,3 +230,40 @@ fn compiled_kernels_are_found_again_without_a_compiler() {
     let nowhere = [("HIMUON_NVRTC_PATH", "/nonexistent/libnvrtc.so")];
     emulated(test, &nowhere, body);
 }
+
+#[test]
+fn two_devices_of_one_process_give_the_same_bits() {
+    let test = "steps::two_devices_of_one_process_give_the_same_bits";
+    emulated(test, &[("HIMUON_EMULATOR_DEVICES", "sm_80;sm_80")], || {
+        let model = Model::mixed();
+        let mut devices = [0, 1].map(|ordinal| OnDevice::on(ordinal, &model));
+        let mut optimizers = devices
+            .each_ref()
+            .map(|device| device.optimizer(model.builder(&[tile(16)])));
+        for _ in 0..2 {
+            for (device, optimizer) in devices.iter_mut().zip(&mut optimizers) {
+                device.step(optimizer);
+            }
+        }
+        assert_eq!(devices[0].bits(), devices[1].bits());
+    });
+}
+
+#[test]
+fn tiles_that_stay_on_chip_cost_one_percent_of_the_parameters_bytes() {
+    let test = "steps::tiles_that_stay_on_chip_cost_one_percent_of_the_parameters_bytes";
+    emulated(test, &[], || {
+        let shapes: [&[usize]; 4] = [&[2304, 768], &[768, 768], &[3072, 768], &[768, 3072]];
+        let names: Vec<_> = (0..48)
+            .map(|index| format!("blocks.{index}.weight"))
+            .collect();
+        let parameters = names.iter().zip(shapes.iter().cycle());
+        let builder = HiMuon::builder()
+            .parameters(parameters.map(|(name, shape)| (name, shape)))
+            .group_with("*", MuonOptions::specs([spec("tile=128 element=bf16")]));
+        let device = OnDevice::new(&Model::new(&[], 0));
+        let totals = device.optimizer(builder).explain().unwrap().totals;
+        assert_eq!((totals.workspace_bytes, totals.table_bytes), (0, 48 * 64));
+        assert!(100 * totals.table_bytes < 2 * totals.parameters);
+    });
+}
