@@ -86,7 +86,7 @@ fn arguments_that_do_not_read_or_go_together() {
     let folder = Folder::new();
     let input = folder.write_matrix("m.safetensors", &matrix());
     let output = folder.path("o.safetensors");
-    let cases: [(&[&str], &[&str]); 11] = [
+    let cases: [(&[&str], &[&str]); 10] = [
         (&[], &["--tile"]),
         (&["--tile", "big"], &["big", "64x256", "full"]),
         (&["--tile", "12x"], &["12x"]),

@@ -26,6 +26,12 @@ pub(crate) fn emulated(test: &str, environment: &[(&str, &str)], body: impl FnOn
         .collect();
     match isolated(test, &all, body).unwrap() {
         Isolated::Child => String::new(),
-        Isolated::Parent { output } => output,
+        Isolated::Parent { output } => {
+            let figures = output
+                .lines()
+                .filter_map(|line| Some(&line[line.find("measured: ")?..]));
+            figures.for_each(|line| println!("{line}"));
+            output
+        }
     }
 }

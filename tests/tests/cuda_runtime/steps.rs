@@ -29,7 +29,7 @@ pub(crate) fn follows_the_cpu(specs: &[himuon::KernelSpec], launches: usize, til
         );
         assert_eq!(report.tiles, cpu.tiles);
         let gap = update_gap(&start, &model.weights, &device.read());
-        println!("step {step}: gap {gap:.2e}");
+        println!("measured: {}, step {step}: gap {gap:.1e}", specs[0]);
         assert!(gap < GAP, "step {step}: {gap:e}");
     }
     // One table of matrices, one of groups, and those of AdamW; the same at every step.

@@ -19,7 +19,7 @@ use himuon::optimizer::{HiMuonBuilder, MuonOptions};
 use himuon::{KernelSpec, ParameterStep};
 use himuon_candle::{HiMuon, HiMuonConfig};
 use himuon_toolkit::Toolkit;
-use himuon_toolkit::emulated::isolated;
+use himuon_toolkit::emulated::{Isolated, isolated};
 use model::{Gpt, GptConfig};
 
 const CONFIG: GptConfig = GptConfig {
@@ -179,12 +179,14 @@ fn training_on_the_device_follows_the_cpu_and_resumes_there() {
         ("HIMUON_CACHE_DIR", cache.to_str().unwrap()),
     ];
     let test = "training_on_the_device_follows_the_cpu_and_resumes_there";
-    isolated(test, &environment, || {
+    let outcome = isolated(test, &environment, || {
         let (mut device, mut cpu) = (OnDevice::new(), OnCpu::new());
         for step in 0..4 {
             let (on_device, on_cpu) = (device.step(step), cpu.step(step));
             let gap = gap(&device.map, &cpu.map);
-            println!("step {step}: loss {on_cpu}, on the device {on_device}; weights {gap:.1e}");
+            println!(
+                "measured: step {step}: loss {on_cpu}, on the device {on_device}; weights {gap:.1e}"
+            );
             assert!((on_device - on_cpu).abs() < 1e-5 * on_cpu);
             assert!(gap < GAP, "{gap:e}");
         }
@@ -200,6 +202,11 @@ fn training_on_the_device_follows_the_cpu_and_resumes_there() {
         device.step(4);
         resumed.step(4);
         assert!(gap(&device.map, &resumed.map) < GAP);
-    })
-    .unwrap();
+    });
+    if let Isolated::Parent { output } = outcome.unwrap() {
+        let figures = output
+            .lines()
+            .filter_map(|line| Some(&line[line.find("measured: ")?..]));
+        figures.for_each(|line| println!("{line}"));
+    }
 }
