@@ -51,8 +51,13 @@ fn devices_name_the_instruction_set() {
         json["cpu"]["instruction_set"],
         himuon::cpu::InstructionSet::best().name()
     );
-    assert_eq!(json["cuda"]["available"], false);
-    assert!(himuon(["devices"]).out.contains("cuda  not in this build"));
+    if json["cuda"]["available"] == true {
+        println!("SKIPPED: this machine has a CUDA driver, so nothing explains its absence");
+        return;
+    }
+    let text = himuon(["devices"]).out;
+    assert!(text.contains("cuda  none: no CUDA driver"), "{text}");
+    assert!(text.contains("libcuda.so"), "{text}");
 }
 
 #[test]

@@ -7,7 +7,7 @@
 
 mod common;
 
-use common::{Folder, Run, apply};
+use common::{Folder, Run, apply, himuon};
 use himuon::reference::Matrix;
 
 fn matrix() -> Matrix {
@@ -86,7 +86,7 @@ fn arguments_that_do_not_read_or_go_together() {
     let folder = Folder::new();
     let input = folder.write_matrix("m.safetensors", &matrix());
     let output = folder.path("o.safetensors");
-    let cases: [(&[&str], &[&str]); 11] = [
+    let cases: [(&[&str], &[&str]); 10] = [
         (&[], &["--tile"]),
         (&["--tile", "big"], &["big", "64x256", "full"]),
         (&["--tile", "12x"], &["12x"]),
@@ -116,15 +116,30 @@ fn arguments_that_do_not_read_or_go_together() {
             &["minimax"],
         ),
         (&["--tile", "4", "--element", "f64"], &["f64", "bf16"]),
-        (
-            &["--tile", "4", "--device", "cuda"],
-            &["not in this build", "--device cpu"],
-        ),
     ];
     for (more, says) in cases {
         refused(&apply(&input, &output, more), 2, says);
         assert!(!output.exists(), "{more:?}");
     }
+}
+
+#[test]
+fn without_a_driver_a_device_explains_itself() {
+    let folder = Folder::new();
+    let input = folder.write_matrix("m.safetensors", &Matrix::zeros(4, 4));
+    let output = folder.path("o.safetensors");
+    let run = apply(&input, &output, &["--tile", "4", "--device", "cuda"]);
+    if himuon(["devices", "--json"]).json()["cuda"]["available"] == true {
+        println!("SKIPPED: this machine has a CUDA driver");
+        return;
+    }
+    assert_eq!(run.code, 1);
+    assert!(
+        run.err.contains("no CUDA driver") && run.err.contains("LD_LIBRARY_PATH"),
+        "{}",
+        run.err
+    );
+    assert!(!output.exists());
 }
 
 #[test]

@@ -51,6 +51,8 @@
 mod atomic_file;
 pub mod backend;
 pub mod cpu;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 pub mod error;
 pub mod launch;
 pub mod memory;

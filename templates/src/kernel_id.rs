@@ -30,6 +30,14 @@ impl KernelId {
         }
     }
 
+    /// The identity of a text that belongs to no specification.
+    pub fn named(slug: &str, text: &str) -> Self {
+        KernelId {
+            slug: slug.to_owned(),
+            digest: digest(text),
+        }
+    }
+
     /// The part for people, without the digest.
     pub fn slug(&self) -> &str {
         &self.slug

@@ -51,9 +51,13 @@ macro_rules! files {
     };
 }
 
-/// One template per kernel family.
-pub const TEMPLATES: &[SourceFile] =
-    files!["plain.cu.tera", "resident.cu.tera", "streamed.cu.tera"];
+/// One template per kernel family, and one for the launches beside them.
+pub const TEMPLATES: &[SourceFile] = files![
+    "plain.cu.tera",
+    "resident.cu.tera",
+    "streamed.cu.tera",
+    "companion.cu.tera",
+];
 
 /// What templates include: plain CUDA that compiles by itself.
 pub const LIBRARY: &[SourceFile] = files![
@@ -62,9 +66,11 @@ pub const LIBRARY: &[SourceFile] = files![
     "plain/odd.cuh",
     "plain/powers.cuh",
     "plain/step.cuh",
+    "lib/adamw.cuh",
     "lib/block.cuh",
     "lib/criterion.cuh",
     "lib/element.cuh",
+    "lib/finite.cuh",
     "lib/fragment.cuh",
     "lib/instruction.cuh",
     "lib/launch.cuh",
@@ -78,11 +84,13 @@ pub const LIBRARY: &[SourceFile] = files![
     "lib/resident_tile.cuh",
     "lib/resident_update.cuh",
     "lib/shared_tile.cuh",
+    "lib/step_clock.cuh",
     "lib/streamed_map.cuh",
     "lib/streamed_patch.cuh",
     "lib/streamed_product.cuh",
     "lib/streamed_step.cuh",
     "lib/streamed_tile.cuh",
+    "lib/tensor_table.cuh",
 ];
 
 /// The template of the family of `variant`.

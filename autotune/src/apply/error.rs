@@ -44,6 +44,12 @@ pub enum ApplyError {
     /// The kernel refused.
     #[error(transparent)]
     Kernel(CpuError),
+    /// There is no such CUDA device, or it cannot be used.
+    #[error(transparent)]
+    Cuda(#[from] himuon::cuda::CudaError),
+    /// The CUDA device refused.
+    #[error(transparent)]
+    Device(#[from] himuon::backend::BackendError),
 }
 
 impl From<CpuError> for ApplyError {

@@ -85,6 +85,7 @@ impl Values {
         }
     }
 
+    /// As f32.
     pub(super) fn to_f32(&self) -> Vec<f32> {
         match self {
             Values::F32(values) => values.clone(),

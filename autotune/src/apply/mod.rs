@@ -1,14 +1,18 @@
 //! Maps every matrix of a safetensors file.
 
+mod engine;
 mod error;
 mod file;
 mod matrices;
 
+pub use engine::Place;
 pub use error::ApplyError;
+
+use engine::Engine;
 
 use file::{Output, OutputTensor};
 use himuon::KernelSpec;
-use himuon::cpu::{ApplyScale, CpuKernel, Pool, Workspace};
+use himuon::cpu::ApplyScale;
 use himuon::reference::tiles;
 use himuon::templates::Element;
 use matrices::{Matrices, Values};
@@ -29,8 +33,8 @@ pub struct Request<'a> {
     pub element: Option<Element>,
     /// Scale of the mapped tiles.
     pub scale: ApplyScale,
-    /// Threads; 0 stands for all.
-    pub threads: usize,
+    /// Where to compute.
+    pub place: Place,
 }
 
 /// A tensor that was mapped.
@@ -70,9 +74,11 @@ pub struct Applied {
     pub matrices: Vec<AppliedTensor>,
     /// Those that were copied, by name.
     pub copied: Vec<CopiedTensor>,
-    /// Threads that worked.
+    /// Threads of this process that worked.
     pub threads: usize,
-    /// Seconds in the map alone.
+    /// What worked, for people.
+    pub worker: String,
+    /// Seconds in the map alone; on a device with the copies there and back.
     pub seconds: f64,
 }
 
@@ -92,16 +98,15 @@ pub fn apply(
     let bytes = file::read(request.input)?;
     let input = file::parse(request.input, &bytes)?;
     let mut mapper = Mapper {
-        kernel: CpuKernel::new(request.spec)?,
-        pool: Pool::new(request.threads)?,
-        workspace: Workspace::new(),
+        engine: Engine::new(request.place, request.spec)?,
         seconds: 0.0,
         request,
     };
     let mut applied = Applied {
         matrices: Vec::new(),
         copied: Vec::new(),
-        threads: mapper.pool.threads(),
+        threads: mapper.engine.threads(),
+        worker: mapper.engine.name(),
         seconds: 0.0,
     };
     let total: usize = input
@@ -219,9 +224,7 @@ pub fn shapes_of(path: &Path) -> Result<Vec<(String, Vec<usize>)>, ApplyError> {
 
 /// What maps one tensor after another.
 struct Mapper<'a> {
-    kernel: CpuKernel,
-    pool: Pool,
-    workspace: Workspace,
+    engine: Engine,
     /// Spent in the kernel so far.
     seconds: f64,
     request: &'a Request<'a>,
@@ -250,18 +253,13 @@ impl Mapper<'_> {
         for (bytes, output) in bytes.zip(mapped.chunks_exact_mut(size)) {
             let values = Values::read(bytes, element, self.request.element);
             let started = Instant::now();
-            let report = self.kernel.map(
-                &self.pool,
-                values.as_ref(),
-                rows,
-                columns,
-                output,
-                self.request.scale,
-                &mut self.workspace,
-            )?;
+            let shape = (rows, columns);
+            let skipped = self
+                .engine
+                .map(&values, shape, output, self.request.scale)?;
             self.seconds += started.elapsed().as_secs_f64();
-            if report.non_finite_tiles > 0 {
-                non_finite_tiles += report.non_finite_tiles;
+            if skipped > 0 {
+                non_finite_tiles += skipped;
                 let original = Values::read(bytes, element, None);
                 original.restore_non_finite(&bounds, columns, output);
             }

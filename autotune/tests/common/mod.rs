@@ -54,7 +54,8 @@ pub fn run_with(arguments: &[&str], environment: &[(&str, &str)]) -> Run {
         .envs(environment.iter().copied()))
 }
 
-fn run(command: &mut Command) -> Run {
+/// Runs a command.
+pub fn run(command: &mut Command) -> Run {
     let output = command.output().unwrap();
     Run {
         code: output.status.code().unwrap(),

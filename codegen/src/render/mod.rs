@@ -5,6 +5,7 @@
 //! puts the library's text in place of the `#include` lines, and `banner` writes the head.
 
 mod banner;
+mod companion;
 mod context;
 mod include;
 mod literal;
@@ -13,6 +14,7 @@ mod streamed;
 
 #[cfg(feature = "compile")]
 pub(crate) use banner::command;
+pub use companion::{Companion, companion};
 
 use himuon_templates::sources::{TEMPLATES, template_path};
 use himuon_templates::{

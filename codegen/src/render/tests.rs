@@ -72,6 +72,7 @@ fn template_variables_are_the_fields_of_the_context() {
     let settings = Streamed::default_for(&spec, Architecture::Sm80).unwrap();
     let streamed = streamed::StreamedContext::new(&spec, &settings, String::new()).unwrap();
     same_variables("streamed.cu.tera", &streamed);
+    same_variables("companion.cu.tera", &Companion::default());
 }
 
 fn same_variables(template: &str, context: &impl serde::Serialize) {

@@ -73,6 +73,26 @@ pub enum BackendError {
     },
 }
 
+/// Steps that are recorded once and replayed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recording {
+    /// The first of them.
+    pub first_step: u64,
+    /// For each of them the phase whose launches run.
+    pub phases: Vec<u32>,
+    /// Number of phases.
+    pub phase_count: u32,
+}
+
+/// What a backend without recordings says.
+fn no_recording() -> BackendError {
+    BackendError::Unsupported {
+        backend: "this",
+        spec: "a recorded step".to_owned(),
+        reason: "steps are recorded by the CUDA backend alone; take ordinary steps".to_owned(),
+    }
+}
+
 /// A device that runs the launches of a plan over tensors in the memory `M`.
 ///
 /// `prepare` and `bind` do everything that can fail; after them, `launch` and `adamw` only submit.
@@ -108,6 +128,15 @@ pub trait Backend<M: Memory = Host>: WorkspaceModel + std::fmt::Debug + Send {
         Ok(())
     }
 
+    /// Makes a kernel that a later step of the schedule will need, so that no step waits for a compiler.
+    ///
+    /// # Errors
+    /// No kernel. Nothing that the optimizer holds has changed.
+    fn load_ahead(&mut self, spec: &KernelSpec, variant: Option<&str>) -> Result<(), BackendError> {
+        let _ = (spec, variant);
+        Ok(())
+    }
+
     /// Makes kernels and allocates scratch memory for a plan.
     ///
     /// # Errors
@@ -122,6 +151,14 @@ pub trait Backend<M: Memory = Host>: WorkspaceModel + std::fmt::Debug + Send {
     fn bind(&mut self, plan: &Plan, work: &StepWork<'_, M>) -> Result<(), BackendError> {
         let _ = (plan, work);
         Ok(())
+    }
+
+    /// Submits what a step begins with; returns how many kernels that were.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn begin_step(&mut self) -> Result<usize, BackendError> {
+        Ok(0)
     }
 
     /// Runs one chunk of a launch: momentum and weight are updated in place.
@@ -151,6 +188,65 @@ pub trait Backend<M: Memory = Host>: WorkspaceModel + std::fmt::Debug + Send {
     /// gradients need not be read before it.
     fn adamw_skips_non_finite(&self) -> bool {
         false
+    }
+
+    /// Tables that were written to the device since the backend was made: only those that changed.
+    fn table_uploads(&self) -> u64 {
+        0
+    }
+
+    /// Prepares the device for recording steps; their tables are bound phase by phase after that.
+    ///
+    /// # Errors
+    /// The backend records nothing, or not enough memory.
+    fn prepare_recording(&mut self, recording: Recording) -> Result<(), BackendError> {
+        let _ = recording;
+        Err(no_recording())
+    }
+
+    /// Says which phase of the recording `bind`, `launch` and `adamw` are for from now on; `None`: none.
+    ///
+    /// # Errors
+    /// The backend records nothing.
+    fn select_phase(&mut self, phase: Option<u32>) -> Result<(), BackendError> {
+        match phase {
+            None => Ok(()),
+            Some(_) => Err(no_recording()),
+        }
+    }
+
+    /// Refuses a plan whose launches cannot be recorded.
+    ///
+    /// # Errors
+    /// A kernel that does not read the step on the device.
+    fn check_recordable(&self, plan: &Plan) -> Result<(), BackendError> {
+        let _ = plan;
+        Err(no_recording())
+    }
+
+    /// Sets the step that the next replay takes.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn set_clock(&mut self, step: u64) -> Result<(), BackendError> {
+        let _ = step;
+        Err(no_recording())
+    }
+
+    /// Submits the launch that decides at each replay which phase runs.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn record_clock(&mut self) -> Result<(), BackendError> {
+        Err(no_recording())
+    }
+
+    /// Whether a recording was replayed past its last step; waits for the device.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn replayed_past_end(&mut self) -> Result<bool, BackendError> {
+        Ok(false)
     }
 
     /// Counts that launches left on the device since the backend was made; waits for them.

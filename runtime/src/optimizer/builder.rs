@@ -237,6 +237,8 @@ impl HiMuonBuilder {
             plans: BTreeMap::new(),
             snapshot: None,
             torn: None,
+            recorded: None,
+            loaded_ahead: false,
             counts: TileCounts::default(),
             warnings,
         };

@@ -46,6 +46,10 @@ impl<M: Memory> HiMuon<M> {
         let total = chunks.filter(|chunk| !chunk.is_empty()).count()
             + usize::from(!work.elementwise.is_empty());
         let mut submitted = 0;
+        if total > 0 {
+            let begun = self.backend.begin_step();
+            report.launches += begun.map_err(|source| (submitted, total, source))?;
+        }
         for (launch, chunks) in ready.plan.launches.iter().zip(&mut work.launches) {
             for (chunk, matrices) in launch.chunks.iter().zip(chunks) {
                 if matrices.is_empty() {
@@ -73,12 +77,21 @@ impl<M: Memory> HiMuon<M> {
     }
 
     /// The update numbers that the next bias corrections go by.
-    fn count_updates(&mut self, takes_part: &[bool]) {
+    pub(super) fn count_updates(&mut self, takes_part: &[bool]) {
         for (parameter, takes_part) in self.parameters.iter_mut().zip(takes_part) {
             if let (ParameterState::AdamW { updates, .. }, true) =
                 (&mut parameter.state, takes_part)
             {
                 *updates += 1;
+            }
+        }
+    }
+
+    /// Takes one update of every parameter back.
+    pub(super) fn uncount_updates(&mut self) {
+        for parameter in &mut self.parameters {
+            if let ParameterState::AdamW { updates, .. } = &mut parameter.state {
+                *updates = updates.saturating_sub(1);
             }
         }
     }

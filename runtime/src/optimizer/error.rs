@@ -225,6 +225,12 @@ pub enum StepError {
         #[source]
         source: BackendError,
     },
+    /// A step that cannot be recorded, or a replay that cannot be followed.
+    #[error("the step cannot be recorded or replayed: {reason}")]
+    Recording {
+        /// What was found and what to do.
+        reason: String,
+    },
     /// An earlier step was torn.
     #[error(
         "an earlier step was torn after {launched} of {total} launches; load a saved state with its weights before the next step"

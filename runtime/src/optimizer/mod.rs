@@ -12,6 +12,7 @@ mod group;
 mod parameter;
 mod persist;
 mod prepare;
+mod record;
 mod report;
 mod routing;
 mod snapshot;
@@ -39,6 +40,7 @@ use crate::plan::{Plan, PlanRequest, PlannedParameter, Planner};
 use crate::schedule::GroupPhase;
 use crate::tuning::{TuneJob, TuningTable};
 use parameter::Parameter;
+use record::RecordedSteps;
 use snapshot::Snapshot;
 
 /// What a NaN or an infinity in a gradient or a momentum does.
@@ -108,6 +110,9 @@ pub struct HiMuon<M: Memory = Host> {
     plans: BTreeMap<Vec<usize>, Arc<Plan>>,
     snapshot: Option<Snapshot<M>>,
     torn: Option<TornStep>,
+    recorded: Option<RecordedSteps>,
+    /// Whether the kernels of later phases have been loaded.
+    loaded_ahead: bool,
     /// What reports of steps have told; a device may hold more.
     counts: TileCounts,
     warnings: Vec<String>,
@@ -175,6 +180,11 @@ impl<M: Memory> HiMuon<M> {
                 + on_device.unorthogonalised_tiles,
             non_finite_numbers: self.counts.non_finite_numbers + on_device.non_finite_numbers,
         })
+    }
+
+    /// Tables of matrices and scalars that were written to the device so far: only those that changed.
+    pub fn table_uploads(&self) -> u64 {
+        self.backend.table_uploads()
     }
 
     /// What deserves a second look in the declaration, as logged when the optimizer was built.
@@ -275,6 +285,14 @@ impl<M: Memory> HiMuon<M> {
             table_entry_bytes: self.backend.table_entry_bytes(),
         })?;
         Ok(plan)
+    }
+}
+
+#[cfg(feature = "cuda")]
+impl HiMuon<crate::cuda::Device> {
+    /// The stream that everything is submitted to.
+    pub(crate) fn stream(&self) -> Arc<crate::cuda::CudaStream> {
+        self.backend.allocator().stream()
     }
 }
 

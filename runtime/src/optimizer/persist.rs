@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::buffers::ParameterState;
-use super::error::StepError;
 use super::group::GroupOptions;
 use super::{HiMuon, Parameter};
 use crate::error::Error;
@@ -36,13 +35,7 @@ impl<M: Memory> HiMuon<M> {
     /// # Errors
     /// The file cannot be written; an earlier step was torn.
     pub fn save_state(&self, path: impl AsRef<Path>) -> Result<(), Error> {
-        if let Some(torn) = self.torn {
-            return Err(StepError::StillTorn {
-                launched: torn.launched,
-                total: torn.total,
-            }
-            .into());
-        }
+        self.check_not_torn()?;
         let metadata = self.metadata()?.to_texts()?;
         let mut entries = Vec::new();
         for parameter in &self.parameters {

@@ -74,16 +74,11 @@ impl<M: Memory> HiMuon<M> {
         &mut self,
         parameters: &mut [ParameterStep<'_, M>],
     ) -> Result<Ready, Error> {
-        if let Some(torn) = self.torn {
-            return Err(StepError::StillTorn {
-                launched: torn.launched,
-                total: torn.total,
-            }
-            .into());
-        }
+        self.check_not_torn()?;
         self.check_earlier_steps()?;
         self.check_tensors(parameters)?;
         let (plan, phases) = self.plan_for(self.step)?;
+        self.load_ahead()?;
         let scalars = self.scalars(&phases)?;
         let mut ready = Ready {
             plan,
@@ -101,8 +96,9 @@ impl<M: Memory> HiMuon<M> {
         ready.missing_gradients = missing.map(|(index, _)| index).collect();
         self.apply_policy(parameters, &mut ready)?;
         if ready.skipped_for.is_none() {
-            ready.plan = self.prepare_kernels(ready.plan)?;
+            // State first: what is left is known when the workspace is asked for.
             self.allocate_state(&ready.takes_part)?;
+            ready.plan = self.prepare_kernels(ready.plan)?;
             self.allocate_diagnostics(&ready.plan)?;
             if self.protection == Protection::Snapshot {
                 let allocator = self.backend.allocator();
@@ -114,8 +110,16 @@ impl<M: Memory> HiMuon<M> {
         Ok(ready)
     }
 
+    /// After a torn step only a loaded state helps.
+    pub(super) fn check_not_torn(&self) -> Result<(), StepError> {
+        match self.torn {
+            None => Ok(()),
+            Some(TornStep { launched, total }) => Err(StepError::StillTorn { launched, total }),
+        }
+    }
+
     /// A launch that failed while it ran left its step torn.
-    fn check_earlier_steps(&mut self) -> Result<(), StepError> {
+    pub(super) fn check_earlier_steps(&mut self) -> Result<(), StepError> {
         let Err(source) = self.backend.check() else {
             return Ok(());
         };
@@ -124,6 +128,31 @@ impl<M: Memory> HiMuon<M> {
             total: 0,
         });
         Err(StepError::Lost { source })
+    }
+
+    /// The kernels of every tile that a schedule may ask for, once.
+    fn load_ahead(&mut self) -> Result<(), BackendError> {
+        if self.loaded_ahead {
+            return Ok(());
+        }
+        for parameter in &self.parameters {
+            let options = &self.groups[parameter.group].options;
+            let (Some(view), GroupOptions::Muon(options)) = (&parameter.matrices, options) else {
+                continue;
+            };
+            for spec in options.specs.iter().map(|spec| view.spec(spec)) {
+                let variant = self.tuning.variant_for(&spec);
+                // A tuned variant that the device lacks is passed over by the plan, with a warning.
+                let known = variant.filter(|name| {
+                    self.backend
+                        .workspace_bytes(&spec, Some(name), &[], 1)
+                        .is_ok()
+                });
+                self.backend.load_ahead(&spec, known)?;
+            }
+        }
+        self.loaded_ahead = true;
+        Ok(())
     }
 
     /// Kernels and scratch memory of a plan. Where the device has not as much memory as the plan wants, half
@@ -150,7 +179,10 @@ impl<M: Memory> HiMuon<M> {
     }
 
     /// Numbers and types of all tensors.
-    fn check_tensors(&self, parameters: &[ParameterStep<'_, M>]) -> Result<(), StepError> {
+    pub(super) fn check_tensors(
+        &self,
+        parameters: &[ParameterStep<'_, M>],
+    ) -> Result<(), StepError> {
         if parameters.len() != self.parameters.len() {
             return Err(StepError::Count {
                 found: parameters.len(),
@@ -174,7 +206,7 @@ impl<M: Memory> HiMuon<M> {
     }
 
     /// The scalars of each group, refused where the step would not be one.
-    fn scalars(&self, phases: &[GroupPhase]) -> Result<Vec<Scalars>, StepError> {
+    pub(super) fn scalars(&self, phases: &[GroupPhase]) -> Result<Vec<Scalars>, StepError> {
         self.groups
             .iter()
             .zip(phases)
@@ -262,7 +294,7 @@ impl<M: Memory> HiMuon<M> {
     }
 
     /// Gives memory to the state of every parameter that takes part for the first time.
-    fn allocate_state(&mut self, takes_part: &[bool]) -> Result<(), Error> {
+    pub(super) fn allocate_state(&mut self, takes_part: &[bool]) -> Result<(), Error> {
         let allocator = self.backend.allocator();
         for (parameter, takes_part) in self.parameters.iter_mut().zip(takes_part) {
             if !takes_part {

@@ -5,7 +5,7 @@ use super::super::error::CommandError;
 use super::super::spec_arguments::SpecArguments;
 use super::super::table::table;
 use super::Device;
-use crate::apply::{Applied, Request, apply};
+use crate::apply::{Applied, Place, Request, apply};
 use clap::{Args, ValueEnum};
 use himuon::cpu::ApplyScale;
 use serde_json::json;
@@ -33,7 +33,7 @@ pub(in super::super) struct Arguments {
     /// Scale of the mapped tiles
     #[arg(long, value_enum, default_value = "none")]
     scale: Scale,
-    /// Where to compute
+    /// Where to compute: cpu, cuda or cuda:N (see himuon devices)
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     device: Device,
     /// Threads; 0: all
@@ -55,8 +55,17 @@ pub(in super::super) fn run(
     arguments: &Arguments,
     console: &Console,
 ) -> Result<Outcome, CommandError> {
-    arguments.device.require_cpu()?;
-    let spec = arguments.spec.resolve_for_cpu()?;
+    let (spec, place, device) = match arguments.device {
+        Device::Cpu => {
+            let threads = arguments.threads;
+            (
+                arguments.spec.resolve_for_cpu()?,
+                Place::Cpu { threads },
+                "cpu",
+            )
+        }
+        Device::Cuda(ordinal) => (arguments.spec.resolve()?, Place::Cuda { ordinal }, "cuda"),
+    };
     console.detail(&format!("specification: {spec}"));
     let request = Request {
         input: &arguments.input,
@@ -68,7 +77,7 @@ pub(in super::super) fn run(
             Scale::Tile => ApplyScale::Tile,
             Scale::Rms => ApplyScale::Rms,
         },
-        threads: arguments.threads,
+        place,
     };
     let mut progress = None;
     let applied = apply(&request, |done, total| {
@@ -87,7 +96,8 @@ pub(in super::super) fn run(
             "output": arguments.output,
             "spec": spec.to_string(),
             "scale": format!("{:?}", arguments.scale).to_lowercase(),
-            "device": "cpu",
+            "device": device,
+            "worker": applied.worker,
             "instruction_set": himuon::cpu::InstructionSet::best().name(),
             "threads": applied.threads,
             "seconds": applied.seconds,
@@ -142,11 +152,11 @@ fn text(arguments: &Arguments, applied: &Applied) -> String {
         })
         .collect();
     let summary = format!(
-        "{} tensors mapped, {} copied, {:.3} s on {} threads, written to {}",
+        "{} tensors mapped, {} copied, {:.3} s on {}, written to {}",
         applied.matrices.len(),
         applied.copied.len(),
         applied.seconds,
-        applied.threads,
+        applied.worker,
         arguments.output.display()
     );
     if rows.is_empty() {

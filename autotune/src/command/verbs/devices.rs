@@ -4,9 +4,10 @@ use super::super::console::{Console, Outcome};
 use super::super::error::CommandError;
 use clap::Args;
 use himuon::cpu::InstructionSet;
+use himuon::cuda::{self, CudaError, DeviceInfo};
 use serde_json::json;
 
-/// Show what this build can compute on
+/// Show what this machine can compute on
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  himuon devices --json")]
 pub(in super::super) struct Arguments {}
@@ -19,13 +20,14 @@ pub(in super::super) fn run(_: &Arguments, _: &Console) -> Result<Outcome, Comma
         .filter(|set| set.is_available())
         .map(InstructionSet::name)
         .collect();
-    let cuda = "not in this build";
+    let cuda = cuda::devices();
     Ok(Outcome {
         text: format!(
-            "cpu   {} threads, instruction set {} (available: {})\ncuda  {cuda}",
+            "cpu   {} threads, instruction set {} (available: {})\n{}",
             threads,
             best.name(),
-            available.join(", ")
+            available.join(", "),
+            cuda_text(&cuda)
         ),
         json: json!({
             "cpu": {
@@ -33,7 +35,44 @@ pub(in super::super) fn run(_: &Arguments, _: &Console) -> Result<Outcome, Comma
                 "instruction_set": best.name(),
                 "available_instruction_sets": available,
             },
-            "cuda": { "available": false, "why": cuda },
+            "cuda": cuda_json(&cuda),
         }),
     })
+}
+
+fn cuda_text(found: &Result<Vec<DeviceInfo>, CudaError>) -> String {
+    let devices = match found {
+        Ok(devices) => devices,
+        Err(error) => return format!("cuda  none: {error}"),
+    };
+    let line = |device: &DeviceInfo| {
+        format!(
+            "cuda  {}: {}, {}, {} multiprocessors, {} MiB, driver {}",
+            device.ordinal,
+            device.name,
+            device.target(),
+            device.multiprocessors,
+            device.memory_bytes >> 20,
+            device.driver_version()
+        )
+    };
+    devices.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn cuda_json(found: &Result<Vec<DeviceInfo>, CudaError>) -> serde_json::Value {
+    match found {
+        Ok(devices) => json!({
+            "available": true,
+            "devices": devices.iter().map(|device| json!({
+                "ordinal": device.ordinal,
+                "name": device.name,
+                "target": device.target(),
+                "multiprocessors": device.multiprocessors,
+                "memory_bytes": device.memory_bytes,
+                "shared_bytes_of_block": device.shared_bytes,
+                "driver": device.driver_version(),
+            })).collect::<Vec<_>>(),
+        }),
+        Err(error) => json!({ "available": false, "why": error.to_string() }),
+    }
 }

@@ -41,12 +41,12 @@ impl FromStr for Device {
 }
 
 impl Device {
-    /// Refuses what this build does not have.
+    /// Refuses what this verb does on the CPU alone.
     pub(super) fn require_cpu(self) -> Result<(), CommandError> {
         match self {
             Device::Cpu => Ok(()),
             Device::Cuda(_) => Err(CommandError::Request(
-                "device cuda is not in this build, which has the CPU kernels only; use --device cpu".to_owned(),
+                "this verb works on the CPU alone so far: device cuda is taken by apply; use --device cpu".to_owned(),
             )),
         }
     }

@@ -35,6 +35,21 @@ pub enum CandleError {
         /// Where it is.
         found: DeviceLocation,
     },
+    /// A variable or gradient that is not on the CUDA device of the others.
+    #[error(
+        "{tensor} {name} is on {found:?}, expected the CUDA device of the other variables; move the model to one device"
+    )]
+    OtherDevice {
+        /// `variable` or `gradient of`.
+        tensor: &'static str,
+        /// The variable.
+        name: String,
+        /// Where it is.
+        found: DeviceLocation,
+    },
+    /// No variable, and so no device.
+    #[error("no variable, so no device to build the optimizer on; build the model first")]
+    NoVariable,
     /// A variable whose values do not lie one after the other.
     #[error(
         "variable {name} has strides {strides:?}, expected a contiguous one; register a contiguous copy"

@@ -29,12 +29,17 @@
 //! ```
 //!
 //! All variables are passed to the optimizer in one call, so that the tiles of all layers form one list of work. Weights
-//! and gradients may be f32, bf16 or f16, and lie on the CPU.
+//! and gradients may be f32, bf16 or f16. `HiMuon` takes those on the CPU; with the feature `cuda`, `CudaHiMuon` takes
+//! those on a CUDA device, on candle's own stream and pointers.
 
+#[cfg(feature = "cuda")]
+mod cuda;
 mod error;
 mod optimizer;
 mod variables;
 mod weights;
 
+#[cfg(feature = "cuda")]
+pub use cuda::CudaHiMuon;
 pub use error::CandleError;
 pub use optimizer::{HiMuon, HiMuonConfig};

@@ -1,0 +1,112 @@
+//! `himuon devices` and `himuon apply --device cuda` on the emulated driver.
+#![cfg(unix)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test without its files fails"
+)]
+
+mod common;
+
+use common::{Folder, read_matrix, run};
+use himuon::reference::{Matrix, Normalisation, ReferenceMap};
+use himuon::templates::KernelSpec;
+use himuon_tests::inputs::{gaussian, rounded};
+use himuon_tests::random::Random;
+use himuon_tests::svd::relative_error;
+use himuon_toolkit::Toolkit;
+use himuon_toolkit::emulated::EmulatedDriver;
+use std::process::Command;
+
+fn emulated(arguments: &[&str]) -> common::Run {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_himuon"));
+    EmulatedDriver::build().unwrap().provide_to(&mut command);
+    let toolkit = Toolkit::locate_or_install().unwrap();
+    command
+        .args(arguments)
+        .env("HIMUON_NVRTC_PATH", toolkit.nvrtc_library())
+        .env(
+            "HIMUON_CACHE_DIR",
+            himuon_toolkit::target_folder().join("cuda-test-cache"),
+        )
+        .env("HIMUON_EMULATOR_DEVICES", "sm_80;sm_90");
+    run(&mut command)
+}
+
+#[test]
+fn devices_lists_every_device_and_says_that_they_are_emulated() {
+    let found = emulated(&["devices", "--json"]);
+    assert_eq!(found.code, 0, "{}", found.err);
+    let devices = found.json()["cuda"]["devices"].as_array().unwrap().clone();
+    assert_eq!(devices.len(), 2);
+    assert_eq!(
+        (&devices[0]["target"], &devices[1]["target"]),
+        (&"sm_80".into(), &"sm_90a".into())
+    );
+    let name = devices[0]["name"].as_str().unwrap().to_lowercase();
+    assert!(name.contains("emulat"), "{name}");
+}
+
+#[test]
+fn apply_on_a_device_is_the_map_in_f64() {
+    let folder = Folder::new();
+    let normal = rounded(
+        &gaussian(40, 50, &mut Random::new(4)),
+        himuon::templates::Element::F32,
+    );
+    let matrix = Matrix::from_fn(40, 50, |row, column| {
+        f64::from((normal.get(row, column) * 0.9f64.powi(row as i32)) as f32)
+    });
+    let input = folder.write_matrix("m.safetensors", &matrix);
+    let output = folder.path("o.safetensors");
+    for (scale, power, normalisation) in [
+        ("none", "0", Normalisation::None),
+        ("tile", "0", Normalisation::Tile { factor: 0.2 }),
+        ("rms", "1/2", Normalisation::Rms { factor: 0.2 }),
+    ] {
+        let run = emulated(&[
+            "apply",
+            "--in",
+            input.to_str().unwrap(),
+            "--out",
+            output.to_str().unwrap(),
+            "--tile",
+            "16",
+            "--power",
+            power,
+            "--scale",
+            scale,
+            "--device",
+            "cuda",
+        ]);
+        assert_eq!(run.code, 0, "{}", run.err);
+        let spec: KernelSpec = format!("tile=16 power={power}").parse().unwrap();
+        let expected = ReferenceMap::new(&spec)
+            .unwrap()
+            .apply(&matrix, normalisation);
+        let error = relative_error(&read_matrix(&output, "w", 40, 50), &expected);
+        println!("{scale} {power}: {error:.1e}");
+        assert!(error < 1e-4, "{scale} {power}: {error}");
+    }
+}
+
+#[test]
+fn a_device_that_is_not_there_is_named() {
+    let folder = Folder::new();
+    let input = folder.write_matrix("m.safetensors", &Matrix::zeros(4, 4));
+    let output = folder.path("o.safetensors");
+    let run = emulated(&[
+        "apply",
+        "--in",
+        input.to_str().unwrap(),
+        "--out",
+        output.to_str().unwrap(),
+        "--tile",
+        "16",
+        "--device",
+        "cuda:2",
+    ]);
+    assert_eq!(run.code, 1);
+    assert!(run.err.contains("no CUDA device 2: 2 found"), "{}", run.err);
+    assert!(!output.exists());
+}

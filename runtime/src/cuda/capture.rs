@@ -1,0 +1,96 @@
+//! A step in a CUDA graph of its own.
+#![allow(unsafe_code)]
+
+use std::ops::Range;
+
+use cudarc::driver::CudaGraph;
+use cudarc::driver::sys::{CUgraphInstantiate_flags, CUstreamCaptureMode};
+
+use super::error::CudaError;
+use super::memory::Device;
+use crate::backend::BackendError;
+use crate::error::Error;
+use crate::optimizer::{HiMuon, ParameterStep, StepReport};
+
+/// The steps of an optimizer as a graph: one launch of the host for all launches of the device.
+pub struct CapturedStep {
+    graph: CudaGraph,
+}
+
+impl std::fmt::Debug for CapturedStep {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CapturedStep").finish_non_exhaustive()
+    }
+}
+
+// SAFETY: the handles of a graph may be used from any thread, one at a time: it is moved, or reached through `&mut`.
+unsafe impl Send for CapturedStep {}
+
+impl CapturedStep {
+    /// Launches the graph without telling the optimizer: the device goes on to the next step by itself, with
+    /// scalars and pointers as they were written last. A launch past the recorded steps changes nothing, and
+    /// [`check_replays`](HiMuon::check_replays) says so.
+    ///
+    /// # Errors
+    /// The driver refuses the graph.
+    pub fn launch_alone(&mut self) -> Result<(), Error> {
+        let refused = CudaError::call("launching a captured step");
+        let launched = self.graph.launch().map_err(refused);
+        Ok(launched.map_err(BackendError::from)?)
+    }
+}
+
+impl HiMuon<Device> {
+    /// Captures the steps `steps`, which begin with the next one, into a graph; nothing runs yet. To put them into
+    /// a graph of your own, beside forward and backward passes, call
+    /// [`prepare_recording`](HiMuon::prepare_recording) before the capture, [`record`](HiMuon::record) in it, and
+    /// [`begin_replay`](HiMuon::begin_replay) before each launch of the graph.
+    ///
+    /// A graph that was captured before must not be replayed any more.
+    ///
+    /// # Errors
+    /// As [`prepare_recording`](HiMuon::prepare_recording); the stream cannot be captured.
+    pub fn capture(
+        &mut self,
+        parameters: &mut [ParameterStep<'_, Device>],
+        steps: Range<u64>,
+    ) -> Result<CapturedStep, Error> {
+        self.prepare_recording(parameters, steps)?;
+        let stream = self.stream();
+        let failed = |error| BackendError::from(CudaError::call("capturing a step")(error));
+        stream
+            .begin_capture(CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL)
+            .map_err(failed)?;
+        let recorded = self.record(parameters);
+        // Ended in any case: a stream that is left capturing takes no other work.
+        let graph = stream.end_capture(CUgraphInstantiate_flags(0));
+        recorded?;
+        match graph.map_err(failed)? {
+            Some(graph) => Ok(CapturedStep { graph }),
+            None => Err(BackendError::Device {
+                action: "capturing a step".to_owned(),
+                reason: "the driver made no graph".to_owned(),
+                lost: false,
+            }
+            .into()),
+        }
+    }
+
+    /// Takes the next step by replaying its graph.
+    ///
+    /// # Errors
+    /// As [`begin_replay`](HiMuon::begin_replay). When the driver refuses the graph nothing has changed.
+    pub fn replay(
+        &mut self,
+        captured: &mut CapturedStep,
+        parameters: &mut [ParameterStep<'_, Device>],
+    ) -> Result<StepReport, Error> {
+        let report = self.begin_replay(parameters)?;
+        if let Err(error) = captured.graph.launch() {
+            self.cancel_replay();
+            let error = CudaError::call("replaying a step")(error);
+            return Err(BackendError::from(error).into());
+        }
+        Ok(report)
+    }
+}

@@ -1,0 +1,232 @@
+//! One chunk of a launch, bound to the caller's tensors: its tables on the device.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+use cudarc::driver::CudaStream;
+use himuon_templates::KernelSpec;
+
+use super::companion::{Companion, GradientScale};
+use super::driver::DeviceMemory;
+use super::error::CudaError;
+use super::kernel::{TileArguments, TileKernel};
+use super::memory::Device;
+use super::table::{
+    DeviceTable, GROUP_BYTES, GROUPS_WITH_ROOM, Groups, MATRIX_BYTES, MatrixEntry, REPORT_BYTES,
+    write_group,
+};
+use super::tile_report::diagnostics;
+use crate::backend::BackendError;
+use crate::launch::{MatrixDemand, MatrixStep};
+use crate::plan::Launch;
+
+/// The tables of a chunk.
+#[derive(Debug, Default)]
+pub(super) struct BoundChunk {
+    matrices: DeviceTable,
+    groups: DeviceTable,
+    group_count: u32,
+    /// The groups without the scale of the gradients, which a launch writes.
+    unscaled: Option<DeviceMemory>,
+    /// Where each row of the table stands in the chunk, and its first tile.
+    rows: Vec<(usize, u32)>,
+    tiles: u32,
+    reports_offset: Option<usize>,
+    workspace: u64,
+    scratch: u64,
+    block_numbers: u64,
+    blocks: u32,
+}
+
+impl BoundChunk {
+    /// Writes what has changed since the last step; says whether anything has.
+    ///
+    /// The tables list matrices with the dearest tiles first: blocks start in this order, so the device is not
+    /// left waiting for one large tile at the end.
+    pub(super) fn bind(
+        &mut self,
+        kernel: &TileKernel,
+        launch: &Launch,
+        matrices: &[MatrixStep<'_, Device>],
+        stream: &Arc<CudaStream>,
+        workspace: u64,
+        scaled: bool,
+    ) -> Result<bool, BackendError> {
+        let spec = &launch.spec;
+        // Matrices without a gradient are not here; the workspace of the plan's chunk has room for all of them.
+        let present: Vec<_> = matrices.iter().map(MatrixDemand::of).collect();
+        let layout = kernel.method.workspace(spec, &present, launch.threads);
+        let mut order: Vec<usize> = (0..matrices.len()).collect();
+        order.sort_by_key(|&index| Reverse(tile_cost(spec, &matrices[index])));
+        let mut groups = Groups(Vec::new());
+        let mut image = Vec::with_capacity(MATRIX_BYTES * matrices.len());
+        let mut first_tile: u64 = 0;
+        self.rows.clear();
+        for index in order {
+            let matrix = &matrices[index];
+            self.rows.push((index, first_tile as u32));
+            entry(index, matrix, first_tile as u32)?
+                .in_group(groups.place(matrix.scalars))
+                .mapped_at(
+                    workspace + (layout.mapped_offset + layout.mapped[index]) as u64,
+                    kernel.method.keeps_maps(),
+                )
+                .write(&mut image);
+            first_tile += tiles_of(spec, matrix);
+        }
+        self.tiles = u32::try_from(first_tile).map_err(|_| BackendError::Unsupported {
+            backend: "cuda",
+            spec: spec.to_string(),
+            reason: format!("{first_tile} tiles in one launch, at most 2^32 - 1; set a memory budget or larger tiles"),
+        })?;
+        let mut group_image = Vec::new();
+        for scalars in &groups.0 {
+            write_group(&mut group_image, scalars);
+        }
+        self.workspace = workspace;
+        self.reports_offset = layout.reported.then_some(0);
+        self.scratch = workspace + layout.scratch_offset as u64;
+        self.block_numbers = layout.units_of_block as u64;
+        self.blocks = layout.blocks as u32;
+        self.group_count = groups.0.len() as u32;
+        let room = GROUP_BYTES * GROUPS_WITH_ROOM.min(matrices.len());
+        let matrices = self
+            .matrices
+            .update(stream, image, 0, "the table of matrices")?;
+        let groups = self
+            .groups
+            .update(stream, group_image, room, "the table of groups")?;
+        if scaled && self.unscaled.is_none() {
+            let bytes = room.max(GROUP_BYTES * self.group_count as usize);
+            self.unscaled = Some(DeviceMemory::zeroed(stream, bytes, "groups without scale")?);
+        }
+        Ok(matrices || groups)
+    }
+
+    /// From now on the tables stay where they are.
+    pub(super) fn pin(&mut self) {
+        self.matrices.pin();
+        self.groups.pin();
+    }
+
+    pub(super) fn tiles(&self) -> usize {
+        self.tiles as usize
+    }
+
+    pub(super) fn submit(
+        &self,
+        kernel: &TileKernel,
+        stream: &CudaStream,
+        counters: u64,
+        active: u64,
+    ) -> Result<(), CudaError> {
+        let arguments = TileArguments {
+            matrices: self.matrices.pointer(),
+            matrix_count: self.rows.len() as u32,
+            groups: self
+                .unscaled
+                .as_ref()
+                .map_or(self.groups.pointer(), DeviceMemory::pointer),
+            reports: self
+                .reports_offset
+                .map_or(0, |offset| self.workspace + offset as u64),
+            tile_count: self.tiles,
+            counters,
+            workspace: self.scratch,
+            workspace_of_block: self.block_numbers,
+            blocks: self.blocks,
+            active,
+        };
+        kernel.submit(stream, &arguments)
+    }
+
+    /// Submits the launch that takes the scale of the gradients out.
+    pub(super) fn unscale(
+        &self,
+        companion: &Companion,
+        stream: &CudaStream,
+        scale: GradientScale,
+    ) -> Result<(), CudaError> {
+        let Some(unscaled) = &self.unscaled else {
+            return Ok(());
+        };
+        let (groups, count) = (self.groups.pointer(), self.group_count);
+        companion.unscale(stream, groups, unscaled.pointer(), count, scale)
+    }
+
+    /// Waits for the reports of the tiles where any matrix wants them, and hands them out.
+    pub(super) fn diagnose(
+        &self,
+        workspace: &DeviceMemory,
+        matrices: &mut [MatrixStep<'_, Device>],
+    ) -> Result<(), BackendError> {
+        if !matrices.iter().any(|matrix| matrix.diagnostics.is_some()) {
+            return Ok(());
+        }
+        let Some(offset) = self.reports_offset else {
+            return Ok(());
+        };
+        let mut bytes = vec![0; REPORT_BYTES * self.tiles as usize];
+        workspace.read(offset, &mut bytes)?;
+        for &(index, first_tile) in &self.rows {
+            let reports = bytes.chunks_exact(REPORT_BYTES).skip(first_tile as usize);
+            let wanted = matrices
+                .get_mut(index)
+                .and_then(|matrix| matrix.diagnostics.as_deref_mut());
+            for (place, report) in wanted.into_iter().flatten().zip(reports) {
+                *place = diagnostics(report);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the products of a whole tile are proportional to.
+fn tile_cost(spec: &KernelSpec, matrix: &MatrixStep<'_, Device>) -> usize {
+    let (height, width) = spec.tile.effective(matrix.rows, matrix.columns);
+    height * width * height.min(width)
+}
+
+fn tiles_of(spec: &KernelSpec, matrix: &MatrixStep<'_, Device>) -> u64 {
+    let (height, width) = spec.tile.effective(matrix.rows, matrix.columns);
+    let down = matrix.rows.div_ceil(height.max(1)) as u64;
+    down * matrix.columns.div_ceil(width.max(1)) as u64
+}
+
+fn entry(
+    index: usize,
+    matrix: &MatrixStep<'_, Device>,
+    first_tile: u32,
+) -> Result<MatrixEntry, BackendError> {
+    let side = |what: &str, value: usize| {
+        u32::try_from(value).map_err(|_| BackendError::Tensor {
+            tensor: format!("{what} of the {index}th matrix of a launch"),
+            reason: format!("{value}, expected at most 2^32 - 1"),
+        })
+    };
+    Ok(MatrixEntry {
+        gradient: matrix.gradient.extent().pointer,
+        momentum: matrix.momentum.extent().pointer,
+        weight: matrix.weight.extent().pointer,
+        mapped: 0,
+        rows: side("rows", matrix.rows)?,
+        columns: side("columns", matrix.columns)?,
+        gradient_leading: side("leading dimension of the gradient", matrix.gradient_leading)?,
+        weight_leading: side("leading dimension of the weight", matrix.weight_leading)?,
+        first_tile,
+        group: 0,
+    })
+}
+
+impl MatrixEntry {
+    fn in_group(self, group: u32) -> Self {
+        MatrixEntry { group, ..self }
+    }
+
+    fn mapped_at(self, pointer: u64, used: bool) -> Self {
+        MatrixEntry {
+            mapped: if used { pointer } else { 0 },
+            ..self
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! The fence: every call of the driver that Rust cannot check, each as a safe function with its conditions checked.
+#![allow(unsafe_code)]
+
+use std::ffi::{c_int, c_void};
+use std::sync::Arc;
+
+use cudarc::driver::sys::{self, CUdevice_attribute_enum as Attribute};
+use cudarc::driver::{CudaFunction, CudaStream, result};
+use libloading::Library;
+
+use super::error::CudaError;
+use crate::backend::BackendError;
+
+/// What the loader is asked for, in cudarc's order.
+const DRIVER_NAMES: [&str; 2] = if cfg!(windows) {
+    ["nvcuda.dll", "cuda.dll"]
+} else {
+    ["libcuda.so", "libcuda.so.1"]
+};
+
+/// The version of the driver, 13050 for 13.5; an error where there is none. Asked before anything of cudarc, which
+/// would panic without a driver.
+pub(super) fn driver_version() -> Result<u32, CudaError> {
+    let mut reason = String::new();
+    for name in DRIVER_NAMES {
+        // SAFETY: the driver's initialisers have no preconditions; the name is the one that cudarc loads next.
+        match unsafe { Library::new(name) } {
+            Ok(library) => return version_of(library, name),
+            Err(error) => reason = error.to_string(),
+        }
+    }
+    Err(CudaError::NoDriver {
+        looked_for: DRIVER_NAMES.join(", "),
+        reason,
+    })
+}
+
+fn version_of(library: Library, name: &str) -> Result<u32, CudaError> {
+    type GetVersion = unsafe extern "C" fn(*mut c_int) -> c_int;
+    let unusable = |reason: String| CudaError::NoDriver {
+        looked_for: name.to_owned(),
+        reason,
+    };
+    let mut version = 0;
+    // SAFETY: the symbol has this type in every version of cuda.h, may be called before cuInit, and writes one int.
+    let status = unsafe {
+        let get = library
+            .get::<GetVersion>(b"cuDriverGetVersion")
+            .map_err(|error| unusable(error.to_string()))?;
+        get(&mut version)
+    };
+    // The driver stays loaded for the life of the process, as cudarc will load it anyway.
+    std::mem::forget(library);
+    if status == 0 {
+        Ok(version.unsigned_abs())
+    } else {
+        Err(unusable(format!("cuDriverGetVersion returned {status}")))
+    }
+}
+
+/// An attribute of a device.
+pub(super) fn attribute(device: sys::CUdevice, attribute: Attribute) -> Result<u32, CudaError> {
+    // SAFETY: the handle comes from cuDeviceGet, which succeeded; handles of devices never go.
+    let value = unsafe { result::device::get_attribute(device, attribute) }
+        .map_err(CudaError::call("reading an attribute of the device"))?;
+    Ok(value.unsigned_abs())
+}
+
+/// Bytes of a device's memory.
+pub(super) fn total_memory(device: sys::CUdevice) -> Result<u64, CudaError> {
+    // SAFETY: as for `attribute`.
+    let bytes = unsafe { result::device::total_mem(device) }
+        .map_err(CudaError::call("reading the size of the device's memory"))?;
+    Ok(bytes as u64)
+}
+
+/// Device memory of one allocation, zeroed when it is made.
+#[derive(Debug)]
+pub(super) struct DeviceMemory {
+    pointer: u64,
+    bytes: usize,
+    stream: Arc<CudaStream>,
+}
+
+impl DeviceMemory {
+    pub(super) fn zeroed(
+        stream: &Arc<CudaStream>,
+        bytes: usize,
+        purpose: &str,
+    ) -> Result<Self, BackendError> {
+        let refused =
+            |error| match CudaError::call(format!("allocating {bytes} bytes for {purpose}"))(error)
+            {
+                CudaError::Call {
+                    out_of_memory: true,
+                    ..
+                } => BackendError::OutOfMemory {
+                    purpose: purpose.to_owned(),
+                    bytes: bytes as u64,
+                },
+                other => other.into(),
+            };
+        stream.context().bind_to_thread().map_err(refused)?;
+        // SAFETY: the size is not 0; the context is current.
+        let pointer = unsafe { result::malloc_sync(bytes.max(1)) }.map_err(refused)?;
+        let memory = DeviceMemory {
+            pointer,
+            bytes,
+            stream: Arc::clone(stream),
+        };
+        memory.set(0)?;
+        Ok(memory)
+    }
+
+    pub(super) fn pointer(&self) -> u64 {
+        self.pointer
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Fills all bytes, in the order of the stream.
+    pub(super) fn set(&self, byte: u8) -> Result<(), CudaError> {
+        self.bind("filling device memory")?;
+        // SAFETY: the allocation holds `bytes` bytes and lives until `drop`, which waits for the device.
+        unsafe { result::memset_d8_async(self.pointer, byte, self.bytes, self.stream.cu_stream()) }
+            .map_err(CudaError::call("filling device memory"))
+    }
+
+    /// Sets one 32-bit word, in the order of the stream.
+    pub(super) fn set_word(&self, index: usize, value: u32) -> Result<(), CudaError> {
+        self.check(4 * index, 4)?;
+        self.bind("setting a word of device memory")?;
+        let at = self.pointer + 4 * index as u64;
+        // SAFETY: `check` compared the place with the allocation, which is aligned to 256 bytes.
+        unsafe { sys::cuMemsetD32Async(at, value, 1, self.stream.cu_stream()) }
+            .result()
+            .map_err(CudaError::call("setting a word of device memory"))
+    }
+
+    /// Writes bytes from `offset` on, in the order of the stream. The bytes have been read when this returns.
+    pub(super) fn write(&self, offset: usize, bytes: &[u8]) -> Result<(), CudaError> {
+        self.check(offset, bytes.len())?;
+        self.bind("copying to the device")?;
+        let at = self.pointer + offset as u64;
+        // SAFETY: `check` compared the range with the allocation. Pageable memory is staged before the call returns.
+        unsafe { result::memcpy_htod_async(at, bytes, self.stream.cu_stream()) }
+            .map_err(CudaError::call("copying to the device"))
+    }
+
+    /// Reads bytes from `offset` on, after everything submitted before.
+    pub(super) fn read(&self, offset: usize, bytes: &mut [u8]) -> Result<(), CudaError> {
+        self.check(offset, bytes.len())?;
+        self.bind("copying from the device")?;
+        let at = self.pointer + offset as u64;
+        // SAFETY: `check` compared the range with the allocation; the buffer outlives the copy, which is waited for.
+        unsafe { result::memcpy_dtoh_async(bytes, at, self.stream.cu_stream()) }
+            .map_err(CudaError::call("copying from the device"))?;
+        self.stream
+            .synchronize()
+            .map_err(CudaError::call("copying from the device"))
+    }
+
+    /// Reads 32-bit words from the start, after everything submitted before.
+    pub(super) fn read_words(&self, count: usize) -> Result<Vec<u32>, CudaError> {
+        let mut bytes = vec![0; 4 * count];
+        self.read(0, &mut bytes)?;
+        let (words, _) = bytes.as_chunks::<4>();
+        Ok(words.iter().map(|word| u32::from_le_bytes(*word)).collect())
+    }
+
+    fn bind(&self, action: &str) -> Result<(), CudaError> {
+        let context = self.stream.context();
+        context.bind_to_thread().map_err(CudaError::call(action))
+    }
+
+    fn check(&self, offset: usize, bytes: usize) -> Result<(), CudaError> {
+        if offset
+            .checked_add(bytes)
+            .is_some_and(|end| end <= self.bytes)
+        {
+            return Ok(());
+        }
+        Err(CudaError::Layout {
+            id: "runtime".to_owned(),
+            reason: format!(
+                "{bytes} bytes at {offset} are outside an allocation of {} bytes",
+                self.bytes
+            ),
+        })
+    }
+}
+
+impl Drop for DeviceMemory {
+    fn drop(&mut self) {
+        let freed = self.stream.context().bind_to_thread().and_then(|()| {
+            // SAFETY: the pointer came from malloc and is freed once, here; cuMemFree waits for work that uses it.
+            unsafe { result::free_sync(self.pointer) }
+        });
+        if let Err(error) = freed {
+            tracing::debug!("device memory is not freed: {error:?}");
+        }
+    }
+}
+
+/// Copies between two places on the device, in the order of the stream.
+///
+/// Both ranges must lie in live allocations: that is what the borrowed tensors that callers take them from promise.
+pub(super) fn copy_on_device(
+    stream: &CudaStream,
+    from: u64,
+    to: u64,
+    bytes: usize,
+) -> Result<(), CudaError> {
+    if bytes == 0 {
+        return Ok(());
+    }
+    let action = "copying on the device";
+    let context = stream.context();
+    context.bind_to_thread().map_err(CudaError::call(action))?;
+    // SAFETY: see above; a range that is no allocation's is refused by the driver.
+    unsafe { result::memcpy_dtod_async(to, from, bytes, stream.cu_stream()) }
+        .map_err(CudaError::call(action))
+}
+
+/// A kernel's argument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Argument {
+    Pointer(u64),
+    Word(u32),
+    Long(u64),
+}
+
+/// Blocks, threads and dynamic shared memory of a launch, one-dimensional.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Shape {
+    pub(super) blocks: u32,
+    pub(super) threads: u32,
+    pub(super) shared_bytes: u32,
+}
+
+/// Submits a kernel.
+///
+/// Callers build `arguments` from the parameter list that was generated with the kernel's text, and keep every
+/// table and buffer that they point to alive as long as the kernel may run (memory is freed after the device).
+pub(super) fn launch(
+    stream: &CudaStream,
+    function: &CudaFunction,
+    shape: Shape,
+    arguments: &[Argument],
+) -> Result<(), CudaError> {
+    let context = stream.context();
+    let action = "launching";
+    context.bind_to_thread().map_err(CudaError::call(action))?;
+    let mut pointers: Vec<*mut c_void> = arguments
+        .iter()
+        .map(|argument| match argument {
+            Argument::Pointer(value) | Argument::Long(value) => {
+                std::ptr::from_ref(value).cast_mut().cast()
+            }
+            Argument::Word(value) => std::ptr::from_ref(value).cast_mut().cast(),
+        })
+        .collect();
+    // SAFETY: one pointer per parameter, of the size that the generated list gives (checked by name and kind when
+    // the module was loaded); the driver copies the values before the call returns. What the kernel touches
+    // follows from the tables, whose ranges `table.rs` takes from the tensors of the step.
+    unsafe {
+        result::launch_kernel(
+            function.cu_function(),
+            (shape.blocks, 1, 1),
+            (shape.threads, 1, 1),
+            shape.shared_bytes,
+            stream.cu_stream(),
+            &mut pointers,
+        )
+    }
+    .map_err(CudaError::call(action))
+}
+
+/// Whether everything submitted to the stream has ended well so far; does not wait.
+pub(super) fn stream_state(stream: &CudaStream) -> Result<(), CudaError> {
+    let action = "a kernel that was submitted before";
+    let context = stream.context();
+    context.bind_to_thread().map_err(CudaError::call(action))?;
+    // SAFETY: the stream is live as long as it is borrowed.
+    match unsafe { sys::cuStreamQuery(stream.cu_stream()) } {
+        sys::CUresult::CUDA_ERROR_NOT_READY => Ok(()),
+        status => status.result().map_err(CudaError::call(action)),
+    }
+}

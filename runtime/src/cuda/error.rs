@@ -1,0 +1,158 @@
+//! Why a CUDA device cannot be used, or failed.
+
+use cudarc::driver::DriverError;
+use cudarc::driver::sys::cudaError_enum as Code;
+use himuon_codegen::compile::CompileError;
+use himuon_codegen::render::RenderError;
+
+use crate::backend::BackendError;
+
+/// Everything that the CUDA backend may refuse.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CudaError {
+    /// No driver library.
+    #[error(
+        "no CUDA driver: none of {looked_for} can be loaded ({reason}); install NVIDIA's driver, or put the \
+         library's folder on the loader's path (LD_LIBRARY_PATH)"
+    )]
+    NoDriver {
+        /// The names that were tried.
+        looked_for: String,
+        /// What the loader says.
+        reason: String,
+    },
+    /// A driver that lacks what is needed.
+    #[error(
+        "the CUDA driver is of version {found}, expected 12.8 or newer; update NVIDIA's driver"
+    )]
+    DriverTooOld {
+        /// Its version.
+        found: String,
+    },
+    /// The driver has no device.
+    #[error(
+        "the CUDA driver {version} finds no device ({reason}); check nvidia-smi and CUDA_VISIBLE_DEVICES"
+    )]
+    NoDevice {
+        /// The driver's version.
+        version: String,
+        /// What the driver says.
+        reason: String,
+    },
+    /// A number that no device has.
+    #[error("there is no CUDA device {found}: {count} found, numbered from 0; see himuon devices")]
+    Ordinal {
+        /// The number that was asked for.
+        found: usize,
+        /// Devices that there are.
+        count: usize,
+    },
+    /// A device that no kernel is made for.
+    #[error(
+        "device {ordinal} ({name}) has compute capability {major}.{minor}, expected 7.5 or higher; use another device"
+    )]
+    Capability {
+        /// Its number.
+        ordinal: usize,
+        /// Its name.
+        name: String,
+        /// Its compute capability.
+        major: u32,
+        /// Its compute capability.
+        minor: u32,
+    },
+    /// The driver refused a call.
+    #[error("{action}: the CUDA driver says {code} ({text})")]
+    Call {
+        /// What was being done.
+        action: String,
+        /// The driver's name of the error.
+        code: String,
+        /// The driver's words.
+        text: String,
+        /// Whether the device's memory is lost to this process.
+        lost: bool,
+        /// Whether memory ran out.
+        out_of_memory: bool,
+    },
+    /// A kernel has no text.
+    #[error(transparent)]
+    Render(#[from] RenderError),
+    /// A kernel cannot be compiled.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// No compiled kernel, and compiling is switched off.
+    #[error(
+        "kernel {id} is in no cache for {target}, and this build has no feature `jit`; build with it, or put \
+         {id}/{target}.cubin or .ptx into the folder `modules` of the cache"
+    )]
+    NotCompiled {
+        /// The kernel.
+        id: String,
+        /// The device's architecture.
+        target: String,
+    },
+    /// A kernel whose parameters this version does not know.
+    #[error("kernel {id}: {reason}; please report it")]
+    Layout {
+        /// The kernel.
+        id: String,
+        /// What was found.
+        reason: String,
+    },
+}
+
+impl CudaError {
+    pub(super) fn call(action: impl Into<String>) -> impl FnOnce(DriverError) -> CudaError {
+        let action = action.into();
+        move |error| CudaError::Call {
+            action,
+            code: format!("{:?}", error.0),
+            text: described(error),
+            lost: is_lost(error.0),
+            out_of_memory: error.0 == Code::CUDA_ERROR_OUT_OF_MEMORY,
+        }
+    }
+}
+
+fn described(error: DriverError) -> String {
+    error.error_string().map_or_else(
+        |_| "no description".to_owned(),
+        |text| text.to_string_lossy().into_owned(),
+    )
+}
+
+/// Faults of a kernel destroy the context: every later call fails, and device memory cannot be read any more.
+fn is_lost(code: Code) -> bool {
+    matches!(
+        code,
+        Code::CUDA_ERROR_ILLEGAL_ADDRESS
+            | Code::CUDA_ERROR_LAUNCH_TIMEOUT
+            | Code::CUDA_ERROR_ASSERT
+            | Code::CUDA_ERROR_HARDWARE_STACK_ERROR
+            | Code::CUDA_ERROR_ILLEGAL_INSTRUCTION
+            | Code::CUDA_ERROR_MISALIGNED_ADDRESS
+            | Code::CUDA_ERROR_INVALID_ADDRESS_SPACE
+            | Code::CUDA_ERROR_INVALID_PC
+            | Code::CUDA_ERROR_LAUNCH_FAILED
+            | Code::CUDA_ERROR_ECC_UNCORRECTABLE
+            | Code::CUDA_ERROR_CONTEXT_IS_DESTROYED
+    )
+}
+
+impl From<CudaError> for BackendError {
+    fn from(error: CudaError) -> Self {
+        let lost = matches!(error, CudaError::Call { lost: true, .. });
+        let reason = if lost {
+            format!("{error}; the device is lost to this process, start a new one")
+        } else {
+            error.to_string()
+        };
+        BackendError::Device {
+            action: "CUDA".to_owned(),
+            reason,
+            lost,
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! The optimizer on CUDA: the step of a whole model on the caller's stream, over the caller's device pointers.
+//!
+//! Nothing of CUDA is needed to build this. The driver is looked up when a device is asked for, and NVRTC when a
+//! kernel is in no cache; whatever is missing is an error that says what was looked for, and what to do.
+//!
+//! ```no_run
+//! use himuon::cuda::{self, CudaBackend, DeviceMut, DeviceRef};
+//! use himuon::{HiMuon, ParameterStep, himuon};
+//!
+//! #[himuon(tile = 128, element = "bf16")]
+//! struct Attention;
+//!
+//! let stream = cuda::open(0)?.default_stream();
+//! let mut optimizer = HiMuon::builder()
+//!     .parameter("blocks.0.attn.q.weight", &[768, 768])
+//!     .group::<Attention>("blocks.*")
+//!     .build_on(Box::new(CudaBackend::new(&stream)?))?;
+//! let mut weight = stream.alloc_zeros::<half::bf16>(768 * 768)?;
+//! let gradient = stream.alloc_zeros::<half::bf16>(768 * 768)?;
+//! let report = optimizer.step(&mut [ParameterStep {
+//!     weight: DeviceMut::of(&mut weight),
+//!     gradient: Some(DeviceRef::of(&gradient)),
+//! }])?;
+//! assert_eq!(report.launches, 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! A step is one launch per kernel specification (three for powers above 0) and one for AdamW, all of them
+//! asynchronous. See `docs/cuda-runtime.md`.
+
+mod backend;
+mod capture;
+mod chunk;
+mod companion;
+mod device;
+mod driver;
+mod error;
+mod kernel;
+mod map;
+mod memory;
+mod module;
+mod recorded;
+mod table;
+mod tensor;
+mod tile_report;
+
+pub use backend::CudaBackend;
+pub use capture::CapturedStep;
+pub use cudarc::driver::{CudaContext, CudaSlice, CudaStream};
+pub use device::{DeviceInfo, devices, open};
+pub use error::CudaError;
+pub use map::CudaMap;
+pub use memory::{Device, DeviceAllocator, DeviceBuffer};
+pub use tensor::{DeviceMut, DeviceRef, Number};

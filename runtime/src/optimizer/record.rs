@@ -1,0 +1,270 @@
+//! Steps that are recorded once and replayed: a captured graph holds every phase of the schedule, and the device
+//! decides at each replay which of them runs.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::error::StepError;
+use super::gather::gather;
+use super::prepare::Ready;
+use super::report::StepReport;
+use super::{HiMuon, NonFinitePolicy, ParameterStep, Protection, plan_key};
+use crate::backend::Recording;
+use crate::error::Error;
+use crate::memory::Memory;
+use crate::plan::Plan;
+use crate::schedule::GroupPhase;
+
+/// The phases of the recorded steps, each once.
+#[derive(Debug)]
+pub(crate) struct RecordedSteps {
+    steps: Range<u64>,
+    phases: Vec<(Vec<GroupPhase>, Arc<Plan>)>,
+    /// Kernels of a replay, those of phases that do not run included.
+    kernels: usize,
+}
+
+fn refused(reason: impl Into<String>) -> Error {
+    StepError::Recording {
+        reason: reason.into(),
+    }
+    .into()
+}
+
+impl<M: Memory> HiMuon<M> {
+    /// Does everything for recording the steps `steps` that may fail or wait: kernels of every phase, state,
+    /// tables. [`record`](Self::record) only submits after that. Nothing that the caller can see changes.
+    ///
+    /// # Errors
+    /// What a recording cannot follow, each with a name: a parameter without a gradient, a policy or criterion
+    /// that the host decides, a copy or a report that the host waits for, a kernel that does not read the step on
+    /// the device. Steps that do not begin with the next one. A backend that records nothing.
+    pub fn prepare_recording(
+        &mut self,
+        parameters: &mut [ParameterStep<'_, M>],
+        steps: Range<u64>,
+    ) -> Result<(), Error> {
+        self.check_not_torn()?;
+        self.check_earlier_steps()?;
+        self.check_recordable(parameters, &steps)?;
+        let mut phases: Vec<(Vec<GroupPhase>, Arc<Plan>)> = Vec::new();
+        let mut of_step = Vec::new();
+        for step in steps.clone() {
+            let (plan, phase) = self.plan_for(step)?;
+            let known = phases.iter().position(|(known, _)| *known == phase);
+            of_step.push(known.unwrap_or(phases.len()) as u32);
+            if known.is_none() {
+                phases.push((phase, plan));
+            }
+        }
+        self.allocate_state(&vec![true; parameters.len()])?;
+        for (phase, plan) in &mut phases {
+            *plan = self.prepare_backend(Arc::clone(plan))?;
+            self.plans.insert(plan_key(phase), Arc::clone(plan));
+            self.backend.check_recordable(plan)?;
+        }
+        self.backend.prepare_recording(Recording {
+            first_step: steps.start,
+            phases: of_step,
+            phase_count: phases.len() as u32,
+        })?;
+        self.recorded = Some(RecordedSteps {
+            steps,
+            phases,
+            kernels: 0,
+        });
+        self.bind_phases(parameters)
+    }
+
+    /// Submits the recorded steps' launches: to be called once, while the stream is being captured, after
+    /// [`prepare_recording`](Self::prepare_recording) with the same parameters.
+    ///
+    /// # Errors
+    /// No preparation, or the device refuses a launch. The optimizer has not changed; end the capture.
+    pub fn record(&mut self, parameters: &mut [ParameterStep<'_, M>]) -> Result<(), Error> {
+        let Some(mut recorded) = self.recorded.take() else {
+            return Err(refused(
+                "nothing was prepared; call prepare_recording first",
+            ));
+        };
+        let submitted = self.submit_phases(&mut recorded, parameters);
+        self.recorded = Some(recorded);
+        self.backend.select_phase(None)?;
+        submitted
+    }
+
+    fn submit_phases(
+        &mut self,
+        recorded: &mut RecordedSteps,
+        parameters: &mut [ParameterStep<'_, M>],
+    ) -> Result<(), Error> {
+        self.backend.record_clock()?;
+        recorded.kernels = 1;
+        let last = recorded.phases.len().saturating_sub(1);
+        for (index, (phase, plan)) in recorded.phases.iter().enumerate() {
+            self.backend.select_phase(Some(index as u32))?;
+            let ready = self.ready_for(phase, plan, parameters.len())?;
+            let mut work = gather(&mut self.parameters, &self.groups, &ready, parameters);
+            for (launch, chunks) in plan.launches.iter().zip(&mut work.launches) {
+                for (chunk, matrices) in launch.chunks.iter().zip(chunks) {
+                    if !matrices.is_empty() {
+                        recorded.kernels += self.backend.launch(launch, chunk, matrices)?.kernels;
+                    }
+                }
+            }
+            // AdamW is the same in every phase.
+            if index == last && !work.elementwise.is_empty() {
+                self.backend.adamw(&mut work.elementwise)?;
+                recorded.kernels += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// To be called before each replay of a graph that holds the recorded steps: learning rates, decay and
+    /// pointers that have changed are written to the device, and the step is counted.
+    ///
+    /// # Errors
+    /// A step past the recorded ones, a missing gradient, or anything that an ordinary step refuses. Nothing has
+    /// changed then; do not replay.
+    pub fn begin_replay(
+        &mut self,
+        parameters: &mut [ParameterStep<'_, M>],
+    ) -> Result<StepReport, Error> {
+        self.check_not_torn()?;
+        self.check_earlier_steps()?;
+        let Some(recorded) = &self.recorded else {
+            return Err(refused(
+                "nothing was recorded; call prepare_recording and record first",
+            ));
+        };
+        let steps = recorded.steps.clone();
+        if !steps.contains(&self.step) {
+            return Err(refused(format!(
+                "step {} is outside the recorded steps {} to {}; record again",
+                self.step, steps.start, steps.end
+            )));
+        }
+        self.check_recordable(parameters, &(self.step..steps.end))?;
+        self.bind_phases(parameters)?;
+        self.backend.set_clock(self.step)?;
+        let report = StepReport {
+            step: self.step,
+            launches: self
+                .recorded
+                .as_ref()
+                .map_or(0, |recorded| recorded.kernels),
+            counts_pending: true,
+            tiles: self.plan(self.step)?.tiles() as usize,
+            ..StepReport::default()
+        };
+        self.count_updates(&vec![true; parameters.len()]);
+        self.step += 1;
+        Ok(report)
+    }
+
+    /// Takes back what [`begin_replay`](Self::begin_replay) counted, for a replay that was refused.
+    pub(crate) fn cancel_replay(&mut self) {
+        self.step = self.step.saturating_sub(1);
+        self.uncount_updates();
+    }
+
+    /// Writes the tables of every phase.
+    fn bind_phases(&mut self, parameters: &mut [ParameterStep<'_, M>]) -> Result<(), Error> {
+        let Some(recorded) = self.recorded.take() else {
+            return Ok(());
+        };
+        let mut bound = Ok(());
+        for (index, (phase, plan)) in recorded.phases.iter().enumerate() {
+            bound = self.bind_phase(index as u32, phase, plan, parameters);
+            if bound.is_err() {
+                break;
+            }
+        }
+        self.recorded = Some(recorded);
+        self.backend.select_phase(None)?;
+        bound
+    }
+
+    fn bind_phase(
+        &mut self,
+        index: u32,
+        phase: &[GroupPhase],
+        plan: &Arc<Plan>,
+        parameters: &mut [ParameterStep<'_, M>],
+    ) -> Result<(), Error> {
+        self.backend.select_phase(Some(index))?;
+        let ready = self.ready_for(phase, plan, parameters.len())?;
+        let work = gather(&mut self.parameters, &self.groups, &ready, parameters);
+        Ok(self.backend.bind(plan, &work)?)
+    }
+
+    fn ready_for(
+        &self,
+        phase: &[GroupPhase],
+        plan: &Arc<Plan>,
+        parameters: usize,
+    ) -> Result<Ready, Error> {
+        Ok(Ready {
+            plan: Arc::clone(plan),
+            scalars: self.scalars(phase)?,
+            takes_part: vec![true; parameters],
+            missing_gradients: Vec::new(),
+            non_finite_parameters: 0,
+            skipped_for: None,
+        })
+    }
+
+    /// Refuses what a recording would freeze.
+    fn check_recordable(
+        &self,
+        parameters: &[ParameterStep<'_, M>],
+        steps: &Range<u64>,
+    ) -> Result<(), Error> {
+        self.check_tensors(parameters)?;
+        let passed = self.parameters.iter().zip(parameters);
+        if let Some((missing, _)) = passed.into_iter().find(|(_, p)| p.gradient.is_none()) {
+            return Err(refused(format!(
+                "parameter {} has no gradient; a recording holds every parameter, so pass one for each, zeros if need be",
+                missing.name
+            )));
+        }
+        if self.non_finite != NonFinitePolicy::SkipTile {
+            return Err(refused(format!(
+                "NonFinitePolicy::{:?} reads gradients and decides on the host; use SkipTile",
+                self.non_finite
+            )));
+        }
+        if self.protection == Protection::Snapshot {
+            return Err(refused(
+                "Protection::Snapshot copies on the host's word; use Protection::None",
+            ));
+        }
+        if self.diagnostics {
+            return Err(refused(
+                "reports of tiles are waited for by the host; build without diagnostics",
+            ));
+        }
+        if steps.start != self.step || steps.is_empty() || steps.end > u64::from(u32::MAX) {
+            return Err(refused(format!(
+                "steps {} to {}: expected to begin with the next step {}, to hold at least one, and to end below 2^32",
+                steps.start, steps.end, self.step
+            )));
+        }
+        Ok(())
+    }
+
+    /// Whether graphs were replayed more often than steps were recorded: those replays changed nothing. Waits
+    /// for the device.
+    ///
+    /// # Errors
+    /// The recording is past its end, or the device failed.
+    pub fn check_replays(&mut self) -> Result<(), Error> {
+        if self.backend.replayed_past_end()? {
+            return Err(refused(
+                "a graph was replayed past its recorded steps, which changed nothing; record again",
+            ));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,75 @@
+//! Devices that are there, and everything that may be missing.
+
+use std::process::Command;
+
+use himuon::cuda::{self, CudaError};
+
+use crate::emulator::emulated;
+
+const CHILD: &str = "HIMUON_TEST_WITHOUT_DRIVER";
+
+#[test]
+fn without_a_driver_an_error_says_what_was_looked_for() {
+    let test = "discovery::without_a_driver_an_error_says_what_was_looked_for";
+    if std::env::var_os(CHILD).is_none() {
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", test, "--nocapture"])
+            .env(CHILD, "1")
+            .env_remove("LD_LIBRARY_PATH")
+            .output()
+            .unwrap();
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{printed}");
+        if printed.contains("SKIPPED") {
+            println!("{printed}");
+        }
+        return;
+    }
+    match cuda::devices() {
+        Err(error @ CudaError::NoDriver { .. }) => {
+            let text = error.to_string();
+            assert!(
+                text.contains("libcuda.so") && text.contains("LD_LIBRARY_PATH"),
+                "{text}"
+            );
+            assert!(matches!(cuda::open(0), Err(CudaError::NoDriver { .. })));
+        }
+        found => println!("SKIPPED: this machine has a CUDA driver ({found:?})"),
+    }
+}
+
+#[test]
+fn devices_are_described() {
+    let test = "discovery::devices_are_described";
+    let devices = [("HIMUON_EMULATOR_DEVICES", "sm_80,memory=64MiB,sms=4;sm_90")];
+    emulated(test, &devices, || {
+        let found = cuda::devices().unwrap();
+        assert_eq!(found.len(), 2);
+        assert_eq!(found[0].capability, (8, 0));
+        assert_eq!(
+            (found[0].multiprocessors, found[0].memory_bytes),
+            (4, 64 << 20)
+        );
+        assert_eq!(found[1].target(), "sm_90a");
+        let error = cuda::open(2).unwrap_err().to_string();
+        assert!(error.contains("no CUDA device 2: 2 found"), "{error}");
+    });
+}
+
+#[test]
+fn a_driver_that_is_too_old_is_named() {
+    let test = "discovery::a_driver_that_is_too_old_is_named";
+    emulated(test, &[("HIMUON_EMULATOR_DRIVER_VERSION", "12.4")], || {
+        let error = cuda::devices().unwrap_err().to_string();
+        assert!(error.contains("version 12.4, expected 12.8"), "{error}");
+    });
+}
+
+#[test]
+fn a_driver_without_a_device_is_an_error() {
+    let test = "discovery::a_driver_without_a_device_is_an_error";
+    emulated(test, &[("HIMUON_EMULATOR_DEVICES", "none")], || {
+        let error = cuda::devices().unwrap_err();
+        assert!(matches!(error, CudaError::NoDevice { .. }), "{error}");
+    });
+}

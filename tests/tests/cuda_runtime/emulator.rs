@@ -1,0 +1,37 @@
+//! Tests in a process of their own, with the emulated driver, the compiler, and a cache of compiled kernels that
+//! all of them share.
+
+use himuon_toolkit::Toolkit;
+use himuon_toolkit::emulated::{Isolated, isolated};
+
+/// Runs `body` in a child process whose CUDA driver is the emulated one; `test` is the full name of the test.
+/// Returns what the child printed; empty in the child.
+pub(crate) fn emulated(test: &str, environment: &[(&str, &str)], body: impl FnOnce()) -> String {
+    let mut all: Vec<(&str, String)> = Vec::new();
+    if std::env::var_os("HIMUON_ISOLATED_TEST").is_none() {
+        let toolkit = Toolkit::locate_or_install().unwrap();
+        let nvrtc = toolkit.nvrtc_library().display().to_string();
+        let cache = himuon_toolkit::target_folder().join("cuda-test-cache");
+        all.push(("HIMUON_NVRTC_PATH", nvrtc));
+        all.push(("HIMUON_CACHE_DIR", cache.display().to_string()));
+    }
+    all.extend(
+        environment
+            .iter()
+            .map(|(name, value)| (*name, (*value).to_owned())),
+    );
+    let all: Vec<_> = all
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    match isolated(test, &all, body).unwrap() {
+        Isolated::Child => String::new(),
+        Isolated::Parent { output } => {
+            let figures = output
+                .lines()
+                .filter_map(|line| Some(&line[line.find("measured: ")?..]));
+            figures.for_each(|line| println!("{line}"));
+            output
+        }
+    }
+}

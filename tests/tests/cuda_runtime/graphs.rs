@@ -1,0 +1,147 @@
+//! A graph captured once and replayed is the same steps.
+
+use himuon::optimizer::StepError;
+use himuon::schedule::TileSchedule;
+use himuon::{Error, Tile};
+
+use crate::emulator::emulated;
+use crate::model::{Model, OnDevice, spec, tile};
+
+const STEPS: u64 = 100;
+
+fn model() -> Model {
+    Model::new(
+        &[
+            ("embed.weight", &[9, 8]),
+            ("blocks.0.q.weight", &[20, 20]),
+            ("blocks.0.norm", &[20]),
+        ],
+        5,
+    )
+}
+
+#[test]
+fn a_replayed_graph_is_the_eager_steps_bit_for_bit() {
+    let test = "graphs::a_replayed_graph_is_the_eager_steps_bit_for_bit";
+    emulated(test, &[], replays_are_eager_steps);
+}
+
+pub(crate) fn replays_are_eager_steps() {
+    let model = model();
+    let schedule = TileSchedule::periodic(Tile::square(16), Tile::square(32), 5, 0.5).unwrap();
+    let build = || {
+        model
+            .builder(&[tile(16), tile(32)])
+            .schedule(schedule.clone())
+    };
+    let mut eager = OnDevice::new(&model);
+    let mut one_by_one = eager.optimizer(build());
+    let mut captured = OnDevice::new(&model);
+    let mut replayed = captured.optimizer(build());
+    let mut graph = replayed
+        .capture(&mut captured.parameters(), 0..STEPS)
+        .unwrap();
+    assert_eq!(captured.bits(), eager.bits(), "a capture runs nothing");
+    for step in 0..STEPS {
+        let rate = 0.02 * (1.0 - step as f64 / STEPS as f64);
+        one_by_one.set_learning_rate(rate);
+        replayed.set_learning_rate(rate);
+        eager.step(&mut one_by_one);
+        captured.load_gradients(step);
+        let report = replayed
+            .replay(&mut graph, &mut captured.parameters())
+            .unwrap();
+        assert_eq!(report.step, step);
+        if step % 20 == 0 {
+            assert_eq!(captured.bits(), eager.bits(), "step {step}");
+        }
+    }
+    assert_eq!(captured.bits(), eager.bits());
+    replayed.check_replays().unwrap();
+    let past = replayed.replay(&mut graph, &mut captured.parameters());
+    assert!(
+        matches!(past, Err(Error::Step(StepError::Recording { .. }))),
+        "{past:?}"
+    );
+    // An ordinary step goes on where the graph stopped.
+    eager.step(&mut one_by_one);
+    captured.step(&mut replayed);
+    assert_eq!(captured.bits(), eager.bits());
+}
+
+#[test]
+fn what_a_graph_would_freeze_is_refused() {
+    let test = "graphs::what_a_graph_would_freeze_is_refused";
+    emulated(test, &[], || {
+        let model = model();
+        let mut device = OnDevice::new(&model);
+        let mut optimizer = device.optimizer(model.builder(&[tile(16)]));
+        let gradient = device.gradients[1].take();
+        let missing = optimizer
+            .capture(&mut device.parameters(), 0..10)
+            .unwrap_err();
+        assert!(
+            missing
+                .to_string()
+                .contains("blocks.0.q.weight has no gradient"),
+            "{missing}"
+        );
+        device.gradients[1] = gradient;
+        let late = optimizer
+            .capture(&mut device.parameters(), 3..10)
+            .unwrap_err();
+        assert!(
+            late.to_string().contains("begin with the next step 0"),
+            "{late}"
+        );
+        let bits = device.bits();
+        let mut graph = optimizer.capture(&mut device.parameters(), 0..2).unwrap();
+        device.gradients[1] = None;
+        let frozen = optimizer
+            .replay(&mut graph, &mut device.parameters())
+            .unwrap_err();
+        assert!(frozen.to_string().contains("no gradient"), "{frozen}");
+        assert_eq!(device.bits(), bits);
+        assert_eq!(optimizer.steps_taken(), 0);
+
+        let mut host = device.optimizer(
+            model
+                .builder(&[tile(16)])
+                .non_finite(himuon::optimizer::NonFinitePolicy::SkipStep),
+        );
+        device.gradients[1] = Some(device.stream.clone_htod(&model.weights[1]).unwrap());
+        let host = host.capture(&mut device.parameters(), 0..2).unwrap_err();
+        assert!(host.to_string().contains("decides on the host"), "{host}");
+    });
+}
+
+#[test]
+fn powers_above_zero_are_captured_too_and_replays_alone_stop_at_the_end() {
+    let test = "graphs::powers_above_zero_are_captured_too_and_replays_alone_stop_at_the_end";
+    emulated(test, &[], || {
+        let model = model();
+        let specs = [spec("tile=16 power=1/2")];
+        let mut eager = OnDevice::new(&model);
+        let mut one_by_one = eager.optimizer(model.builder(&specs));
+        let mut captured = OnDevice::new(&model);
+        let mut replayed = captured.optimizer(model.builder(&specs));
+        let mut graph = replayed.capture(&mut captured.parameters(), 0..2).unwrap();
+        captured.load_gradients(0);
+        replayed
+            .replay(&mut graph, &mut captured.parameters())
+            .unwrap();
+        // The device goes on by itself, twice: the second replay is past the end and changes nothing.
+        captured.load_gradients(1);
+        graph.launch_alone().unwrap();
+        eager.step(&mut one_by_one);
+        eager.step(&mut one_by_one);
+        assert_eq!(captured.bits(), eager.bits());
+        graph.launch_alone().unwrap();
+        assert_eq!(captured.bits(), eager.bits());
+        let past = replayed.check_replays().unwrap_err();
+        assert!(
+            past.to_string().contains("past its recorded steps"),
+            "{past}"
+        );
+    });
+}

@@ -1,0 +1,14 @@
+//! The CUDA runtime on the emulated driver: no GPU is needed, and none is used.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, clippy::panic, unsafe_code)] // Helpers fail their test.
+
+mod discovery;
+mod emulator;
+mod faults;
+mod gpu;
+mod graphs;
+mod model;
+mod policies;
+mod properties;
+mod state;
+mod steps;
