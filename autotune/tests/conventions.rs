@@ -11,7 +11,15 @@ fn help_of_every_verb_has_an_example() {
     let help = himuon(["--help"]);
     assert_eq!(help.code, 0);
     for verb in [
-        "apply", "bench", "cache", "devices", "emit", "explain", "tune",
+        "apply",
+        "batch-size",
+        "bench",
+        "cache",
+        "devices",
+        "diagnose",
+        "emit",
+        "explain",
+        "tune",
     ] {
         assert!(help.out.contains(verb), "{}", help.out);
         let help = himuon([verb, "--help"]);

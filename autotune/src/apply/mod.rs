@@ -1,8 +1,8 @@
 //! Maps every matrix of a safetensors file.
 
 mod error;
-mod file;
-mod matrices;
+pub(crate) mod file;
+pub(crate) mod matrices;
 
 pub use error::ApplyError;
 

@@ -52,6 +52,8 @@ enum Verb {
     Tune(verbs::tune::Arguments),
     Bench(verbs::bench::Arguments),
     Apply(verbs::apply::Arguments),
+    BatchSize(verbs::batch_size::Arguments),
+    Diagnose(verbs::diagnose::Arguments),
     Explain(verbs::explain::Arguments),
     Cache(verbs::cache::Arguments),
 }
@@ -66,6 +68,8 @@ pub fn run() -> ExitCode {
         Verb::Tune(arguments) => verbs::tune::run(arguments, &console),
         Verb::Bench(arguments) => verbs::bench::run(arguments, &console),
         Verb::Apply(arguments) => verbs::apply::run(arguments, &console),
+        Verb::BatchSize(arguments) => verbs::batch_size::run(arguments, &console),
+        Verb::Diagnose(arguments) => verbs::diagnose::run(arguments, &console),
         Verb::Explain(arguments) => verbs::explain::run(arguments, &console),
         Verb::Cache(arguments) => verbs::cache::run(arguments, &console),
     };
