@@ -11,6 +11,7 @@ mod group;
 mod parameter;
 mod persist;
 mod prepare;
+mod probe;
 mod report;
 mod routing;
 mod snapshot;
@@ -26,6 +27,7 @@ pub use group::{
     View,
 };
 pub use persist::LoadReport;
+pub use probe::{DriftPolicy, ProbeCallback, ProbeOptions, ProbeReading};
 pub use report::StepReport;
 
 use crate::backend::Backend;
@@ -101,7 +103,8 @@ pub struct HiMuon<M: Memory = Host> {
     non_finite: NonFinitePolicy,
     protection: Protection,
     diagnostics: bool,
-    /// By the specification that each group uses.
+    probe: Option<ProbeOptions>,
+    /// By the specifications that groups and raised parameters use.
     plans: BTreeMap<Vec<usize>, Arc<Plan>>,
     snapshot: Option<Snapshot<M>>,
     torn: Option<TornStep>,
@@ -125,7 +128,10 @@ impl<M: Memory> HiMuon<M> {
     /// then. [`StepError::Torn`] when the device fails after the first launch.
     pub fn step(&mut self, parameters: &mut [ParameterStep<'_, M>]) -> Result<StepReport, Error> {
         let ready = self.prepare(parameters)?;
-        self.commit(ready, parameters)
+        let readings = self.probe(&ready, parameters)?;
+        let report = self.commit(ready, parameters)?;
+        self.settle(readings);
+        Ok(report)
     }
 
     /// The learning rate that groups follow.
@@ -190,7 +196,7 @@ impl<M: Memory> HiMuon<M> {
     /// The plan of a step and the phase of each group.
     fn planned(&self, step: u64) -> Result<(Arc<Plan>, Vec<GroupPhase>), Error> {
         let phases = self.phases(step)?;
-        let plan = match self.plans.get(&plan_key(&phases)) {
+        let plan = match self.plans.get(&self.plan_key(&phases)) {
             Some(plan) => Arc::clone(plan),
             None => Arc::new(self.make_plan(&phases, self.budget_bytes)?),
         };
@@ -200,9 +206,8 @@ impl<M: Memory> HiMuon<M> {
     /// As `planned`; the plan is kept for the other steps of these phases.
     fn plan_for(&mut self, step: u64) -> Result<(Arc<Plan>, Vec<GroupPhase>), Error> {
         let (plan, phases) = self.planned(step)?;
-        self.plans
-            .entry(plan_key(&phases))
-            .or_insert_with(|| Arc::clone(&plan));
+        let key = self.plan_key(&phases);
+        self.plans.entry(key).or_insert_with(|| Arc::clone(&plan));
         Ok((plan, phases))
     }
 
@@ -238,7 +243,10 @@ impl<M: Memory> HiMuon<M> {
                     row_normalised: options.row_normalisation.is_some(),
                     diagnosed: self.diagnostics,
                     spec: view
-                        .spec(&options.specs[phases[parameter.group].spec])
+                        .spec(
+                            &options.specs
+                                [parameter.spec_in(options, *view, phases[parameter.group].spec)],
+                        )
                         .into_owned(),
                 }),
                 _ => elementwise.push(index),
@@ -254,9 +262,12 @@ impl<M: Memory> HiMuon<M> {
         })?;
         Ok(plan)
     }
-}
 
-/// The specification that each group uses.
-fn plan_key(phases: &[GroupPhase]) -> Vec<usize> {
-    phases.iter().map(|phase| phase.spec).collect()
+    /// The specification that each group uses, and those of the parameters that were raised.
+    fn plan_key(&self, phases: &[GroupPhase]) -> Vec<usize> {
+        let scheduled = phases.iter().map(|phase| phase.spec);
+        let parameters = self.parameters.iter().enumerate();
+        let raised = parameters.filter_map(|(index, p)| p.raised.map(|spec| [index, spec]));
+        scheduled.chain(raised.flatten()).collect()
+    }
 }
