@@ -248,6 +248,28 @@ fn above_the_limit_the_output_says_that_it_was_sampled() {
 }
 
 #[test]
+fn ten_thousand_columns_of_few_rows_need_no_sampling() {
+    let folder = Folder::new();
+    let input = folder.write_matrix("m.safetensors", &gaussian(24, 10_000, &mut Random::new(4)));
+    let json = diagnose(&input, &["--json"]).json();
+    let matrix = &json["matrices"][0];
+    assert_eq!(matrix["method"]["name"], "exact");
+    assert!(
+        matrix["seconds"].as_f64().unwrap() > 0.0
+            && matrix["memory_bytes"].as_u64().unwrap() > 3 * 960_000
+    );
+    let statistics = &matrix["tiles"][0]["statistics"];
+    // 3 x 1250 tiles of 8 x 8: all of them.
+    assert_eq!(
+        (
+            statistics["tiles"].as_u64(),
+            statistics["measured"].as_u64()
+        ),
+        (Some(3750), Some(3750))
+    );
+}
+
+#[test]
 fn one_tile_that_is_the_matrix_needs_no_heat_map() {
     let folder = Folder::new();
     let matrix = Matrix::from_fn(4, 4, |row, column| f64::from(u8::from(row == column)));

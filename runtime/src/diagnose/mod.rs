@@ -118,12 +118,36 @@ pub fn diagnose(
     })
 }
 
+/// ||M||_2 of a `rows` x `columns` matrix, row by row in `values`, from below: by Lanczos steps from a random start,
+/// exact up to rounding for min(rows, columns) <= 32, within a per cent else. 0 for a zero matrix.
+///
+/// # Errors
+/// An empty, wrongly sized or non-finite matrix.
+pub fn spectral_norm(values: &[f32], rows: usize, columns: usize) -> Result<f64, DiagnoseError> {
+    match check_matrix(values, rows, columns) {
+        Err(DiagnoseError::Zero { .. }) => Ok(0.0),
+        Err(error) => Err(error),
+        Ok(()) => Ok(lanczos::spectral_norm(
+            &Operator::new(values, rows, columns),
+            0,
+            32,
+        )),
+    }
+}
+
 fn check(
     values: &[f32],
     rows: usize,
     columns: usize,
     options: &DiagnosisOptions,
 ) -> Result<(), DiagnoseError> {
+    if options.tiles.is_empty() || options.powers.is_empty() {
+        return Err(DiagnoseError::NothingAsked);
+    }
+    check_matrix(values, rows, columns)
+}
+
+fn check_matrix(values: &[f32], rows: usize, columns: usize) -> Result<(), DiagnoseError> {
     if rows == 0 || columns == 0 {
         return Err(DiagnoseError::Empty { rows, columns });
     }
@@ -133,9 +157,6 @@ fn check(
             columns,
             found: values.len(),
         });
-    }
-    if options.tiles.is_empty() || options.powers.is_empty() {
-        return Err(DiagnoseError::NothingAsked);
     }
     let non_finite = values.iter().filter(|value| !value.is_finite()).count();
     if non_finite > 0 {

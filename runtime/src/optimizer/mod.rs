@@ -180,7 +180,8 @@ impl<M: Memory> HiMuon<M> {
         })
     }
 
-    /// What deserves a second look in the declaration, as logged when the optimizer was built.
+    /// What deserves a second look, as logged: in the declaration when the optimizer was built, and layers that the
+    /// probe found to have drifted.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }

@@ -4,7 +4,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use himuon_templates::{Criterion, KernelSpec, Power};
+use half::{bf16, f16};
+use himuon_templates::{Criterion, Element, KernelSpec, Power};
 use serde::{Deserialize, Serialize};
 
 use super::buffers::ParameterState;
@@ -17,8 +18,10 @@ use crate::backend::BackendError;
 use crate::cpu::{ApplyScale, CpuError, CpuKernel, Pool, Workspace};
 use crate::error::Error;
 use crate::launch::GroupScalars;
+use crate::memory::Memory;
+use crate::plan::PlannedMatrix;
 use crate::reference::{TileBounds, tiles};
-use crate::tensor::TensorRef;
+use crate::tensor::{TensorRef, TensorView};
 
 /// What becomes of a reading.
 pub type ProbeCallback = dyn Fn(&ProbeReading) + Send + Sync;
@@ -178,12 +181,12 @@ pub(super) struct Read {
     reading: ProbeReading,
 }
 
-impl HiMuon {
+impl<M: Memory> HiMuon<M> {
     /// Reads what a prepared step is about to map. Nothing changes.
     pub(super) fn probe(
         &self,
         ready: &Ready,
-        parameters: &[ParameterStep<'_>],
+        parameters: &[ParameterStep<'_, M>],
     ) -> Result<Vec<Read>, Error> {
         let Some(options) = &self.probe else {
             return Ok(Vec::new());
@@ -202,6 +205,7 @@ impl HiMuon {
             options,
             step: self.step,
         };
+        let allocator = self.backend.allocator();
         let mut readings = Vec::new();
         let launches = ready.plan.launches.iter();
         for (launch, planned) in launches.flat_map(|l| l.matrices.iter().map(move |m| (l, m))) {
@@ -210,20 +214,26 @@ impl HiMuon {
             if !due(options.every) && whole != Some(place) {
                 continue;
             }
-            let (Some(gradient), Scalars::Muon(scalars), Some(view)) = (
-                parameters[planned.parameter]
-                    .gradient
-                    .filter(|_| ready.takes_part[planned.parameter]),
+            let (Some(gradient), Scalars::Muon(scalars), ParameterState::Muon { momentum, .. }) = (
+                parameters[planned.parameter].gradient,
                 &ready.scalars[parameter.group],
-                parameter.matrices,
+                &parameter.state,
             ) else {
                 continue;
             };
-            let momentum = mapped_momentum(parameter, view, gradient, scalars, planned.index);
+            if !ready.takes_part[planned.parameter] {
+                continue;
+            }
+            let momentum = mapped_momentum::<M>(
+                &allocator,
+                matrix_of::<M>(gradient, planned),
+                matrix_of::<M>(M::whole(momentum), planned),
+                scalars,
+            )?;
             let reading = prober
                 .read(
                     &launch.spec,
-                    (view.rows, view.columns),
+                    (planned.rows, planned.columns),
                     &momentum,
                     whole == Some(place),
                 )
@@ -322,7 +332,7 @@ impl HiMuon {
     }
 }
 
-impl Parameter {
+impl<M: Memory> Parameter<M> {
     /// The specification of a step: the schedule's, or the raised one where that covers more.
     pub(super) fn spec_in(
         &self,
@@ -347,42 +357,52 @@ fn covered(options: &MuonOptions, view: MatrixView, spec: usize) -> usize {
 }
 
 /// What a step maps of one matrix: alpha g + beta (mu buf + c g).
-fn mapped_momentum(
-    parameter: &Parameter,
-    view: MatrixView,
-    gradient: TensorRef<'_>,
+fn mapped_momentum<M: Memory>(
+    allocator: &M::Allocator,
+    gradient: Option<M::Ref<'_>>,
+    momentum: Option<M::Ref<'_>>,
     scalars: &GroupScalars,
-    index: usize,
-) -> Vec<f32> {
-    let size = view.rows * view.columns;
-    let gradient = gradient
-        .pieces(size)
-        .get(index)
-        .copied()
-        .map_or_else(Vec::new, widened);
-    let momentum = match &parameter.state {
-        ParameterState::Muon { momentum, .. } => momentum
-            .as_ref()
-            .pieces(size)
-            .get(index)
-            .copied()
-            .map_or_else(Vec::new, widened),
-        ParameterState::AdamW { .. } => Vec::new(),
+) -> Result<Vec<f32>, BackendError> {
+    let read = |tensor: Option<M::Ref<'_>>| match tensor {
+        Some(tensor) => numbers::<M>(allocator, tensor),
+        None => Ok(Vec::new()),
     };
-    let buffers = momentum.into_iter().chain(std::iter::repeat(0.0));
-    gradient
-        .into_iter()
-        .zip(buffers)
+    let buffers = read(momentum)?.into_iter().chain(std::iter::repeat(0.0));
+    let pairs = read(gradient)?.into_iter().zip(buffers);
+    Ok(pairs
         .map(|(g, buffer)| scalars.alpha * g + scalars.beta * (scalars.mu * buffer + scalars.c * g))
-        .collect()
+        .collect())
 }
 
-fn widened(tensor: TensorRef<'_>) -> Vec<f32> {
-    match tensor {
-        TensorRef::F32(values) => values.to_vec(),
-        TensorRef::Bf16(values) => values.iter().map(|value| value.to_f32()).collect(),
-        TensorRef::F16(values) => values.iter().map(|value| value.to_f32()).collect(),
-    }
+/// One matrix of a parameter's tensor.
+fn matrix_of<'a, M: Memory>(tensor: M::Ref<'a>, planned: &PlannedMatrix) -> Option<M::Ref<'a>> {
+    let matrices = M::matrices(tensor, planned.rows, planned.columns);
+    matrices.get(planned.index).copied()
+}
+
+/// A tensor, wherever it lives, widened to `f32`.
+fn numbers<M: Memory>(
+    allocator: &M::Allocator,
+    tensor: M::Ref<'_>,
+) -> Result<Vec<f32>, BackendError> {
+    let element = tensor.element();
+    let mut copy = M::empty(element);
+    M::save(allocator, tensor, &mut copy, "the probe")?;
+    let bytes = M::bytes(allocator, &copy)?;
+    Ok(match element {
+        Element::F32 => {
+            let numbers = bytes.as_chunks().0.iter();
+            numbers.map(|b| f32::from_le_bytes(*b)).collect()
+        }
+        Element::Bf16 => {
+            let numbers = bytes.as_chunks().0.iter();
+            numbers.map(|b| bf16::from_le_bytes(*b).to_f32()).collect()
+        }
+        Element::F16 => {
+            let numbers = bytes.as_chunks().0.iter();
+            numbers.map(|b| f16::from_le_bytes(*b).to_f32()).collect()
+        }
+    })
 }
 
 /// Maps what is looked at, on the CPU.
