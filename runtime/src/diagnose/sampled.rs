@@ -46,11 +46,8 @@ impl Sample {
     pub(super) fn spectrum(&self) -> Spectrum {
         let share = self.short as f64 / VECTORS as f64;
         let nodes = (0..VECTORS).flat_map(|lane| self.process.nodes(lane));
-        Spectrum::new(
-            nodes
-                .map(|node| (node.value.sqrt(), node.weight * share))
-                .collect(),
-        )
+        let pairs = nodes.map(|node| (node.value.sqrt(), node.weight * share));
+        Spectrum::new(pairs.collect(), self.norm)
     }
 
     /// The map of `spec`, whatever its tile, of the whole matrix.

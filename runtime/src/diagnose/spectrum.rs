@@ -35,14 +35,16 @@ pub struct Spectrum {
 }
 
 impl Spectrum {
-    /// From values and the number of singular values that each stands for.
-    pub(super) fn new(mut pairs: Vec<(f64, f64)>) -> Self {
+    /// From values and the number of singular values that each stands for; `norm` is ||G||_F, which is known
+    /// better than a sample tells.
+    pub(super) fn new(mut pairs: Vec<(f64, f64)>, norm: f64) -> Self {
         pairs.sort_by(|a, b| b.0.total_cmp(&a.0));
         let largest = pairs.first().map_or(0.0, |pair| pair.0);
         let smallest = pairs.last().map_or(0.0, |pair| pair.0);
         // The fourth power of 1e20 is finite in f64, that of 1e-90 is not above zero.
         let scale = if largest > 0.0 { largest } else { 1.0 };
         let moment = |power: i32| sum_of(&pairs, scale, power);
+        let squares = (norm / scale).powi(2);
         let count = moment(0);
         let tails = [1e-2, 1e-3, 1e-4].map(|below| {
             let small = pairs.iter().filter(|pair| pair.0 < below * largest);
@@ -52,9 +54,9 @@ impl Spectrum {
             }
         });
         Spectrum {
-            stable_rank: moment(2),
-            participation_ratio: moment(2).powi(2) / moment(4),
-            nuclear_rank: moment(1).powi(2) / moment(2),
+            stable_rank: squares,
+            participation_ratio: squares.powi(2) / moment(4),
+            nuclear_rank: moment(1).powi(2) / squares,
             condition: largest / smallest,
             tails: tails.to_vec(),
             values: pairs.iter().map(|pair| pair.0).collect(),
@@ -67,7 +69,10 @@ impl Spectrum {
     pub(super) fn exact(matrix: &Operator<'_>) -> Self {
         let (rows, columns) = matrix.shape();
         let values = singular_values(matrix.values().chunks(columns), rows, columns);
-        Spectrum::new(values.into_iter().map(|value| (value, 1.0)).collect())
+        Spectrum::new(
+            values.into_iter().map(|value| (value, 1.0)).collect(),
+            matrix.norm(),
+        )
     }
 }
 
@@ -109,7 +114,7 @@ mod tests {
 
     #[test]
     fn measures_of_known_values() {
-        let spectrum = Spectrum::new(vec![(1.0, 2.0), (2.0, 1.0), (1e-5, 1.0)]);
+        let spectrum = Spectrum::new(vec![(1.0, 2.0), (2.0, 1.0), (1e-5, 1.0)], 6f64.sqrt());
         assert!((spectrum.stable_rank - 1.5).abs() < 1e-9);
         assert!((spectrum.participation_ratio - 36.0 / 18.0).abs() < 1e-9);
         assert!((spectrum.nuclear_rank - 16.0 / 6.0).abs() < 1e-4);

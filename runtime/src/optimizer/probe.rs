@@ -62,8 +62,8 @@ pub struct ProbeReading {
     pub tiles: usize,
     /// Least and greatest ||M||_F of them.
     pub norms: (f64, f64),
-    /// Mean of <X, O>^2/||O||_F^2 / (r ||X||_F^2), that is the squared cosine of update and momentum: 1 for equal
-    /// singular values at p = 0, 1/r at rank 1.
+    /// Mean of <X, O>^2/||O||_F^2, the squared cosine of update and momentum: at p = 0 ||X||_*^2/r, which is 1 for
+    /// equal singular values and 1/r at rank 1.
     pub nuclear_rank: f64,
     /// p = 0: mean of |1 - ||O||_F^2/r|, r = min(h, w): what the recurrence leaves short, on tiles of low rank most.
     pub defect: Option<f64>,
