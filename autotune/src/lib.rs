@@ -6,10 +6,12 @@
 //! * [`model`] predicts the time of CUDA kernels before there is a device.
 //! * [`workload`] finds what is to be tuned: a crate's attributes, a model's matrices.
 //! * [`apply`] maps every matrix of a safetensors file.
+//! * [`diagnose`] measures what tiling does to them.
 
 pub mod advise;
 pub mod apply;
 pub mod command;
+pub mod diagnose;
 pub mod model;
 pub mod report;
 pub mod workload;

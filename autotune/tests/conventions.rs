@@ -12,10 +12,12 @@ fn help_of_every_verb_has_an_example() {
     assert_eq!(help.code, 0);
     for verb in [
         "apply",
+        "batch-size",
         "bench",
         "cache",
         "completions",
         "devices",
+        "diagnose",
         "emit",
         "explain",
         "man",

@@ -46,6 +46,7 @@
 //! * [`optimizer`]: groups, options, the step, saving and resuming.
 //! * [`schedule`]: which tile at which step. [`plan`]: what a step launches, as plain data.
 //! * [`tuning`]: the fastest variant of each specification on this machine.
+//! * [`diagnose`]: what tiling does to a matrix.
 //! * [`cpu`]: the kernels. [`mod@reference`]: the same mathematics in f64, plain and slow.
 
 mod atomic_file;
@@ -53,6 +54,7 @@ pub mod backend;
 pub mod cpu;
 #[cfg(feature = "cuda")]
 pub mod cuda;
+pub mod diagnose;
 pub mod error;
 pub mod launch;
 pub mod memory;

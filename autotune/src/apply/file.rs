@@ -9,22 +9,22 @@ use std::path::{Path, PathBuf};
 
 /// A parsed file.
 #[derive(Debug)]
-pub(super) struct Input<'a> {
+pub(crate) struct Input<'a> {
     /// By name, sorted.
-    pub(super) tensors: Vec<(String, TensorView<'a>)>,
-    pub(super) metadata: Option<HashMap<String, String>>,
+    pub(crate) tensors: Vec<(String, TensorView<'a>)>,
+    pub(crate) metadata: Option<HashMap<String, String>>,
 }
 
 /// A file to be written.
 #[derive(Debug)]
-pub(super) struct Output<'a> {
-    pub(super) tensors: Vec<(String, OutputTensor<'a>)>,
-    pub(super) metadata: Option<HashMap<String, String>>,
+pub(crate) struct Output<'a> {
+    pub(crate) tensors: Vec<(String, OutputTensor<'a>)>,
+    pub(crate) metadata: Option<HashMap<String, String>>,
 }
 
 /// A tensor to be written.
 #[derive(Debug)]
-pub(super) struct OutputTensor<'a> {
+pub(crate) struct OutputTensor<'a> {
     dtype: Dtype,
     shape: Vec<usize>,
     bytes: Cow<'a, [u8]>,
@@ -32,7 +32,7 @@ pub(super) struct OutputTensor<'a> {
 
 impl<'a> OutputTensor<'a> {
     /// As it was read.
-    pub(super) fn copied(view: TensorView<'a>) -> OutputTensor<'a> {
+    pub(crate) fn copied(view: TensorView<'a>) -> OutputTensor<'a> {
         OutputTensor {
             dtype: view.dtype(),
             shape: view.shape().to_vec(),
@@ -41,7 +41,7 @@ impl<'a> OutputTensor<'a> {
     }
 
     /// `values` in the shape of `view`.
-    pub(super) fn mapped(view: &TensorView<'_>, values: Vec<f32>) -> OutputTensor<'a> {
+    pub(crate) fn mapped(view: &TensorView<'_>, values: Vec<f32>) -> OutputTensor<'a> {
         OutputTensor {
             dtype: Dtype::F32,
             shape: view.shape().to_vec(),
@@ -74,7 +74,7 @@ impl View for OutputTensor<'_> {
 }
 
 /// Refuses an output that is the input, by whatever path.
-pub(super) fn refuse_same_path(input: &Path, output: &Path) -> Result<(), ApplyError> {
+pub(crate) fn refuse_same_path(input: &Path, output: &Path) -> Result<(), ApplyError> {
     let same = match (input.canonicalize(), output.canonicalize()) {
         (Ok(input), Ok(output)) => input == output,
         // One of them does not exist.
@@ -89,7 +89,7 @@ pub(super) fn refuse_same_path(input: &Path, output: &Path) -> Result<(), ApplyE
 }
 
 /// The bytes of a file.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, ApplyError> {
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, ApplyError> {
     std::fs::read(path).map_err(|source| ApplyError::Read {
         path: path.to_owned(),
         source,
@@ -97,7 +97,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, ApplyError> {
 }
 
 /// The tensors in the bytes of a file.
-pub(super) fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<Input<'a>, ApplyError> {
+pub(crate) fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<Input<'a>, ApplyError> {
     let format = |error: safetensors::SafeTensorError| ApplyError::Format {
         path: path.to_owned(),
         reason: error.to_string(),
@@ -113,7 +113,7 @@ pub(super) fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<Input<'a>, Apply
 }
 
 /// Writes a file beside its place and renames it into place.
-pub(super) fn write(path: &Path, output: Output<'_>) -> Result<(), ApplyError> {
+pub(crate) fn write(path: &Path, output: Output<'_>) -> Result<(), ApplyError> {
     let failed = |reason: String| ApplyError::Write {
         path: path.to_owned(),
         reason,

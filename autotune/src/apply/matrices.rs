@@ -9,17 +9,17 @@ use safetensors::tensor::TensorView;
 
 /// A tensor seen as `count` matrices of one size, one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Matrices {
-    pub(super) element: Element,
-    pub(super) count: usize,
-    pub(super) rows: usize,
-    pub(super) columns: usize,
+pub(crate) struct Matrices {
+    pub(crate) element: Element,
+    pub(crate) count: usize,
+    pub(crate) rows: usize,
+    pub(crate) columns: usize,
 }
 
 impl Matrices {
     /// (H, W): one matrix. (experts, H, W): a stack. (out, in, h, w): a convolution, (out, in h w). The error is
     /// the reason why it is none.
-    pub(super) fn of(view: &TensorView<'_>) -> Result<Matrices, String> {
+    pub(crate) fn of(view: &TensorView<'_>) -> Result<Matrices, String> {
         let element = match view.dtype() {
             Dtype::F32 => Element::F32,
             Dtype::BF16 => Element::Bf16,
@@ -55,7 +55,7 @@ impl Matrices {
 
 /// The numbers of one matrix.
 #[derive(Debug)]
-pub(super) enum Values {
+pub(crate) enum Values {
     F32(Vec<f32>),
     Bf16(Vec<bf16>),
     F16(Vec<f16>),
@@ -63,7 +63,7 @@ pub(super) enum Values {
 
 impl Values {
     /// Little-endian numbers of type `element`, rounded to `wanted` if that is another type.
-    pub(super) fn read(bytes: &[u8], element: Element, wanted: Option<Element>) -> Values {
+    pub(crate) fn read(bytes: &[u8], element: Element, wanted: Option<Element>) -> Values {
         let stored = match element {
             Element::F32 => Values::F32(numbers(bytes, f32::from_le_bytes)),
             Element::Bf16 => Values::Bf16(numbers(bytes, bf16::from_le_bytes)),
@@ -85,8 +85,8 @@ impl Values {
         }
     }
 
-    /// As f32.
-    pub(super) fn to_f32(&self) -> Vec<f32> {
+    /// Widened to `f32`.
+    pub(crate) fn to_f32(&self) -> Vec<f32> {
         match self {
             Values::F32(values) => values.clone(),
             Values::Bf16(values) => values.iter().map(|value| value.to_f32()).collect(),
@@ -95,7 +95,7 @@ impl Values {
     }
 
     /// To read.
-    pub(super) fn as_ref(&self) -> TensorRef<'_> {
+    pub(crate) fn as_ref(&self) -> TensorRef<'_> {
         match self {
             Values::F32(values) => TensorRef::F32(values),
             Values::Bf16(values) => TensorRef::Bf16(values),
@@ -104,7 +104,7 @@ impl Values {
     }
 
     /// Puts every tile with a NaN or an infinity into `output` as it is here.
-    pub(super) fn restore_non_finite(
+    pub(crate) fn restore_non_finite(
         &self,
         tiles: &[TileBounds],
         columns: usize,

@@ -2,8 +2,8 @@
 
 mod engine;
 mod error;
-mod file;
-mod matrices;
+pub(crate) mod file;
+pub(crate) mod matrices;
 
 pub use engine::Place;
 pub use error::ApplyError;

@@ -18,6 +18,15 @@ pub enum CommandError {
     /// Mapping a file failed.
     #[error("{0}")]
     Apply(#[from] crate::apply::ApplyError),
+    /// Diagnosing a file failed.
+    #[error("{0}")]
+    Diagnose(#[from] crate::diagnose::DiagnosisError),
+    /// A table of runs does not read.
+    #[error("{0}")]
+    BatchTable(#[from] crate::diagnose::BatchTableError),
+    /// No variant of a table of runs has a fit.
+    #[error("{0}")]
+    NoFit(String),
     /// The kernel's text cannot be rendered.
     #[error("{0}")]
     Render(#[from] himuon_codegen::RenderError),
@@ -70,11 +79,13 @@ impl CommandError {
     /// 2 where the request is wrong, 1 where the work failed.
     pub fn exit_code(&self) -> u8 {
         use crate::apply::ApplyError;
+        use crate::diagnose::DiagnosisError;
         match self {
             CommandError::Request(_)
             | CommandError::Spec(_)
             | CommandError::Parse(_)
             | CommandError::Workload(crate::workload::WorkloadError::UnknownModel { .. })
+            | CommandError::Diagnose(DiagnosisError::Spec(_))
             | CommandError::Apply(ApplyError::SamePath { .. } | ApplyError::Spec(_)) => 2,
             _ => 1,
         }

@@ -10,6 +10,7 @@ use super::check::{check_adamw, check_muon};
 use super::error::BuildError;
 use super::group::{AdamWOptions, GroupOptions, LearningRate, MuonOptions};
 use super::parameter::{MatrixView, Parameter};
+use super::probe::ProbeOptions;
 use super::{Group, HiMuon, NonFinitePolicy, Protection, routing};
 use crate::backend::{Backend, CpuBackend};
 use crate::error::Error;
@@ -35,6 +36,7 @@ pub struct HiMuonBuilder {
     non_finite: NonFinitePolicy,
     protection: Protection,
     diagnostics: bool,
+    probe: Option<ProbeOptions>,
     tuning: Option<TuningTable>,
     backend: Option<Box<dyn Backend>>,
 }
@@ -52,6 +54,7 @@ impl Default for HiMuonBuilder {
             non_finite: NonFinitePolicy::default(),
             protection: Protection::default(),
             diagnostics: false,
+            probe: None,
             tuning: None,
             backend: None,
         }
@@ -141,6 +144,12 @@ impl HiMuonBuilder {
         self
     }
 
+    /// Looks at a few tiles every so many steps; see [`ProbeOptions`].
+    pub fn probe(mut self, options: ProbeOptions) -> Self {
+        self.probe = Some(options);
+        self
+    }
+
     /// The tuned choices to use, instead of those in the cache folder.
     pub fn tuning(mut self, table: TuningTable) -> Self {
         self.tuning = Some(table);
@@ -212,6 +221,9 @@ impl HiMuonBuilder {
             ..
         } = self;
         check_parameters(&parameters)?;
+        if let Some(probe) = &self.probe {
+            probe.check()?;
+        }
         let mut warnings = Vec::new();
         let groups = check_groups(groups, adamw, &schedule, &mut warnings)?;
         let parameters = route(parameters, &groups, &mut warnings)?;
@@ -234,6 +246,7 @@ impl HiMuonBuilder {
             non_finite: self.non_finite,
             protection: self.protection,
             diagnostics: self.diagnostics,
+            probe: self.probe,
             plans: BTreeMap::new(),
             snapshot: None,
             torn: None,
@@ -360,6 +373,8 @@ fn place<M: Memory>(
     let rest = groups.len() - 1;
     let adamw = |group: usize, reason: String, name: String, shape: Vec<usize>| Parameter {
         diagnostics: Vec::new(),
+        raised: None,
+        drift_named: false,
         len: shape.iter().product(),
         name,
         shape,
@@ -388,6 +403,8 @@ fn place<M: Memory>(
     let view = MatrixView::of(&name, &shape, pattern, options)?;
     Ok(Parameter {
         diagnostics: Vec::new(),
+        raised: None,
+        drift_named: false,
         len: shape.iter().product(),
         name,
         shape,

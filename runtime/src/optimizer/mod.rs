@@ -12,6 +12,7 @@ mod group;
 mod parameter;
 mod persist;
 mod prepare;
+mod probe;
 mod record;
 mod report;
 mod routing;
@@ -28,6 +29,7 @@ pub use group::{
     View,
 };
 pub use persist::LoadReport;
+pub use probe::{DriftPolicy, ProbeCallback, ProbeOptions, ProbeReading};
 pub use report::StepReport;
 
 use himuon_templates::KernelSpec;
@@ -106,7 +108,8 @@ pub struct HiMuon<M: Memory = Host> {
     non_finite: NonFinitePolicy,
     protection: Protection,
     diagnostics: bool,
-    /// By the specification that each group uses.
+    probe: Option<ProbeOptions>,
+    /// By the specifications that groups and raised parameters use.
     plans: BTreeMap<Vec<usize>, Arc<Plan>>,
     snapshot: Option<Snapshot<M>>,
     torn: Option<TornStep>,
@@ -133,7 +136,10 @@ impl<M: Memory> HiMuon<M> {
     /// then. [`StepError::Torn`] when the device fails after the first launch.
     pub fn step(&mut self, parameters: &mut [ParameterStep<'_, M>]) -> Result<StepReport, Error> {
         let ready = self.prepare(parameters)?;
-        self.commit(ready, parameters)
+        let readings = self.probe(&ready, parameters)?;
+        let report = self.commit(ready, parameters)?;
+        self.settle(readings);
+        Ok(report)
     }
 
     /// The learning rate that groups follow.
@@ -187,7 +193,8 @@ impl<M: Memory> HiMuon<M> {
         self.backend.table_uploads()
     }
 
-    /// What deserves a second look in the declaration, as logged when the optimizer was built.
+    /// What deserves a second look, as logged: in the declaration when the optimizer was built, and layers that the
+    /// probe found to have drifted.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
@@ -203,7 +210,7 @@ impl<M: Memory> HiMuon<M> {
     /// The plan of a step and the phase of each group.
     fn planned(&self, step: u64) -> Result<(Arc<Plan>, Vec<GroupPhase>), Error> {
         let phases = self.phases(step)?;
-        let plan = match self.plans.get(&plan_key(&phases)) {
+        let plan = match self.plans.get(&self.plan_key(&phases)) {
             Some(plan) => Arc::clone(plan),
             None => Arc::new(self.make_plan(&phases, self.budget_bytes)?),
         };
@@ -213,9 +220,8 @@ impl<M: Memory> HiMuon<M> {
     /// As `planned`; the plan is kept for the other steps of these phases.
     fn plan_for(&mut self, step: u64) -> Result<(Arc<Plan>, Vec<GroupPhase>), Error> {
         let (plan, phases) = self.planned(step)?;
-        self.plans
-            .entry(plan_key(&phases))
-            .or_insert_with(|| Arc::clone(&plan));
+        let key = self.plan_key(&phases);
+        self.plans.entry(key).or_insert_with(|| Arc::clone(&plan));
         Ok((plan, phases))
     }
 
@@ -270,7 +276,10 @@ impl<M: Memory> HiMuon<M> {
                     row_normalised: options.row_normalisation.is_some(),
                     diagnosed: self.diagnostics,
                     spec: view
-                        .spec(&options.specs[phases[parameter.group].spec])
+                        .spec(
+                            &options.specs
+                                [parameter.spec_in(options, *view, phases[parameter.group].spec)],
+                        )
                         .into_owned(),
                 }),
                 _ => elementwise.push(index),
@@ -286,6 +295,14 @@ impl<M: Memory> HiMuon<M> {
         })?;
         Ok(plan)
     }
+
+    /// The specification that each group uses, and those of the parameters that were raised.
+    fn plan_key(&self, phases: &[GroupPhase]) -> Vec<usize> {
+        let scheduled = phases.iter().map(|phase| phase.spec);
+        let parameters = self.parameters.iter().enumerate();
+        let raised = parameters.filter_map(|(index, p)| p.raised.map(|spec| [index, spec]));
+        scheduled.chain(raised.flatten()).collect()
+    }
 }
 
 #[cfg(feature = "cuda")]
@@ -294,9 +311,4 @@ impl HiMuon<crate::cuda::Device> {
     pub(crate) fn stream(&self) -> Arc<crate::cuda::CudaStream> {
         self.backend.allocator().stream()
     }
-}
-
-/// The specification that each group uses.
-fn plan_key(phases: &[GroupPhase]) -> Vec<usize> {
-    phases.iter().map(|phase| phase.spec).collect()
 }

@@ -34,6 +34,10 @@ pub(crate) struct Parameter<M: Memory> {
     pub(crate) state: ParameterState<M>,
     /// The tiles of the last step, where they are wanted.
     pub(crate) diagnostics: Vec<TileDiagnostics>,
+    /// The specification of its group that the probe raised it to.
+    pub(crate) raised: Option<usize>,
+    /// Whether its drift has been warned of.
+    pub(crate) drift_named: bool,
 }
 
 impl MatrixView {

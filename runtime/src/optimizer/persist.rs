@@ -71,7 +71,9 @@ impl<M: Memory> HiMuon<M> {
         };
         for (parameter, state) in self.parameters.iter_mut().zip(states) {
             parameter.state = state;
+            parameter.raised = None;
         }
+        self.raise_as_saved(&metadata, &mut report.differences);
         self.step = metadata.step;
         self.learning_rate = metadata.learning_rate;
         self.torn = None;
@@ -96,7 +98,11 @@ impl<M: Memory> HiMuon<M> {
             backend: self.backend.name().to_owned(),
             groups: self.group_records(),
             kernels,
-            parameters: self.parameters.iter().map(parameter_record).collect(),
+            parameters: self
+                .parameters
+                .iter()
+                .map(|parameter| parameter_record(parameter, &self.groups[parameter.group].options))
+                .collect(),
             schedule: self.schedule_records()?,
         })
     }
@@ -276,6 +282,29 @@ impl<M: Memory> HiMuon<M> {
         Ok(differences)
     }
 
+    /// Goes on with the tiles that the saved run's probe had raised.
+    fn raise_as_saved(&mut self, metadata: &Metadata, differences: &mut Vec<String>) {
+        for parameter in &mut self.parameters {
+            let saved = metadata.parameters.get(&parameter.name);
+            let Some(spec) = saved.and_then(|saved| saved.raised.as_ref()) else {
+                continue;
+            };
+            parameter.raised = match &self.groups[parameter.group].options {
+                GroupOptions::Muon(options) => options
+                    .specs
+                    .iter()
+                    .position(|own| own.to_string() == *spec),
+                GroupOptions::AdamW(_) => None,
+            };
+            if parameter.raised.is_none() {
+                differences.push(format!(
+                    "parameter {} had been raised to {spec}, which its group no longer declares",
+                    parameter.name
+                ));
+            }
+        }
+    }
+
     /// Goes on with the kernels that the saved run used, where this backend has them.
     fn pin_kernels(&mut self, metadata: &Metadata, differences: &mut Vec<String>) {
         if metadata.backend != self.backend.name() {
@@ -308,13 +337,21 @@ fn method_of<M: Memory>(parameter: &Parameter<M>) -> &'static str {
     }
 }
 
-fn parameter_record<M: Memory>(parameter: &Parameter<M>) -> (String, ParameterRecord) {
+fn parameter_record<M: Memory>(
+    parameter: &Parameter<M>,
+    group: &GroupOptions,
+) -> (String, ParameterRecord) {
+    let raised = match group {
+        GroupOptions::Muon(options) => parameter.raised.map(|spec| options.specs[spec].to_string()),
+        GroupOptions::AdamW(_) => None,
+    };
     let updates = match parameter.state {
         ParameterState::Muon { .. } => 0,
         ParameterState::AdamW { updates, .. } => updates,
     };
     let record = ParameterRecord {
         method: method_of(parameter).to_owned(),
+        raised,
         shape: parameter.shape.clone(),
         updates,
     };

@@ -8,7 +8,7 @@ use super::error::StepError;
 use super::gather::gather;
 use super::prepare::Ready;
 use super::report::StepReport;
-use super::{HiMuon, NonFinitePolicy, ParameterStep, Protection, plan_key};
+use super::{HiMuon, NonFinitePolicy, ParameterStep, Protection};
 use crate::backend::Recording;
 use crate::error::Error;
 use crate::memory::Memory;
@@ -60,7 +60,8 @@ impl<M: Memory> HiMuon<M> {
         self.allocate_state(&vec![true; parameters.len()])?;
         for (phase, plan) in &mut phases {
             *plan = self.prepare_backend(Arc::clone(plan))?;
-            self.plans.insert(plan_key(phase), Arc::clone(plan));
+            let key = self.plan_key(phase);
+            self.plans.insert(key, Arc::clone(plan));
             self.backend.check_recordable(plan)?;
         }
         self.backend.prepare_recording(Recording {

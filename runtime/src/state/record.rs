@@ -31,6 +31,9 @@ pub(crate) struct KernelRecord {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ParameterRecord {
     pub(crate) method: String,
+    /// The specification that the probe raised it to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) raised: Option<String>,
     pub(crate) shape: Vec<usize>,
     pub(crate) updates: u64,
 }

@@ -8,6 +8,7 @@ mod diagnostics;
 mod groups;
 mod model;
 mod planner;
+mod probe;
 mod refusals;
 mod resume;
 mod schedules;

@@ -2,10 +2,12 @@
 
 pub(super) mod apply;
 mod arguments;
+pub(super) mod batch_size;
 pub(super) mod bench;
 pub(super) mod cache;
 pub(super) mod completions;
 pub(super) mod devices;
+pub(super) mod diagnose;
 pub(super) mod emit;
 pub(super) mod explain;
 pub(super) mod man;

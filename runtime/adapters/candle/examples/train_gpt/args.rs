@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::experiments::Experiment;
 use crate::model::GptConfig;
 use crate::settings::OptimizerKind;
 use crate::tile_schedule::ScheduleText;
@@ -56,6 +57,29 @@ pub(crate) struct Args {
     /// Tries learning rates instead of comparing optimizers, and writes learning_rates.json.
     #[arg(long, conflicts_with_all = ["learning_rate", "resume", "checkpoint", "seeds"])]
     pub(crate) sweep_lr: bool,
+
+    /// Measures the tiles every so many steps: columns in the report, a warning where a layer drifts from its whole
+    /// matrix's map.
+    #[arg(long, value_name = "STEPS", default_value_t = 0)]
+    pub(crate) probe: u64,
+
+    /// Cuts a batch into so many micro-batches whose gradients are averaged, and measures their noise scale.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=4096))]
+    pub(crate) accumulate: u64,
+
+    /// Trains a small model at several batch sizes to one loss, with and without Nesterov and decay, and writes runs.csv
+    /// for `himuon batch-size`.
+    #[arg(long, conflicts_with_all = ["sweep_lr", "resume", "checkpoint", "accumulate", "probe"])]
+    pub(crate) batch_sweep: bool,
+
+    /// Trains the rows of an experiment with every seed, and writes its table and plot. Finished runs are kept in --out: a
+    /// stopped experiment goes on there.
+    #[arg(long, value_enum, conflicts_with_all = ["optimizer", "tile", "schedule", "power", "learning_rate", "sweep_lr", "batch_sweep", "resume", "checkpoint"])]
+    pub(crate) experiment: Option<Experiment>,
+
+    /// The second text of `--experiment fine-tuning`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) other: Option<PathBuf>,
 
     /// Saves weights, optimizer state and position into this folder while training.
     #[arg(long, value_name = "DIR")]
@@ -148,6 +172,12 @@ impl Args {
             self.learning_rate.is_none() || self.optimizer != OptimizerChoice::All,
             "--learning-rate needs one --optimizer: rates of different optimizers do not compare"
         );
+        anyhow::ensure!(
+            self.batch.is_multiple_of(self.accumulate as usize),
+            "--batch {} is not a multiple of --accumulate {}",
+            self.batch,
+            self.accumulate
+        );
         if let Some(rate) = self.learning_rate {
             anyhow::ensure!(
                 rate.is_finite() && rate > 0.0,
@@ -179,6 +209,8 @@ mod tests {
         assert!(parse("--sweep-lr --resume x").is_err());
         assert!(parse("--tile 64x256 --power 1/2").is_ok_and(|args| args.check().is_ok()));
         assert!(parse("--learning-rate 0.1").is_ok_and(|args| args.check().is_err()));
+        assert!(parse("--batch 16 --accumulate 5").is_ok_and(|args| args.check().is_err()));
+        assert!(parse("--batch-sweep --sweep-lr").is_err());
         assert!(parse("--width 100 --heads 3").is_ok_and(|args| args.check().is_err()));
     }
 }

@@ -3,9 +3,12 @@
 //! `cargo run --release -p himuon-candle --example train_gpt` prints a table and writes `loss.svg`, `report.html` and
 //! `report.json` into `out/train_gpt`; `--help` names the options.
 
+mod accumulation;
 mod args;
+mod batch_sweep;
 mod checkpoint;
 mod corpus;
+mod experiments;
 mod learning_rates;
 mod model;
 mod ops;
@@ -30,6 +33,12 @@ fn main() -> Result<()> {
         .with_context(|| format!("the folder {} cannot be made", args.out.display()))?;
     let mut session = session::Session::new(args)?;
     println!("{}", session.corpus.description());
+    if let Some(experiment) = session.args.experiment {
+        return experiments::run(&mut session, experiment);
+    }
+    if session.args.batch_sweep {
+        return batch_sweep::run(&mut session);
+    }
     session.tune()?;
     if session.args.sweep_lr {
         let sweep = learning_rates::sweep(&mut session)?;

@@ -30,17 +30,17 @@ pub(crate) fn declare(settings: &RunSettings, builder: HiMuonBuilder) -> Result<
     Ok(match settings.optimizer {
         OptimizerKind::AdamW => builder.group_with("*", adamw(1.0)),
         OptimizerKind::Muon => builder
-            .group_with(
-                ATTENTION,
-                MuonOptions::of::<Attention>().schedule(TileSchedule::constant(Tile::Full)),
-            )
+            .group_with(ATTENTION, chosen(whole::<Attention>(settings)?, settings))
             .group_with(
                 FEED_FORWARD,
-                MuonOptions::of::<FeedForward>().schedule(TileSchedule::constant(Tile::Full)),
+                chosen(whole::<FeedForward>(settings)?, settings),
             ),
         OptimizerKind::HiMuon => builder
-            .group_with(ATTENTION, tiled::<Attention>(settings)?)
-            .group_with(FEED_FORWARD, tiled::<FeedForward>(settings)?),
+            .group_with(ATTENTION, chosen(tiled::<Attention>(settings)?, settings))
+            .group_with(
+                FEED_FORWARD,
+                chosen(tiled::<FeedForward>(settings)?, settings),
+            ),
     })
 }
 
@@ -49,6 +49,33 @@ fn adamw(factor: f64) -> AdamWOptions {
     AdamWOptions::default()
         .learning_rate(LearningRate::Factor(factor))
         .betas(0.9, 0.95)
+}
+
+/// The whole matrix as one tile.
+fn whole<C: LayerConfig>(settings: &RunSettings) -> Result<MuonOptions> {
+    match &settings.choices.criterion {
+        None => Ok(MuonOptions::of::<C>().schedule(TileSchedule::constant(Tile::Full))),
+        Some(criterion) => tested(Tile::Full, criterion),
+    }
+}
+
+/// A tile under a criterion of MiMuon; what fails it gets the momentum at the size of a mapped tile.
+fn tested(tile: Tile, criterion: &str) -> Result<MuonOptions> {
+    let text = format!("tile={tile} criterion={criterion} otherwise=rms-matched");
+    Ok(MuonOptions::specs([parse::<KernelSpec>(&text)?]))
+}
+
+/// Momentum and decay where the run has its own.
+fn chosen(options: MuonOptions, settings: &RunSettings) -> MuonOptions {
+    let choices = &settings.choices;
+    let options = match choices.nesterov {
+        Some(nesterov) => options.nesterov(nesterov),
+        None => options,
+    };
+    match choices.weight_decay {
+        Some(decay) => options.weight_decay(decay),
+        None => options,
+    }
 }
 
 /// A layer's own tiles, unless the command line names others.
@@ -60,6 +87,9 @@ fn tiled<C: LayerConfig>(settings: &RunSettings) -> Result<MuonOptions> {
         return Ok(MuonOptions::specs(specs).schedule(schedule.schedule()?));
     }
     let tile = settings.tile.as_deref().map(parse::<Tile>).transpose()?;
+    if let Some(criterion) = &settings.choices.criterion {
+        return tested(tile.unwrap_or(C::SPECS[0].tile), criterion);
+    }
     match (tile, power) {
         (None, None) => Ok(MuonOptions::of::<C>()),
         (Some(tile), power) => Ok(MuonOptions::specs(with_power(&[tile], power)?)),

@@ -2,6 +2,7 @@
 
 use crate::settings::RunSettings;
 use anyhow::Result;
+use himuon::optimizer::ProbeReading;
 use serde::{Deserialize, Serialize};
 
 /// A validation in the course of a run.
@@ -34,6 +35,12 @@ pub(crate) struct RunRecord {
     pub(crate) state_bytes: u64,
     /// Bytes of scratch memory of the optimizer's largest launch, over all steps.
     pub(crate) workspace_bytes: u64,
+    /// What the probe saw of the tiles.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) probes: Vec<ProbeReading>,
+    /// The noise scale of the gradients after each step, in sequences; none of it without micro-batches.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) noise_scales: Vec<Option<f64>>,
 }
 
 impl RunRecord {
@@ -56,6 +63,8 @@ impl RunRecord {
             parameters: totals.parameters,
             state_bytes: totals.state_bytes,
             workspace_bytes,
+            probes: Vec::new(),
+            noise_scales: Vec::new(),
         })
     }
 

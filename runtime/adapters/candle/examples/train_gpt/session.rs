@@ -6,7 +6,7 @@ use crate::corpus::{Batch, Corpus};
 use crate::learning_rates::Sweep;
 use crate::progress::Progress;
 use crate::record::RunRecord;
-use crate::settings::{OptimizerKind, RunSettings};
+use crate::settings::{Choices, OptimizerKind, RunSettings};
 use crate::trainer::Trainer;
 use crate::tuning::{Workload, tuned, workload};
 use anyhow::Result;
@@ -45,7 +45,7 @@ impl Session {
             tuning: TuningTable::new(DeviceFingerprint::cpu()),
             checkpoints: args.checkpoint.clone().or_else(|| args.resume.clone()),
             runs_done: 0,
-            runs_planned: (!args.sweep_lr).then_some(runs),
+            runs_planned: (!args.sweep_lr && args.experiment.is_none()).then_some(runs),
             args,
         })
     }
@@ -53,6 +53,19 @@ impl Session {
     /// The learning rate of AdamW on what is not a matrix of a block: that of the committed sweep.
     pub(crate) fn rest_learning_rate(&self) -> f64 {
         self.sweep.chosen(OptimizerKind::AdamW).unwrap_or(1e-3)
+    }
+
+    /// The kernels of this machine.
+    pub(crate) fn tuning(&self) -> &TuningTable {
+        &self.tuning
+    }
+
+    /// The learning rate of the command line, or the best of the committed sweep.
+    pub(crate) fn chosen_rate(&self, optimizer: OptimizerKind) -> Result<f64> {
+        match self.args.learning_rate {
+            Some(rate) => Ok(rate),
+            None => self.sweep.chosen(optimizer),
+        }
     }
 
     /// The settings of a run.
@@ -81,6 +94,19 @@ impl Session {
             steps: args.steps,
             seed,
             text: self.corpus.description().to_owned(),
+            choices: Choices {
+                accumulate: if args.accumulate > 1 {
+                    args.accumulate as usize
+                } else {
+                    0
+                },
+                probe: if optimizer == OptimizerKind::AdamW {
+                    0
+                } else {
+                    args.probe
+                },
+                ..Choices::default()
+            },
         }
     }
 
@@ -89,10 +115,7 @@ impl Session {
         let mut records = Vec::new();
         for seed in self.args.seed..self.args.seed + self.args.seeds {
             for optimizer in self.args.optimizers() {
-                let learning_rate = match self.args.learning_rate {
-                    Some(rate) => rate,
-                    None => self.sweep.chosen(optimizer)?,
-                };
+                let learning_rate = self.chosen_rate(optimizer)?;
                 let settings =
                     self.settings(optimizer, learning_rate, self.rest_learning_rate(), seed);
                 records.push(self.run(settings)?);

@@ -44,6 +44,41 @@ impl fmt::Display for OptimizerKind {
     }
 }
 
+/// What a run does otherwise than the comparison of optimizers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Choices {
+    /// Micro-batches of a step; 0 and 1: the batch as one.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) accumulate: usize,
+    /// Steps between two probes of the tiles; 0: none.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) probe: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) nesterov: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) weight_decay: Option<f64>,
+    /// MiMuon's criterion as specifications write it: `nuclear_rank(0.3)`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) criterion: Option<String>,
+    /// No decay of the learning rate.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) constant_rate: bool,
+    /// Blocks of the text that are trained on; 0: all.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) training_blocks: usize,
+}
+
+fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+impl Choices {
+    fn none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// One run. Two runs of equal settings on one machine give the same weights, bit for bit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct RunSettings {
@@ -60,6 +95,8 @@ pub(crate) struct RunSettings {
     pub(crate) steps: u64,
     pub(crate) seed: u64,
     pub(crate) text: String,
+    #[serde(default, skip_serializing_if = "Choices::none")]
+    pub(crate) choices: Choices,
 }
 
 impl RunSettings {
@@ -71,9 +108,13 @@ impl RunSettings {
         }
     }
 
-    /// The learning rate relative to its first value at a step: linear decay to zero.
+    /// The learning rate relative to its first value at a step: linear decay to zero, unless it is constant.
     pub(crate) fn decay(&self, step: u64) -> f64 {
-        1.0 - step as f64 / self.steps as f64
+        if self.choices.constant_rate {
+            1.0
+        } else {
+            1.0 - step as f64 / self.steps as f64
+        }
     }
 
     /// Refuses settings other than those that a checkpoint was saved under, and names what differs.
@@ -123,6 +164,7 @@ pub(crate) mod tests {
             steps: 8,
             seed: 3,
             text: "a text".into(),
+            choices: Choices::default(),
         }
     }
 

@@ -21,6 +21,22 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
+    /// The same sequences in `parts` batches of equal size; 0 and 1: as one. The sequences must divide into them.
+    pub(crate) fn split(self, parts: usize) -> Vec<Self> {
+        if parts < 2 {
+            return vec![self];
+        }
+        let size = self.inputs.len() / parts;
+        let inputs = self.inputs.chunks_exact(size);
+        inputs
+            .zip(self.targets.chunks_exact(size))
+            .map(|(inputs, targets)| Self {
+                inputs: inputs.into(),
+                targets: targets.into(),
+            })
+            .collect()
+    }
+
     fn of_windows<'a>(windows: impl Iterator<Item = &'a [u8]> + Clone) -> Self {
         let inputs = windows
             .clone()
@@ -49,21 +65,35 @@ impl Corpus {
 
     /// `count` batches of held-out text: windows at equal distances, the same for every seed and optimizer.
     pub(crate) fn validation_batches(&self, shape: BatchShape, count: usize) -> Result<Vec<Batch>> {
-        let window = window_of(shape, &self.validation)?;
-        let starts_per_block: usize = self.validation[0].len() - window + 1;
-        let starts = starts_per_block * self.validation.len();
-        let total = shape.sequences * count;
-        let windows: Vec<&[u8]> = (0..total)
-            .map(|i| {
-                let start = i * starts / total;
-                &self.validation[start / starts_per_block][start % starts_per_block..][..window]
-            })
-            .collect();
-        Ok(windows
-            .chunks(shape.sequences)
-            .map(|w| Batch::of_windows(w.iter().copied()))
-            .collect())
+        even_batches(&self.validation, shape, count)
     }
+
+    /// The same of the training text.
+    pub(crate) fn even_training_batches(
+        &self,
+        shape: BatchShape,
+        count: usize,
+    ) -> Result<Vec<Batch>> {
+        even_batches(&self.training, shape, count)
+    }
+}
+
+/// `count` batches of windows at equal distances.
+fn even_batches(blocks: &[Vec<u8>], shape: BatchShape, count: usize) -> Result<Vec<Batch>> {
+    let window = window_of(shape, blocks)?;
+    let starts_per_block: usize = blocks[0].len() - window + 1;
+    let starts = starts_per_block * blocks.len();
+    let total = shape.sequences * count;
+    let windows: Vec<&[u8]> = (0..total)
+        .map(|i| {
+            let start = i * starts / total;
+            &blocks[start / starts_per_block][start % starts_per_block..][..window]
+        })
+        .collect();
+    Ok(windows
+        .chunks(shape.sequences)
+        .map(|w| Batch::of_windows(w.iter().copied()))
+        .collect())
 }
 
 /// Bytes of a window, if each block holds one.

@@ -67,6 +67,20 @@ impl Corpus {
         })
     }
 
+    /// The same text, of which only the first `blocks` are trained on; 0: all.
+    pub(crate) fn with_training_blocks(&self, blocks: usize) -> Self {
+        let wanted = if blocks == 0 {
+            self.training.len()
+        } else {
+            blocks
+        };
+        Self {
+            description: self.description.clone(),
+            training: self.training.iter().take(wanted).cloned().collect(),
+            validation: self.validation.clone(),
+        }
+    }
+
     /// What the text is, its size and a digest of its bytes.
     pub(crate) fn description(&self) -> &str {
         &self.description

@@ -60,7 +60,23 @@ pub(crate) mod tests {
     use super::*;
     use crate::model::GptConfig;
     use crate::record::CurvePoint;
-    use crate::settings::{OptimizerKind, RunSettings};
+    use crate::settings::{Choices, OptimizerKind, RunSettings};
+    use himuon::optimizer::ProbeReading;
+
+    fn probed(parameter: &str) -> ProbeReading {
+        ProbeReading {
+            step: 5,
+            parameter: parameter.into(),
+            matrix: 0,
+            tile: "64".into(),
+            tiles: 4,
+            norms: (0.5, 1.5),
+            nuclear_rank: 0.3,
+            defect: Some(0.1),
+            whole_cosine: Some(0.7),
+            raised_to: None,
+        }
+    }
 
     /// Two seeds of every optimizer, with invented figures.
     pub(crate) fn invented_records() -> Vec<RunRecord> {
@@ -94,6 +110,7 @@ pub(crate) mod tests {
                         steps: 10,
                         seed,
                         text: "a <text> & more".into(),
+                        choices: Choices::default(),
                     },
                     losses: vec![loss as f32; 10],
                     step_seconds: vec![0.5 + seconds; 10],
@@ -103,6 +120,8 @@ pub(crate) mod tests {
                     parameters: 1000,
                     state_bytes: 4000,
                     workspace_bytes: 2 << 20,
+                    probes: vec![probed("blocks.0.<up>")],
+                    noise_scales: vec![None, Some(12.5)],
                 });
             }
         }

@@ -63,7 +63,45 @@ fn run_html(record: &RunRecord) -> String {
             point.step, point.seconds, point.validation_loss
         );
     }
-    html.push_str("</table></details>\n");
+    html.push_str("</table>");
+    html.push_str(&probes_html(record));
+    html.push_str("</details>\n");
+    html
+}
+
+/// What the probe saw of the layers' tiles, and the noise scale of the gradients.
+fn probes_html(record: &RunRecord) -> String {
+    let mut html = String::new();
+    if let Some(noise) = record.noise_scales.iter().rev().flatten().next() {
+        let _ = writeln!(
+            html,
+            "<p>Noise scale of the gradients at the end: {noise:.1} sequences a step.</p>"
+        );
+    }
+    if record.probes.is_empty() {
+        return html;
+    }
+    html.push_str(
+        "<table><tr><th>step</th><th>layer</th><th>tile</th><th>nuclear rank</th><th>defect</th><th>least norm</th>\
+         <th>greatest norm</th><th>cosine to the whole map</th></tr>\n",
+    );
+    let number =
+        |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.3}"));
+    for reading in &record.probes {
+        let _ = writeln!(
+            html,
+            "<tr><td>{}</td><td>{}</td><td>{}</td><td>{:.3}</td><td>{}</td><td>{:.2e}</td><td>{:.2e}</td><td>{}</td></tr>",
+            reading.step,
+            escaped(&reading.parameter),
+            escaped(&reading.tile),
+            reading.nuclear_rank,
+            number(reading.defect),
+            reading.norms.0,
+            reading.norms.1,
+            number(reading.whole_cosine)
+        );
+    }
+    html.push_str("</table>");
     html
 }
 
@@ -92,6 +130,8 @@ mod tests {
         );
         assert!(page.contains("a &lt;text&gt; &amp; more"));
         assert!(!page.contains("<?xml"));
+        assert!(page.contains("cosine to the whole map") && page.contains("blocks.0.&lt;up&gt;"));
+        assert!(page.contains("12.5 sequences"));
         for outside in ["src=", "href=", "@import"] {
             assert!(!page.contains(outside), "{outside}");
         }
