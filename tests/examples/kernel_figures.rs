@@ -7,7 +7,7 @@
 
 /// Tiles, and variants beside the default one.
 #[cfg(unix)]
-const ROWS: [(u32, Option<&str>); 9] = [
+const ROWS: &[(u32, Option<&str>)] = &[
     (16, None),
     (32, None),
     (48, None),
@@ -24,6 +24,10 @@ const ROWS: [(u32, Option<&str>); 9] = [
     (
         128,
         Some("resident:rows=32,chunk=1,tiles=1,symmetric,reload-x,stage-momentum"),
+    ),
+    (
+        128,
+        Some("resident:rows=32,chunk=2,tiles=1,symmetric,reload-x,stage-momentum"),
     ),
 ];
 
@@ -83,7 +87,7 @@ fn whole_tiles(compiler: &himuon_codegen::compile::Compiler) -> Outcome {
          | instructions issued | bytes read (least) | bytes written (least) |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|---|---|");
-    for (tile, variant) in ROWS {
+    for &(tile, variant) in ROWS {
         let mut backend = CudaBackend::new("sm_80")?.without_reports();
         if let Some(variant) = variant {
             backend = backend.with_variant(variant.parse()?);
