@@ -312,8 +312,7 @@ fn kernels_are_verified_timed_chosen_and_kept_apart() {
     let winner = found.winner.clone();
     let changed = right().map(|record| record.variant.clone());
     let changed = changed
-        .filter(|name| *name != default && *name != winner)
-        .last()
+        .rfind(|name| *name != default && *name != winner)
         .unwrap();
     target.changed = Some(changed.clone());
     let again = tune(&mut target, folder.path());

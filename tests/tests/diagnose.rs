@@ -1,4 +1,5 @@
 //! The diagnosis of a matrix against singular value decompositions in f64.
+#![allow(clippy::unwrap_used, reason = "a diagnosis that fails fails its test")]
 
 use himuon::Tile;
 use himuon::diagnose::{DiagnoseError, DiagnosisOptions, MatrixDiagnosis, Method, diagnose};

@@ -67,7 +67,10 @@ impl DeviceInfo {
             kind: "cuda".to_owned(),
             name: self.name.clone(),
             architecture: self.target(),
-            features: vec![format!("driver {}", self.driver_version())],
+            multiprocessors: self.multiprocessors,
+            driver: self.driver_version(),
+            toolkit: String::new(),
+            features: Vec::new(),
         }
     }
 }

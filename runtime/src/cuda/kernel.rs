@@ -75,11 +75,7 @@ impl Method {
     /// Whether every parameter of every launch is one that a launch fills in, of the kind it fills in.
     fn is_launchable(&self) -> bool {
         let launches = self.launches("step");
-        !launches.is_empty()
-            && launches
-                .iter()
-                .flat_map(|entry| &entry.parameters)
-                .all(TileArguments::fill)
+        !launches.is_empty() && launches.into_iter().all(TileArguments::suffice)
     }
 
     /// The kernels of a purpose, `step` or `map`, in order.
@@ -94,7 +90,7 @@ impl Method {
                 .iter()
                 .find(|entry| entry.name == name)
         };
-        names.filter_map(|name| named(*name)).collect()
+        names.filter_map(|launch| named(launch.entry)).collect()
     }
 
     /// Whether maps wait in memory for the norm of their matrix.
@@ -214,6 +210,22 @@ impl TileArguments {
                 | (Some(Argument::Long(_)), Kind::U64)
         )
     }
+
+    /// What decides the number of a launch's blocks, where that is known here.
+    fn count(&self, count: Count) -> Option<u32> {
+        match count {
+            Count::Tiles => Some(self.tile_count),
+            Count::Matrices => Some(self.matrix_count),
+            Count::One => Some(1),
+            Count::Patches | Count::Triangle | Count::Blocks => None,
+        }
+    }
+
+    /// Whether everything that a launch asks for is known here.
+    fn suffice(entry: &Entry) -> bool {
+        entry.parameters.iter().all(TileArguments::fill)
+            && TileArguments::default().count(entry.grid.count).is_some()
+    }
 }
 
 #[derive(Debug)]
@@ -223,16 +235,13 @@ struct LoadedEntry {
 }
 
 impl LoadedEntry {
-    fn blocks(&self, arguments: &TileArguments) -> u32 {
+    fn blocks(&self, arguments: &TileArguments) -> Option<u32> {
         let grid = &self.layout.grid;
         if grid.any_number && self.layout.workspace.is_some() {
-            return arguments.blocks.max(1);
+            return Some(arguments.blocks.max(1));
         }
-        let count = match grid.count {
-            Count::Tiles => arguments.tile_count,
-            Count::Matrices => arguments.matrix_count,
-        };
-        count.div_ceil(grid.per_block.max(1))
+        let count = arguments.count(grid.count)?;
+        Some(count.div_ceil(grid.per_block.max(1)))
     }
 }
 
@@ -289,14 +298,15 @@ impl TileKernel {
         arguments: &TileArguments,
     ) -> Result<(), CudaError> {
         for entry in &self.entries {
+            let unknown = || unknown(&self.id, &entry.layout);
             let shape = Shape {
-                blocks: entry.blocks(arguments),
+                blocks: entry.blocks(arguments).ok_or_else(unknown)?,
                 threads: entry.layout.block,
                 shared_bytes: entry.layout.dynamic_shared_bytes,
             };
             let parameters = entry.layout.parameters.iter();
             let values: Option<Vec<_>> = parameters.map(|p| arguments.value(p)).collect();
-            let values = values.ok_or_else(|| unknown(&self.id, &entry.layout))?;
+            let values = values.ok_or_else(unknown)?;
             launch(stream, &entry.function, shape, &values)?;
         }
         Ok(())
@@ -312,7 +322,7 @@ fn unknown(id: &str, layout: &Entry) -> CudaError {
 }
 
 fn loaded(id: &str, module: &Arc<CudaModule>, layout: &Entry) -> Result<LoadedEntry, CudaError> {
-    if !layout.parameters.iter().all(TileArguments::fill) {
+    if !TileArguments::suffice(layout) {
         return Err(unknown(id, layout));
     }
     let function = function(module, layout.name, layout.dynamic_shared_bytes)?;

@@ -140,10 +140,11 @@ impl<M: Memory> HiMuon<M> {
             let (Some(view), GroupOptions::Muon(options)) = (&parameter.matrices, options) else {
                 continue;
             };
+            let shapes = vec![(view.rows, view.columns); view.count];
             for spec in options.specs.iter().map(|spec| view.spec(spec)) {
-                let variant = self.tuning.variant_for(&spec);
+                let variant = self.tuning.variant_for(&spec, &shapes);
                 // A tuned variant that the device lacks is passed over by the plan, with a warning.
-                let known = variant.filter(|name| {
+                let known = variant.as_deref().filter(|name| {
                     self.backend
                         .workspace_bytes(&spec, Some(name), &[], 1)
                         .is_ok()

@@ -61,6 +61,11 @@ impl CudaBackend {
         }
     }
 
+    /// Goes on in this variant; `None`: in the default of each specification.
+    pub fn select(&mut self, variant: Option<Variant>) {
+        self.variant = variant;
+    }
+
     /// With every tensor moved by so many numbers from an aligned address.
     pub fn shifted(self, shift: usize) -> CudaBackend {
         CudaBackend { shift, ..self }

@@ -257,9 +257,9 @@ fn tiles_that_stay_on_chip_cost_one_percent_of_the_parameters_bytes() {
         let names: Vec<_> = (0..48)
             .map(|index| format!("blocks.{index}.weight"))
             .collect();
-        let parameters = names.iter().zip(shapes.iter().cycle());
+        let parameters = names.iter().zip(shapes.into_iter().cycle());
         let builder = HiMuon::builder()
-            .parameters(parameters.map(|(name, shape)| (name, shape)))
+            .parameters(parameters)
             .group_with("*", MuonOptions::specs([spec("tile=128 element=bf16")]));
         let device = OnDevice::new(&Model::new(&[], 0));
         let totals = device.optimizer(builder).explain().unwrap().totals;

@@ -6,8 +6,16 @@ use crate::session::Session;
 use crate::settings::{OptimizerKind, RunSettings};
 use anyhow::Result;
 
+/// A name, and what it takes: tile, schedule and power, as the command line writes them.
+type Choice = (
+    &'static str,
+    Option<&'static str>,
+    Option<&'static str>,
+    Option<&'static str>,
+);
+
 /// A tile or a schedule of HiMuon, and its power.
-const TILES: [(&str, Option<&str>, Option<&str>, Option<&str>); 10] = [
+const TILES: [Choice; 10] = [
     ("T = 16", Some("16"), None, None),
     ("T = 32", Some("32"), None, None),
     ("T = 64", Some("64"), None, None),
