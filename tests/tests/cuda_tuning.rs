@@ -310,7 +310,7 @@ fn kernels_are_verified_timed_chosen_and_kept_apart() {
     );
     assert!(target.runs.is_empty());
     let winner = found.winner.clone();
-    let changed = right().map(|record| record.variant.clone());
+    let mut changed = right().map(|record| record.variant.clone());
     let changed = changed
         .rfind(|name| *name != default && *name != winner)
         .unwrap();
