@@ -2,6 +2,7 @@
 
 use super::job::{Counts, Job, Map};
 use super::pool::Pool;
+use super::scalars::{self, process_scalars};
 use super::simd::{InstructionSet, Line, Shared, Simd, WithSimd};
 use super::team::{Team, is_large};
 use super::tile::{Batch, process};
@@ -114,6 +115,12 @@ struct Task<'a> {
 impl WithSimd for Task<'_> {
     type Output = Counts;
     fn with<S: Simd>(self, simd: S) -> Counts {
+        if let Some(steps) = scalars::steps(self.map, self.job) {
+            // SAFETY: as below.
+            return unsafe {
+                process_scalars(simd, self.map, steps, self.job, self.tiles, self.base)
+            };
+        }
         let mut counts = Counts::default();
         let mut first = self.tiles.start;
         while first < self.tiles.end {

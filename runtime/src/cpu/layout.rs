@@ -15,7 +15,7 @@ pub(crate) const BLOCK: usize = LANES * LANES;
 
 /// Keeps buffers of a power of two off each other's 4 KiB aliases: a load whose address matches an
 /// earlier store's in the low twelve bits waits for that store.
-const BUFFER_PADDING: usize = 336;
+pub(crate) const BUFFER_PADDING: usize = 336;
 
 /// The size of an oriented tile: constants for the stock grid, numbers for any other.
 pub(crate) trait Shape: Copy + Send + Sync {

@@ -6,7 +6,7 @@
 //! * [`adamw_step`] is the fused step of the parameters that are no matrices.
 //!
 //! From the outside in: `kernel` checks and resolves, `dispatch` hands ranges of tiles to threads, `tile`
-//! takes a few tiles from load to store, `recurrence` is the mathematics in the operations of `engine`,
+//! takes a few tiles from load to store, `recurrence` is the mathematics in the operations of `engine`, which `tiles` runs,
 //! `product` the two matrix products, `simd` the vectors of sixteen numbers, `layout` how a tile lies in
 //! scratch. What needs a whole matrix before its weights change (p > 0, row normalisation) is in `whole_matrix`.
 //!
@@ -36,11 +36,13 @@ mod measure;
 mod pool;
 mod product;
 mod recurrence;
+mod scalars;
 mod simd;
 mod storage;
 mod store;
 mod team;
 mod tile;
+mod tiles;
 mod validate;
 mod variant;
 mod whole_matrix;

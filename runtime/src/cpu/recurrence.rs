@@ -3,7 +3,7 @@
 //! All of them are written from the right, on an oriented tile (rows >= columns): with A = X^T X the
 //! products X A and A' X, A' = X X^T, are the same polynomial of X, and only the smaller Gram matrix is formed.
 
-use super::engine::{Engine, MOST_TILES, PerTile, Slot, Slots};
+use super::engine::{Engine, MOST_TILES, PerTile, Products, Slot, Slots};
 use himuon_templates::StepTable;
 
 const X: Slot = Slot::Tall(0);
@@ -70,7 +70,7 @@ pub(super) fn iterate<E: Engine>(
 
 /// X <- aX + X(bA + cA^2). A and the next X share a buffer: A is dead when X is written.
 #[inline(always)]
-pub(super) fn odd<E: Engine>(engine: &E, steps: &[[f32; 3]], mut gram_ready: bool) -> Mapped {
+pub(super) fn odd<E: Products>(engine: &E, steps: &[[f32; 3]], mut gram_ready: bool) -> Mapped {
     let (mut x, mut other) = (X, Y);
     for step in steps {
         let &[a, b, c] = step;

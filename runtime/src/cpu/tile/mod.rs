@@ -1,0 +1,86 @@
+//! The whole step of a few tiles of one size: load with momentum, norm, criterion, recurrence, scale,
+//! decay and update, while they are in the cache.
+//!
+//! `enter` brings tiles from memory to a normalised X, `map` runs the recurrence on those that the criterion asks
+//! for, `leave` writes them.
+
+mod enter;
+mod leave;
+mod map;
+
+use super::engine::MOST_TILES;
+use super::job::{Counts, Job, Map, Outcome};
+use super::layout::AnyShape;
+use super::load::Rectangle;
+use super::recurrence;
+use super::simd::Simd;
+use super::team::Team;
+use super::tiles::Tiles;
+use himuon_templates::Mode;
+
+/// Up to [`MOST_TILES`] tiles side by side, all of one size.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Batch {
+    /// Number of the first in its matrix.
+    pub(super) first: usize,
+    pub(super) rectangle: Rectangle,
+    pub(super) count: usize,
+}
+
+impl Batch {
+    fn rectangle(&self, tile: usize) -> Rectangle {
+        Rectangle {
+            column: self.rectangle.column + tile * self.rectangle.columns,
+            ..self.rectangle
+        }
+    }
+}
+
+/// A batch in the hands of one thread.
+struct Work<'a, S> {
+    map: &'a Map,
+    job: &'a Job,
+    batch: Batch,
+    engine: Tiles<'a, S, AnyShape, false>,
+    turns: bool,
+    kept: bool,
+    outcomes: [Outcome; MOST_TILES],
+}
+
+/// Processes a batch.
+///
+/// # Safety
+/// `base`, on a 64-byte boundary, has room for the buffers of the whole batch and is this thread's alone, and
+/// so are the batch's parts of the job's tensors. A team of several threads has one tile.
+pub(super) unsafe fn process<S: Simd>(
+    simd: S,
+    map: &Map,
+    job: &Job,
+    batch: Batch,
+    team: Team<'_>,
+    base: *mut f32,
+) -> Counts {
+    let kept = map.keeps(job.outcomes.is_some());
+    let slots = recurrence::slots(&map.table, kept);
+    let shape = map.oriented(batch.rectangle.rows, batch.rectangle.columns);
+    let rounds = map.mode == Mode::Reference;
+    let mut work = Work {
+        map,
+        job,
+        batch,
+        engine: Tiles::new(simd, shape, slots, map.blocking, rounds, team),
+        turns: map.turns(batch.rectangle.rows, batch.rectangle.columns),
+        kept,
+        outcomes: [Outcome::default(); MOST_TILES],
+    };
+    for tile in 0..batch.count.min(MOST_TILES) {
+        // SAFETY: the caller's word: each tile has its own part of the scratch.
+        unsafe { work.engine.push(base.add(tile * slots.length(shape))) };
+    }
+    // SAFETY: the caller's word.
+    unsafe {
+        work.load_all();
+        work.map_all();
+    }
+    work.finish()
+}
