@@ -4,6 +4,7 @@
 //! **The same bits everywhere.** Each element of a product is one chain of fused multiply-adds that
 //! starts at zero and runs over k upwards. Blocking only decides when a chain pauses in memory.
 
+mod corner;
 mod finish;
 mod piece;
 mod symmetric;

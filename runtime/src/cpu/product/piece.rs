@@ -57,6 +57,42 @@ pub(super) struct Place {
     pub(super) sum: Range<usize>,
     /// Whether the sum ends with this part.
     pub(super) last: bool,
+    /// In a symmetric product, the first of the piece's panels whose finished numbers are written a second time,
+    /// below the diagonal. Only for pieces of eight rows.
+    pub(super) mirror: Option<usize>,
+}
+
+impl Place {
+    /// Writes finished sums, and their mirror image where there is one.
+    /// # Safety
+    /// All rows and panels of the place exist in the output, with the mirror image, and nobody else accesses them.
+    #[inline(always)]
+    pub(super) unsafe fn store<S: Simd, const ROWS: usize, const PANELS: usize>(
+        &self,
+        simd: S,
+        sums: [[S::Vector; PANELS]; ROWS],
+    ) {
+        for r in 0..ROWS {
+            for p in 0..PANELS {
+                // SAFETY: the caller's word.
+                unsafe { simd.store(self.output.row(self.panel + p, self.row + r), sums[r][p]) }
+            }
+        }
+        if ROWS != 8 {
+            return;
+        }
+        let Some(first) = self.mirror else { return };
+        for p in 0..PANELS {
+            if p >= first {
+                let rows = std::array::from_fn(|r| sums[r % ROWS][p]);
+                // SAFETY: the caller's word; the rows' numbers become lanes of the panel that their number falls into.
+                unsafe {
+                    let panel = self.output.row(self.row / LANES, (self.panel + p) * LANES);
+                    simd.store_transposed(rows, panel.add(self.row % LANES));
+                }
+            }
+        }
+    }
 }
 
 /// Adds one part of the sums of `ROWS` x `PANELS` vectors; `right` is panel `place.panel` of the right operand.
@@ -101,18 +137,33 @@ pub(super) unsafe fn piece<S: Simd, L: Left, const ROWS: usize, const PANELS: us
             }
         }
     }
-    let store = |r: usize, p: usize, sum: S::Vector| {
+    if place.last {
         // SAFETY: the caller's word.
-        unsafe { simd.store(at(r, p), sum) }
-    };
-    if !place.last {
+        sums = unsafe { finished(simd, sums, place.panel, place.row, finish) };
+        // SAFETY: as above.
+        unsafe { place.store(simd, sums) }
+    } else {
         for r in 0..ROWS {
             for p in 0..PANELS {
-                store(r, p, sums[r][p]);
+                // SAFETY: the caller's word.
+                unsafe { simd.store(at(r, p), sums[r][p]) }
             }
         }
-        return;
     }
+}
+
+/// Finishes the sums that begin at (`row`, panel `panel`).
+///
+/// # Safety
+/// The matrices of `finish` have these rows and panels.
+#[inline(always)]
+pub(super) unsafe fn finished<S: Simd, const ROWS: usize, const PANELS: usize>(
+    simd: S,
+    mut sums: [[S::Vector; PANELS]; ROWS],
+    panel: usize,
+    row: usize,
+    finish: Finish,
+) -> [[S::Vector; PANELS]; ROWS] {
     // One loop for each kind: a loop that contained them all would not be unrolled, and the sums would have to
     // leave the registers.
     macro_rules! finish {
@@ -121,9 +172,8 @@ pub(super) unsafe fn piece<S: Simd, L: Left, const ROWS: usize, const PANELS: us
                 $($kind => {
                     for r in 0..ROWS {
                         for p in 0..PANELS {
-                            let (row, panel) = (place.row + r, place.panel + p);
                             // SAFETY: the caller's word.
-                            store(r, p, unsafe { $finish.apply(simd, sums[r][p], panel, row) });
+                            sums[r][p] = unsafe { $finish.apply(simd, sums[r][p], panel + p, row + r) };
                         }
                     }
                 })+
@@ -135,4 +185,5 @@ pub(super) unsafe fn piece<S: Simd, L: Left, const ROWS: usize, const PANELS: us
         Finish::Affine(finish) => finish,
         Finish::Combine(finish) => finish,
     }
+    sums
 }

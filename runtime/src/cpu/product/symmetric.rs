@@ -1,9 +1,10 @@
 //! B^T B of which only the upper triangle of 16 x 16 blocks is computed.
 
+use super::corner::corner_piece;
 use super::finish::Finish;
 use super::piece::{Place, Transposed, piece};
 use super::{SUM_BLOCK, group};
-use crate::cpu::layout::{BLOCK, Panels};
+use crate::cpu::layout::Panels;
 use crate::cpu::simd::{LANES, Simd, leaf};
 use std::ops::Range;
 
@@ -70,8 +71,11 @@ unsafe fn columns<S: Simd, const INLINE: bool, const PANELS: usize>(
 ) {
     // SAFETY: the caller's word; on the diagonal only panels from the row's own on are computed.
     unsafe {
-        for row in part.rows.start..part.rows.end.min(panel + 1) {
+        for row in part.rows.start..part.rows.end.min(panel) {
             cell::<S, INLINE, PANELS>(simd, part, row, panel, sum.clone(), finish);
+        }
+        if part.rows.contains(&panel) {
+            cell::<S, INLINE, PANELS>(simd, part, panel, panel, sum.clone(), finish);
         }
         if PANELS == 3 && part.rows.contains(&(panel + 1)) {
             cell::<S, INLINE, 2>(simd, part, panel + 1, panel + 1, sum.clone(), finish);
@@ -83,7 +87,7 @@ unsafe fn columns<S: Simd, const INLINE: bool, const PANELS: usize>(
     }
 }
 
-/// [`blocks`], inlined or as a function of its own.
+/// [`blocks`] or [`diagonal`], inlined or as a function of its own.
 /// # Safety
 /// As [`symmetric`].
 #[inline(always)]
@@ -95,21 +99,22 @@ unsafe fn cell<S: Simd, const INLINE: bool, const PANELS: usize>(
     sum: Range<usize>,
     finish: Finish,
 ) {
+    let SymmetricPart { input, output, .. } = *part;
+    let place = Place {
+        output,
+        row: row * LANES,
+        panel,
+        last: sum.end == part.depth,
+        sum,
+        mirror: None,
+    };
     // SAFETY: the caller's word.
     unsafe {
-        if INLINE {
-            blocks::<S, PANELS>(simd, part, row, panel, sum, finish);
-        } else {
-            outlined::<S, PANELS>(
-                simd,
-                part.input,
-                part.depth,
-                part.output,
-                row,
-                panel,
-                sum,
-                finish,
-            );
+        match (INLINE, row == panel) {
+            (true, false) => blocks::<S, PANELS>(simd, input, place, finish),
+            (true, true) => diagonal::<S, PANELS>(simd, input, place, finish),
+            (false, false) => outlined_blocks::<S, PANELS>(simd, input, place, finish),
+            (false, true) => outlined_diagonal::<S, PANELS>(simd, input, place, finish),
         }
     }
 }
@@ -117,79 +122,108 @@ unsafe fn cell<S: Simd, const INLINE: bool, const PANELS: usize>(
 leaf! {
     /// # Safety
     /// As [`symmetric`].
-    unsafe fn outlined<const PANELS: usize>(
-        simd: S,
-        input: Panels,
-        depth: usize,
-        output: Panels,
-        row: usize,
-        panel: usize,
-        sum: Range<usize>,
-        finish: Finish,
+    unsafe fn outlined_blocks<const PANELS: usize>(
+        simd: S, input: Panels, place: Place, finish: Finish
     ) {
-        let part = SymmetricPart {
-            input,
-            depth,
-            output,
-            rows: 0..0,
-            columns: 0..0,
-            width: PANELS,
-        };
         // SAFETY: the caller's word.
-        unsafe { blocks::<S, PANELS>(simd, &part, row, panel, sum, finish) }
+        unsafe { blocks::<S, PANELS>(simd, input, place, finish) }
+    }
+
+    /// # Safety
+    /// As [`symmetric`].
+    unsafe fn outlined_diagonal<const PANELS: usize>(
+        simd: S, input: Panels, place: Place, finish: Finish
+    ) {
+        // SAFETY: the caller's word.
+        unsafe { diagonal::<S, PANELS>(simd, input, place, finish) }
     }
 }
 
-/// One panel of rows by `PANELS` panels of columns, and its mirror image once the sums are complete.
+/// B^T B at `place`: rows of the left operand are columns `place.row` and following of `input`.
+/// # Safety
+/// As [`symmetric`].
+#[inline(always)]
+unsafe fn rows<S: Simd, const ROWS: usize, const PANELS: usize>(
+    simd: S,
+    input: Panels,
+    place: &Place,
+    finish: Finish,
+) {
+    // SAFETY: the caller's word.
+    unsafe {
+        let left = input.row(place.row / LANES, 0).add(place.row % LANES);
+        let right = Panels {
+            start: input.row(place.panel, 0),
+            stride: input.stride,
+        };
+        piece::<S, _, ROWS, PANELS>(simd, Transposed(left), right, place, finish);
+    }
+}
+
+/// One panel of rows by `PANELS` panels of columns above the diagonal, and its mirror image.
 /// # Safety
 /// As [`symmetric`].
 #[inline(always)]
 unsafe fn blocks<S: Simd, const PANELS: usize>(
     simd: S,
-    part: &SymmetricPart,
-    row: usize,
-    panel: usize,
-    sum: Range<usize>,
+    input: Panels,
+    mut place: Place,
     finish: Finish,
 ) {
-    let last = sum.end == part.depth;
-    let mut place = Place {
-        output: part.output,
-        row: row * LANES,
-        panel,
-        sum,
-        last,
-    };
+    let row = place.row;
     // SAFETY: the caller's word; the pieces cover rows 0..16 of the block.
     unsafe {
-        let left = part.input.row(row, 0).cast_const();
-        let right = Panels {
-            start: part.input.row(panel, 0),
-            stride: part.input.stride,
-        };
-        if !S::WIDE {
-            for first in [0, 4, 8, 12] {
-                place.row = row * LANES + first;
-                piece::<S, _, 4, PANELS>(simd, Transposed(left.add(first)), right, &place, finish);
-            }
-        } else if PANELS == 1 {
-            piece::<S, _, 16, PANELS>(simd, Transposed(left), right, &place, finish);
-        } else {
+        if S::WIDE {
+            place.mirror = Some(0);
             for first in [0, 8] {
-                place.row = row * LANES + first;
-                piece::<S, _, 8, PANELS>(simd, Transposed(left.add(first)), right, &place, finish);
+                place.row = row + first;
+                rows::<S, 8, PANELS>(simd, input, &place, finish);
             }
+            return;
+        }
+        for first in [0, 4, 8, 12] {
+            place.row = row + first;
+            rows::<S, 4, PANELS>(simd, input, &place, finish);
         }
         if place.last {
-            for column in panel..panel + PANELS {
-                if column != row {
-                    let mirrored = part
-                        .output
-                        .start
-                        .add(row * part.output.stride + column * BLOCK);
-                    simd.transpose(part.output.row(column, row * LANES), mirrored);
-                }
+            let mirrored = place.output.row(row / LANES, place.panel * LANES);
+            simd.transpose(place.output.row(place.panel, row), mirrored);
+        }
+    }
+}
+
+/// As [`blocks`] for the row of the first panel itself.
+/// # Safety
+/// As [`symmetric`].
+#[inline(always)]
+unsafe fn diagonal<S: Simd, const PANELS: usize>(
+    simd: S,
+    input: Panels,
+    mut place: Place,
+    finish: Finish,
+) {
+    let (row, block) = (place.row, place.panel);
+    // SAFETY: the caller's word; the pieces cover rows 0..16 of the block.
+    unsafe {
+        if !S::WIDE {
+            for first in [0, 4] {
+                place.row = row + first;
+                rows::<S, 4, PANELS>(simd, input, &place, finish);
             }
+            return corner_piece::<S, 0>(simd, input, block, &place, finish);
+        }
+        if PANELS == 1 {
+            return corner_piece::<S, 1>(simd, input, block, &place, finish);
+        }
+        place.mirror = Some(1);
+        rows::<S, 8, PANELS>(simd, input, &place, finish);
+        place.mirror = Some(0);
+        place.row = row + 8;
+        place.panel = block + 1;
+        if PANELS == 2 {
+            corner_piece::<S, 1>(simd, input, block, &place, finish);
+        } else {
+            corner_piece::<S, 2>(simd, input, block, &place, finish);
         }
     }
 }

@@ -26,7 +26,8 @@ pub(crate) struct UpdatePart {
 /// Computes `part`; `INLINE` compiles everything into the caller, which then needs the set's features.
 ///
 /// # Safety
-/// All rows and panels named exist in the operands, the output and the matrices of `finish`; nobody else
+/// All panels named exist in the operands, the output and the matrices of `finish`, with room for a multiple of
+/// sixteen rows; nobody else
 /// accesses this part of the output meanwhile; the output overlaps neither `left` nor `right`.
 #[inline(always)]
 pub(crate) unsafe fn update<S: Simd, const INLINE: bool>(
@@ -117,8 +118,9 @@ unsafe fn rows<S: Simd, const ROWS: usize, const PANELS: usize>(
         panel,
         sum,
         last,
+        mirror: None,
     };
-    // SAFETY: the caller's word; every piece ends at or before the last row.
+    // SAFETY: the caller's word; every piece ends at or before the next multiple of sixteen rows.
     unsafe {
         let right = Panels {
             start: part.right.row(panel, 0),
@@ -132,13 +134,14 @@ unsafe fn rows<S: Simd, const ROWS: usize, const PANELS: usize>(
             piece::<S, _, ROWS, PANELS>(simd, left(place.row), right, &place, finish);
             place.row += ROWS;
         }
-        while ROWS > 4 && place.row + 4 <= part.rows.end {
-            piece::<S, _, 4, PANELS>(simd, left(place.row), right, &place, finish);
-            place.row += 4;
+        // The last pieces may reach into the rows that pad a panel to a multiple of sixteen: nobody reads those.
+        while ROWS > 8 && place.row + 4 < part.rows.end {
+            piece::<S, _, 8, PANELS>(simd, left(place.row), right, &place, finish);
+            place.row += 8;
         }
         while place.row < part.rows.end {
-            piece::<S, _, 1, PANELS>(simd, left(place.row), right, &place, finish);
-            place.row += 1;
+            piece::<S, _, 4, PANELS>(simd, left(place.row), right, &place, finish);
+            place.row += 4;
         }
     }
 }

@@ -152,6 +152,41 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
+    unsafe fn store_transposed(self, rows: [Pair; 8], target: *mut f32) {
+        let mut block = [Line::ZERO; 8];
+        for (line, row) in block.iter_mut().zip(rows) {
+            *line = self.to_line(row);
+        }
+        let source = block.as_ptr().cast::<f32>();
+        // SAFETY: eight lines of 16 numbers; the targets are the caller's.
+        unsafe {
+            transpose_8(source, target);
+            transpose_8(source.add(8), target.add(8 * 16));
+        }
+    }
+    #[inline(always)]
+    unsafe fn corner(self, source: *const f32) -> ([Pair; 4], Pair) {
+        // SAFETY: as `load`: numbers 8 to 15.
+        unsafe {
+            let lefts = [8, 9, 10, 11].map(|row| {
+                [
+                    _mm256_broadcast_ss(&*source.add(row)),
+                    _mm256_broadcast_ss(&*source.add(row + 4)),
+                ]
+            });
+            (lefts, [_mm256_loadu_ps(source.add(8)); 2])
+        }
+    }
+    #[inline(always)]
+    fn corner_rows(self, sums: Pair) -> [Pair; 2] {
+        [[sums[0]; 2], [sums[1]; 2]]
+    }
+    #[inline(always)]
+    unsafe fn mirror_corner(self, block: *mut f32) {
+        // SAFETY: `self` proves AVX; both 8 x 8 blocks lie in the block.
+        unsafe { transpose_8(block.add(8), block.add(8 * 16)) }
+    }
+    #[inline(always)]
     fn vectorize<K: Vectorized>(self, kernel: K) -> K::Output {
         // SAFETY: `self` proves the features.
         unsafe { with_features(self, kernel) }
@@ -175,7 +210,7 @@ unsafe fn join(source: *const f32, row: usize, column: usize) -> __m256 {
 /// # Safety
 /// The processor has AVX; both blocks are valid.
 #[inline(always)]
-unsafe fn transpose_8(source: *const f32, target: *mut f32) {
+pub(super) unsafe fn transpose_8(source: *const f32, target: *mut f32) {
     for column in [0, 4] {
         // SAFETY: the caller's word; rows column..column + 4 of the target lie in its block.
         unsafe {

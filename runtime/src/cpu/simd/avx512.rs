@@ -1,7 +1,9 @@
 //! AVX-512F: one 512-bit register a vector.
 
+use super::avx2::transpose_8;
 use super::{Line, Simd, Vectorized};
 use half::{bf16, f16};
+use std::arch::asm;
 use std::arch::x86_64::*;
 
 /// Exists only where AVX-512F was detected: the field is private to this module.
@@ -35,6 +37,61 @@ unsafe fn quarter(source: *const f32, row: usize, column: usize) -> __m512 {
         rows = _mm512_insertf32x4::<2>(rows, _mm_load_ps(first.add(128)));
         _mm512_insertf32x4::<3>(rows, _mm_load_ps(first.add(192)))
     }
+}
+
+/// The columns of four rows from `first` on: in vector c, 128 bits number l hold column 4 l + c.
+/// # Safety
+/// The processor has AVX-512F.
+#[inline(always)]
+unsafe fn columns_of(rows: [__m512; 8], first: usize) -> [__m512d; 4] {
+    // SAFETY: the caller's word.
+    unsafe {
+        let [row0, row1, row2, row3] = [
+            rows[first],
+            rows[first + 1],
+            rows[first + 2],
+            rows[first + 3],
+        ];
+        let low01 = _mm512_castps_pd(_mm512_unpacklo_ps(row0, row1));
+        let high01 = _mm512_castps_pd(_mm512_unpackhi_ps(row0, row1));
+        let low23 = _mm512_castps_pd(_mm512_unpacklo_ps(row2, row3));
+        let high23 = _mm512_castps_pd(_mm512_unpackhi_ps(row2, row3));
+        [
+            _mm512_unpacklo_pd(low01, low23),
+            _mm512_unpackhi_pd(low01, low23),
+            _mm512_unpacklo_pd(high01, high23),
+            _mm512_unpackhi_pd(high01, high23),
+        ]
+    }
+}
+
+/// [`Simd::corner`]: a load, a shuffle and four permutations within 128 bits. In assembly, because the compiler
+/// takes the intrinsics apart and needs three times as many.
+/// # Safety
+/// `source` is readable for 16 numbers.
+#[target_feature(enable = "avx512f")]
+#[inline]
+unsafe fn corner(source: *const f32) -> ([__m512; 4], __m512) {
+    let (row0, row1, row2, row3, right): (__m512, __m512, __m512, __m512, __m512);
+    // SAFETY: reads 32 bytes from number 8 on; the function's features include the instructions.
+    unsafe {
+        asm!(
+            "vbroadcastf64x4 {right}, [{source} + 32]",
+            "vshuff32x4 {row3}, {right}, {right}, 0x50",
+            "vpermilps {row0}, {row3}, 0x00",
+            "vpermilps {row1}, {row3}, 0x55",
+            "vpermilps {row2}, {row3}, 0xaa",
+            "vpermilps {row3}, {row3}, 0xff",
+            source = in(reg) source,
+            row0 = out(zmm_reg) row0,
+            row1 = out(zmm_reg) row1,
+            row2 = out(zmm_reg) row2,
+            row3 = out(zmm_reg) row3,
+            right = out(zmm_reg) right,
+            options(pure, readonly, nostack, preserves_flags)
+        );
+    }
+    ([row0, row1, row2, row3], right)
 }
 
 impl Simd for Avx512 {
@@ -147,6 +204,48 @@ impl Simd for Avx512 {
                 _mm512_store_pd(target.add(24), _mm512_unpackhi_pd(high01, high23));
             }
         }
+    }
+    #[inline(always)]
+    unsafe fn store_transposed(self, rows: [__m512; 8], target: *mut f32) {
+        // SAFETY: `self` proves AVX-512F.
+        let (upper, lower) = unsafe { (columns_of(rows, 0), columns_of(rows, 4)) };
+        for column in 0..4 {
+            // SAFETY: as above; the vectors at 16 (column + 12) and below are granted by the caller.
+            unsafe {
+                let (first, second) = (upper[column], lower[column]);
+                let low = _mm512_permutex2var_pd(
+                    first,
+                    _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11),
+                    second,
+                );
+                let high = _mm512_permutex2var_pd(
+                    first,
+                    _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15),
+                    second,
+                );
+                let target = target.add(column * 16).cast::<f64>();
+                _mm256_store_pd(target, _mm512_castpd512_pd256(low));
+                _mm256_store_pd(target.add(32), _mm512_extractf64x4_pd::<1>(low));
+                _mm256_store_pd(target.add(64), _mm512_castpd512_pd256(high));
+                _mm256_store_pd(target.add(96), _mm512_extractf64x4_pd::<1>(high));
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn corner(self, source: *const f32) -> ([__m512; 4], __m512) {
+        // SAFETY: `self` proves AVX-512F; readable by the caller's word.
+        unsafe { corner(source) }
+    }
+    #[inline(always)]
+    fn corner_rows(self, sums: __m512) -> [__m512; 2] {
+        // SAFETY: as `splat`.
+        let lower = unsafe { _mm512_shuffle_f32x4::<0b01_00_01_00>(sums, sums) };
+        [lower, sums]
+    }
+    #[inline(always)]
+    unsafe fn mirror_corner(self, block: *mut f32) {
+        // SAFETY: AVX-512F includes AVX; both 8 x 8 blocks lie in the block.
+        unsafe { transpose_8(block.add(8), block.add(8 * 16)) }
     }
     #[inline(always)]
     fn vectorize<K: Vectorized>(self, kernel: K) -> K::Output {

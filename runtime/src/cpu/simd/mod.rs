@@ -115,6 +115,23 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// `source` is readable and `target` writable for 256 numbers, both on 64-byte boundaries, and they
     /// do not overlap.
     unsafe fn transpose(self, source: *const f32, target: *mut f32);
+    /// Writes the transpose of eight rows: lane r of the vector at 16 c is lane c of row r, for r < 8. The upper
+    /// lanes stay.
+    /// # Safety
+    /// `target`, on a 32-byte boundary, is writable for 15 x 16 + 8 numbers.
+    unsafe fn store_transposed(self, rows: [Self::Vector; 8], target: *mut f32);
+
+    /// The operands of a [corner](crate::cpu::product): four left ones, vector r with number 8 + r in its lower half
+    /// and number 12 + r in its upper, and the right one, numbers 8..16 twice.
+    /// # Safety
+    /// `source`, on a 64-byte boundary, is readable for 16 numbers.
+    unsafe fn corner(self, source: *const f32) -> ([Self::Vector; 4], Self::Vector);
+    /// Its rows 8 + r and 12 + r in the upper halves of two vectors; what the lower halves hold is left open.
+    fn corner_rows(self, sums: Self::Vector) -> [Self::Vector; 2];
+    /// Writes the transpose of numbers 8..16 of rows 0..8 to numbers 0..8 of rows 8..16 of a block.
+    /// # Safety
+    /// `block`, on a 64-byte boundary, is valid for 256 numbers.
+    unsafe fn mirror_corner(self, block: *mut f32);
 
     /// Runs `kernel` compiled for this set.
     fn vectorize<K: Vectorized>(self, kernel: K) -> K::Output;

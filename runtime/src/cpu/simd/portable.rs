@@ -113,6 +113,37 @@ impl Simd for Portable {
         }
     }
     #[inline(always)]
+    unsafe fn store_transposed(self, rows: [Line; 8], target: *mut f32) {
+        for (row, line) in rows.iter().enumerate() {
+            for (column, number) in line.0.iter().enumerate() {
+                // SAFETY: the caller grants 15 x 16 + 8 numbers.
+                unsafe { *target.add(column * LANES + row) = *number }
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn corner(self, source: *const f32) -> ([Line; 4], Line) {
+        // SAFETY: as `load`.
+        let numbers = unsafe { self.load(source) }.0;
+        let left = |row| Line(std::array::from_fn(|lane| numbers[8 + lane / 8 * 4 + row]));
+        let right = Line(std::array::from_fn(|lane| numbers[8 + lane % 8]));
+        (std::array::from_fn(left), right)
+    }
+    #[inline(always)]
+    fn corner_rows(self, sums: Line) -> [Line; 2] {
+        let twice = |first: usize| Line(std::array::from_fn(|lane| sums.0[first + lane % 8]));
+        [twice(0), twice(8)]
+    }
+    #[inline(always)]
+    unsafe fn mirror_corner(self, block: *mut f32) {
+        for row in 0..8 {
+            for column in 8..LANES {
+                // SAFETY: both indices are below 256, which the caller grants.
+                unsafe { *block.add(column * LANES + row) = *block.add(row * LANES + column) }
+            }
+        }
+    }
+    #[inline(always)]
     fn vectorize<K: Vectorized>(self, kernel: K) -> K::Output {
         kernel.run(self)
     }
