@@ -2,7 +2,7 @@
 //! process on one thread: `cargo bench -p himuon-tests --bench cpu_tiles`. Pin it (`taskset -c 0`) for steady figures.
 //!
 //! The table comes first: samples of all contestants and of the peak alternate, and the best of each counts.
-//! Criterion's own measurement of each contestant follows.
+//! Criterion's own measurement of each contestant follows, unless the run is `... -- table`.
 #![allow(
     unsafe_code,
     missing_docs,
@@ -12,6 +12,7 @@
 )]
 
 mod peers;
+mod table;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use himuon::cpu::{
@@ -20,7 +21,7 @@ use himuon::cpu::{
 use himuon::tensor::TensorRef;
 use himuon::{KernelSpec, Tile};
 use peers::{Faer, Gemm, Product};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const EDGE: usize = 1024;
 const STEPS: usize = 5;
@@ -57,63 +58,62 @@ impl Ours {
     }
 }
 
-fn seconds(task: impl FnOnce()) -> f64 {
-    let start = Instant::now();
-    task();
-    start.elapsed().as_secs_f64()
-}
-
 /// One row of the table; `edge` of the matrix, `None` for the full matrix.
 fn row(tile: Option<usize>, edge: usize, time: Duration) {
     let size = tile.unwrap_or(edge);
     let spec = KernelSpec::new(tile.map_or(Tile::Full, |t| Tile::square(t as u32)));
-    let input = peers::numbers(1, edge * edge);
+    let input = table::numbers(1, edge * edge);
     let mut output = vec![0.0; edge * edge];
+    let (mut peer_output, mut other_output) = (output.clone(), output.clone());
     let (mut ours, mut peer) = (Ours::new(&spec), peers::Tile::new(size));
-    let mut best = [f64::INFINITY; 3];
+    let mut other = peers::Tile::new(size);
     let mut peak: f64 = 0.0;
-    let start = Instant::now();
-    while start.elapsed() < time || best[2].is_infinite() {
-        peak = peak.max(measure_peak(InstructionSet::best(), 4));
-        best[0] = best[0].min(seconds(|| ours.map(&input, &mut output, edge)));
-        best[1] = best[1].min(seconds(|| {
-            peer.map_all::<Gemm>(STEPS, &input, &mut output, edge)
-        }));
-        best[2] = best[2].min(seconds(|| {
-            peer.map_all::<Faer>(STEPS, &input, &mut output, edge)
-        }));
-    }
+    let [own, gemm, faer] = table::best(
+        1,
+        time,
+        || peak = peak.max(measure_peak(InstructionSet::best(), 4)),
+        [
+            &mut || ours.map(&input, &mut output, edge),
+            &mut || peer.map_all::<Gemm>(STEPS, &input, &mut peer_output, edge),
+            &mut || other.map_all::<Faer>(STEPS, &input, &mut other_output, edge),
+        ],
+    );
     let nominal = nominal_operations(&spec, edge, edge).expect("a specification");
-    let name = tile.map_or("full".into(), |t| format!("T={t}"));
     println!(
-        "{name:>6} of {edge:>4}  ours {:>8.3} ms {:>6.1} % of {:.0} GFLOP/s   {} {:>8.3} ms ({:.2}x)   {} {:>8.3} ms ({:.2}x)",
-        best[0] * 1e3,
-        100.0 * nominal / best[0] / peak,
+        "{:>6} of {edge:>4}  ours {:>9.3} ms {:>6.1} % of {:.0} GFLOP/s   {} {:>9.3} ms ({:.2}x)   {} {:>9.3} ms ({:.2}x)   better {:.2}x",
+        tile.map_or("full".into(), |t| format!("T={t}")),
+        own * 1e3,
+        100.0 * nominal / own / peak,
         peak / 1e9,
         Gemm::NAME,
-        best[1] * 1e3,
-        best[1] / best[0],
+        gemm * 1e3,
+        gemm / own,
         Faer::NAME,
-        best[2] * 1e3,
-        best[2] / best[0],
+        faer * 1e3,
+        faer / own,
+        gemm.min(faer) / own,
     );
 }
 
 fn table() {
-    println!("K = {STEPS}, one thread, {}", InstructionSet::best().name());
+    println!(
+        "K = {STEPS}, one thread, {}, {}",
+        InstructionSet::best().name(),
+        table::processor()
+    );
     for tile in TILES {
         row(Some(tile), EDGE, Duration::from_secs(3));
     }
-    for edge in [768, 1024, 2048] {
+    for edge in [768, 1024, 2048, 4096] {
         row(None, edge, Duration::from_secs(3));
     }
 }
 
 fn tiles(criterion: &mut Criterion) {
-    if !std::env::args().any(|argument| argument == "--test" || argument == "--list") {
+    if table::wanted() {
         table();
     }
-    let input = peers::numbers(1, EDGE * EDGE);
+    let input = table::numbers(1, EDGE * EDGE);
     let mut output = vec![0.0; EDGE * EDGE];
     let mut group = criterion.benchmark_group("tiles_1024");
     group

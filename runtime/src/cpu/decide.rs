@@ -39,7 +39,6 @@ pub(super) fn decide(
         return None;
     }
     let (rows, columns) = (job.grid.rows, job.grid.columns);
-    parts.mapped.fill(super::simd::Line::ZERO);
     let numbers = parts.mapped.as_mut_ptr().cast::<f32>();
     let sink = Sink::Plain {
         output: Pointer::F32(numbers),
@@ -65,7 +64,7 @@ pub(super) fn decide(
             parts.scratch,
         )
     };
-    // SAFETY: the lines hold rows x columns numbers, all written or zero.
+    // SAFETY: the lines hold rows x columns numbers, all written.
     let whole = unsafe { std::slice::from_raw_parts(numbers, rows * columns) };
     let measure = Job {
         grid: Grid::new(Tile::Full, rows, columns),

@@ -10,8 +10,11 @@ use crate::cpu::engine::MOST_TILES;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// About how many elements one thread takes at a time.
-const ELEMENTS_AT_A_TIME: usize = 32 * 1024;
+/// About how many elements one thread takes at a time: at least the first number, and the second where there are so
+/// many that each thread has a few dozen turns all the same. Within a range the next tiles are asked for early.
+const ELEMENTS_AT_A_TIME: [usize; 2] = [32 * 1024, 256 * 1024];
+/// Turns of each thread that keep the threads balanced.
+const TURNS: usize = 32;
 
 /// Processes every tile of `jobs`. `scratch` holds at least [`Map::lines`] for each job. Tiles that fit a core form one
 /// list that the threads work off, each with an equal part of `scratch`; all threads share a larger one.
@@ -41,7 +44,7 @@ pub(super) unsafe fn run(
     let small: Vec<&Job> = jobs.iter().filter(|job| !large(job)).collect();
     let per_worker = scratch.len() / pool.threads();
     let shared = Shared(scratch.as_mut_ptr());
-    let ranges = Ranges::new(&small);
+    let ranges = Ranges::new(&small, pool.threads());
     let non_finite = AtomicUsize::new(0);
     let unorthogonalised = AtomicUsize::new(0);
     pool.for_each(ranges.count(), |worker, unit| {
@@ -73,13 +76,19 @@ struct Ranges {
 }
 
 impl Ranges {
-    fn new(jobs: &[&Job]) -> Ranges {
+    fn new(jobs: &[&Job], threads: usize) -> Ranges {
+        let elements: usize = jobs
+            .iter()
+            .map(|job| job.grid.rows * job.grid.columns)
+            .sum();
+        let [fewest, most] = ELEMENTS_AT_A_TIME;
+        let elements = (elements / (TURNS * threads)).clamp(fewest, most);
         let mut count = 0;
         let jobs = jobs
             .iter()
             .map(|job| {
                 let area = job.grid.tile_rows * job.grid.tile_columns;
-                let at_a_time = ELEMENTS_AT_A_TIME
+                let at_a_time = elements
                     .div_ceil(area)
                     .next_multiple_of(if area <= 32 * 32 { MOST_TILES } else { 1 });
                 let first = count;
@@ -126,11 +135,12 @@ impl WithSimd for Task<'_> {
         while first < self.tiles.end {
             let batch = self.batch(first);
             first += batch.count;
+            let next = (first < self.tiles.end).then(|| self.batch(first));
             // SAFETY: `run` of this module granted the tensors and this worker's scratch; the ranges of two
             // tasks share no tile.
-            let done = unsafe { process(simd, self.map, self.job, batch, self.team, self.base) };
-            counts.non_finite += done.non_finite;
-            counts.unorthogonalised += done.unorthogonalised;
+            let done =
+                unsafe { process(simd, self.map, self.job, batch, next, self.team, self.base) };
+            counts.merge(done);
         }
         counts
     }

@@ -155,8 +155,6 @@ pub(super) fn apply(
         whole.finish(WholeSink::Write(output), f64::from(SCALE_FACTOR), None);
         return Ok(counts.report(grid.tiles()));
     }
-    // Non-finite tiles stay zero.
-    output.fill(0.0);
     // SAFETY: the tensors were checked, and the output is borrowed for writing.
     let counts = unsafe { dispatch::run(kernel.set(), map, &[job], pool, parts.scratch) };
     Ok(counts.report(grid.tiles()))

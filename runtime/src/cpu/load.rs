@@ -109,47 +109,82 @@ impl<G: Stored, M: Stored> Vectorized for Load<'_, G, M> {
     type Output = Loaded;
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> Loaded {
-        let Rectangle { rows, columns, .. } = self.rectangle;
-        let mut maximum = simd.splat(0.0);
-        let mut zeros = simd.splat(0.0);
-        let zero = simd.splat(0.0);
-        for row in 0..rows {
-            for panel in 0..columns.div_ceil(LANES) {
-                let count = columns - panel * LANES;
-                let column = self.rectangle.column + panel * LANES;
-                // SAFETY: the next `count` columns lie in the rectangle.
-                let (m, new) = unsafe { self.at(simd, self.rectangle.row + row, column, count) };
-                zeros = simd.fused(new, zero, zeros);
-                zeros = simd.fused(m, zero, zeros);
-                maximum = simd.max(maximum, simd.abs(m));
-                // SAFETY: the target has the rectangle's rows and panels.
-                unsafe { simd.store(self.target.row(panel, row), m) }
+        let rows = self.rectangle.rows;
+        let panels = self.rectangle.columns.div_ceil(LANES);
+        let mut found = [Found::nothing(simd); CHAINS];
+        let whole = rows - rows % CHAINS;
+        for row in (0..whole).step_by(CHAINS) {
+            for panel in 0..panels {
+                for chain in 0..CHAINS {
+                    self.one(simd, row + chain, panel, &mut found[chain]);
+                }
             }
         }
-        let non_finite = poisoned(simd, zeros);
+        for row in whole..rows {
+            for panel in 0..panels {
+                self.one(simd, row, panel, &mut found[0]);
+            }
+        }
+        let mut all = found[0];
+        for other in &found[1..] {
+            all.maximum = simd.max(all.maximum, other.maximum);
+            all.zeros = simd.add(all.zeros, other.zeros);
+        }
+        let non_finite = poisoned(simd, all.zeros);
         Loaded {
             largest: if non_finite {
                 0.0
             } else {
-                largest(simd, maximum)
+                largest(simd, all.maximum)
             },
             non_finite,
         }
     }
 }
 
+/// Rows that are loaded side by side, so that none waits for another's maximum.
+const CHAINS: usize = 4;
+
+/// What one chain has met so far, lane by lane.
+#[derive(Clone, Copy)]
+struct Found<V> {
+    maximum: V,
+    /// 0 x for every x: a NaN once one of them was not finite.
+    zeros: V,
+}
+
+impl<V> Found<V> {
+    #[inline(always)]
+    fn nothing<S: Simd<Vector = V>>(simd: S) -> Found<V> {
+        Found {
+            maximum: simd.splat(0.0),
+            zeros: simd.splat(0.0),
+        }
+    }
+}
+
 impl<G: Stored, M: Stored> Load<'_, G, M> {
-    /// m and the next momentum of up to sixteen columns.
+    /// Loads one vector of the rectangle.
+    #[inline(always)]
+    fn one<S: Simd>(&self, simd: S, row: usize, panel: usize, found: &mut Found<S::Vector>) {
+        let column = panel * LANES;
+        let count = self.rectangle.columns - column;
+        let (first, left) = (self.rectangle.row, self.rectangle.column);
+        // SAFETY: the next `count` columns lie in the rectangle, and the target has its rows and panels.
+        unsafe {
+            let m = self.at(simd, first + row, left + column, count);
+            // Not finite where the gradient or either momentum is not: the products and sums that lead to m keep it.
+            found.zeros = simd.fused(m, simd.splat(0.0), found.zeros);
+            found.maximum = simd.max(found.maximum, simd.abs(m));
+            simd.store(self.target.row(panel, row), m);
+        }
+    }
+
+    /// m of up to sixteen columns.
     /// # Safety
     /// They lie in the rectangle.
     #[inline(always)]
-    unsafe fn at<S: Simd>(
-        &self,
-        simd: S,
-        row: usize,
-        column: usize,
-        count: usize,
-    ) -> (S::Vector, S::Vector) {
+    unsafe fn at<S: Simd>(&self, simd: S, row: usize, column: usize, count: usize) -> S::Vector {
         let source = self.source;
         // SAFETY: the caller's word.
         let g = unsafe {
@@ -159,18 +194,18 @@ impl<G: Stored, M: Stored> Load<'_, G, M> {
                 count,
             )
         };
-        let (mut m, mut new) = (g, g);
+        let mut m = g;
         if let Some((momentum, leading)) = self.momentum {
             // SAFETY: the caller's word.
             let old = unsafe { read(simd, momentum.add(row * leading + column), count) };
-            new = next_momentum(simd, source, g, old);
+            let new = next_momentum(simd, source, g, old);
             let from_gradient = simd.mul(simd.splat(source.alpha), g);
             m = simd.fused(simd.splat(source.beta), new, from_gradient);
         }
         if source.rounds {
             m = simd.round_bf16(m);
         }
-        (m, new)
+        m
     }
 }
 

@@ -123,7 +123,7 @@ unsafe fn one_by_one<S: Simd>(
             count: 1,
         };
         // SAFETY: the caller's word.
-        counts.merge(unsafe { process(simd, map, job, batch, Team::ALONE, base) });
+        counts.merge(unsafe { process(simd, map, job, batch, None, Team::ALONE, base) });
     }
     counts
 }

@@ -94,6 +94,16 @@ pub(super) unsafe fn store_row<S: Simd>(
     unsafe { store_from(simd, sink, rectangle, from, factor) }
 }
 
+/// Writes zeros into the rectangle of a plain sink; a weight stays as it is.
+///
+/// # Safety
+/// As [`store`].
+pub(super) unsafe fn clear<S: Simd>(simd: S, sink: &Sink, rectangle: Rectangle) {
+    if let Sink::Plain { output, leading } = *sink {
+        with_type!(output, to => simd.vectorize(Clear { to, leading, rectangle }));
+    }
+}
+
 /// # Safety
 /// As [`store`].
 unsafe fn store_from<S: Simd>(simd: S, sink: &Sink, rectangle: Rectangle, from: Rows, factor: f64) {
@@ -158,6 +168,31 @@ impl<E: Stored> Vectorized for Store<E> {
                         None => simd.mul(factor, mapped),
                     };
                     write(simd, at, value, count);
+                }
+            }
+        }
+    }
+}
+
+/// to <- 0; made by [`clear`] alone, so that its caller's word holds for the addresses.
+struct Clear<E> {
+    to: *mut E,
+    leading: usize,
+    rectangle: Rectangle,
+}
+
+impl<E: Stored> Vectorized for Clear<E> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Rectangle { row, rows, .. } = self.rectangle;
+        for row in row..row + rows {
+            for first in (0..self.rectangle.columns).step_by(LANES) {
+                let at = row * self.leading + self.rectangle.column + first;
+                // SAFETY: the columns from `first` on lie in the rectangle.
+                unsafe {
+                    let count = self.rectangle.columns - first;
+                    write(simd, self.to.add(at), simd.splat(0.0), count);
                 }
             }
         }

@@ -167,17 +167,3 @@ impl Tile {
         }
     }
 }
-
-/// Seeded, bell-shaped numbers.
-pub(crate) fn numbers(seed: u64, count: usize) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut uniform = || {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (state >> 40) as f32 / (1u64 << 24) as f32 - 0.5
-    };
-    (0..count)
-        .map(|_| 1.73 * (uniform() + uniform() + uniform() + uniform()))
-        .collect()
-}

@@ -111,6 +111,33 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
+    unsafe fn load_part(self, source: *const f32, count: usize) -> Pair {
+        // SAFETY: as `splat`; lanes that the masks leave out are not accessed, and the address of the upper half is
+        // only computed.
+        unsafe {
+            let [low, high] = masks(count);
+            let upper = source.wrapping_add(8);
+            [
+                _mm256_maskload_ps(source, low),
+                _mm256_maskload_ps(upper, high),
+            ]
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_part(self, target: *mut f32, a: Pair, count: usize) {
+        // SAFETY: as `load_part`.
+        unsafe {
+            let [low, high] = masks(count);
+            _mm256_maskstore_ps(target, low, a[0]);
+            _mm256_maskstore_ps(target.wrapping_add(8), high, a[1]);
+        }
+    }
+    #[inline(always)]
+    fn prefetch(self, address: *const u8) {
+        // SAFETY: AVX2 includes SSE; a prefetch never faults.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(address.cast()) }
+    }
+    #[inline(always)]
     unsafe fn load_bf16(self, source: *const bf16) -> Pair {
         // SAFETY: as `load`: 8 numbers from 0 and 8 from 8.
         [0, 8].map(|first| unsafe {
@@ -190,6 +217,23 @@ impl Simd for Avx2 {
     fn vectorize<K: Vectorized>(self, kernel: K) -> K::Output {
         // SAFETY: `self` proves the features.
         unsafe { with_features(self, kernel) }
+    }
+}
+
+/// Masks of the first `count` lanes.
+/// # Safety
+/// The processor has AVX2.
+#[inline(always)]
+unsafe fn masks(count: usize) -> [__m256i; 2] {
+    // SAFETY: the caller's word.
+    unsafe {
+        let count = _mm256_set1_epi32(count as i32);
+        let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+        let upper = _mm256_add_epi32(lanes, _mm256_set1_epi32(8));
+        [
+            _mm256_cmpgt_epi32(count, lanes),
+            _mm256_cmpgt_epi32(count, upper),
+        ]
     }
 }
 

@@ -39,6 +39,12 @@ unsafe fn quarter(source: *const f32, row: usize, column: usize) -> __m512 {
     }
 }
 
+/// A mask of the first `count` lanes, at most 16.
+#[inline(always)]
+fn first(count: usize) -> __mmask16 {
+    ((1_u32 << count) - 1) as __mmask16
+}
+
 /// The columns of four rows from `first` on: in vector c, 128 bits number l hold column 4 l + c.
 /// # Safety
 /// The processor has AVX-512F.
@@ -159,6 +165,21 @@ impl Simd for Avx512 {
     unsafe fn store(self, target: *mut f32, a: __m512) {
         // SAFETY: as `splat`; writable by the caller's word, no alignment needed.
         unsafe { _mm512_storeu_ps(target, a) }
+    }
+    #[inline(always)]
+    unsafe fn load_part(self, source: *const f32, count: usize) -> __m512 {
+        // SAFETY: as `splat`; lanes that the mask leaves out are not accessed.
+        unsafe { _mm512_maskz_loadu_ps(first(count), source) }
+    }
+    #[inline(always)]
+    unsafe fn store_part(self, target: *mut f32, a: __m512, count: usize) {
+        // SAFETY: as `load_part`.
+        unsafe { _mm512_mask_storeu_ps(target, first(count), a) }
+    }
+    #[inline(always)]
+    fn prefetch(self, address: *const u8) {
+        // SAFETY: AVX-512F includes SSE; a prefetch never faults.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(address.cast()) }
     }
     #[inline(always)]
     unsafe fn load_bf16(self, source: *const bf16) -> __m512 {

@@ -96,6 +96,16 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// # Safety
     /// `target` is writable for 16 numbers.
     unsafe fn store(self, target: *mut f32, a: Self::Vector);
+    /// The first `count` numbers, zeros behind them.
+    /// # Safety
+    /// `source` is readable for `count` numbers; `count` <= 16.
+    unsafe fn load_part(self, source: *const f32, count: usize) -> Self::Vector;
+    /// Writes the first `count` lanes.
+    /// # Safety
+    /// `target` is writable for `count` numbers; `count` <= 16.
+    unsafe fn store_part(self, target: *mut f32, a: Self::Vector, count: usize);
+    /// Asks for the 64 bytes around an address, which need not be readable, in the second-level cache.
+    fn prefetch(self, address: *const u8);
     /// # Safety
     /// `source` is readable for 16 numbers.
     unsafe fn load_bf16(self, source: *const bf16) -> Self::Vector;

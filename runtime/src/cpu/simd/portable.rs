@@ -74,6 +74,20 @@ impl Simd for Portable {
         unsafe { target.cast::<[f32; LANES]>().write_unaligned(a.0) }
     }
     #[inline(always)]
+    unsafe fn load_part(self, source: *const f32, count: usize) -> Line {
+        let mut line = Line::ZERO;
+        // SAFETY: readable by the caller's word; `count` <= 16.
+        unsafe { std::ptr::copy_nonoverlapping(source, line.0.as_mut_ptr(), count) };
+        line
+    }
+    #[inline(always)]
+    unsafe fn store_part(self, target: *mut f32, a: Line, count: usize) {
+        // SAFETY: writable by the caller's word; `count` <= 16.
+        unsafe { std::ptr::copy_nonoverlapping(a.0.as_ptr(), target, count) }
+    }
+    #[inline(always)]
+    fn prefetch(self, _address: *const u8) {}
+    #[inline(always)]
     unsafe fn load_bf16(self, source: *const bf16) -> Line {
         // SAFETY: as `load`; bf16 is two bytes without padding.
         let numbers = unsafe { source.cast::<[bf16; LANES]>().read_unaligned() };

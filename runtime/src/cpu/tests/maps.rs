@@ -81,7 +81,8 @@ fn error(spec: &KernelSpec, input: &[f32], rows: usize, columns: usize) -> f64 {
     }
 }
 
-const SHAPES: [(Tile, usize, usize); 14] = [
+const SHAPES: [(Tile, usize, usize); 15] = [
+    (Tile::square(1), 7, 75),
     (Tile::square(16), 48, 64),
     (Tile::square(32), 70, 100),
     (Tile::square(64), 128, 64),

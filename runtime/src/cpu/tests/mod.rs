@@ -3,4 +3,5 @@
 mod inputs;
 mod maps;
 mod same_bits;
+mod scalars;
 mod steps;

@@ -71,22 +71,22 @@ impl<S: Simd> Work<'_, S> {
         };
     }
 
-    /// Loads m, strip by strip.
+    /// Loads m: at once, or strip by strip on a team.
     unsafe fn load(&self, rectangle: Rectangle, target: Panels) -> Loaded {
+        let (simd, source) = (self.engine.simd, &self.job.source);
+        if self.engine.team.is_alone() {
+            // SAFETY: the rows exist in the tile and in the target.
+            return unsafe { load(simd, source, rectangle, target) };
+        }
         let whole = Mutex::new(Loaded::NOTHING);
         self.engine.team.ranges(rectangle.rows, LANES, |rows| {
-            // SAFETY: the rows exist in the tile and in the target.
+            // SAFETY: as above.
             let loaded = unsafe {
                 let target = Panels {
                     start: target.row(0, rows.start),
                     ..target
                 };
-                load(
-                    self.engine.simd,
-                    &self.job.source,
-                    rectangle.strip(rows),
-                    target,
-                )
+                load(simd, source, rectangle.strip(rows), target)
             };
             let mut whole = whole.lock().unwrap_or_else(PoisonError::into_inner);
             *whole = whole.merge(loaded);

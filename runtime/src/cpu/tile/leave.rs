@@ -3,10 +3,10 @@
 use super::Work;
 use crate::cpu::elementwise as pass;
 use crate::cpu::engine::{Engine, Slot};
-use crate::cpu::job::Counts;
+use crate::cpu::job::{Counts, State};
 use crate::cpu::layout::Panels;
 use crate::cpu::simd::{LANES, Simd};
-use crate::cpu::store::store;
+use crate::cpu::store::{clear, store};
 use himuon_templates::{Criterion, Otherwise};
 
 // SAFETY of every block below: `process` was granted the scratch of `engine` and the tensors' parts.
@@ -66,10 +66,14 @@ impl<S: Simd> Work<'_, S> {
         }
     }
 
-    /// Hands over the outcomes.
-    pub(super) fn finish(self) -> Counts {
+    /// Hands over the outcomes; the map of a non-finite tile is zero.
+    pub(super) unsafe fn finish(self) -> Counts {
         let mut counts = Counts::default();
         for tile in 0..self.batch.count {
+            if self.outcomes[tile].state == State::NonFinite {
+                // SAFETY: see above.
+                unsafe { clear(self.engine.simd, &self.job.sink, self.batch.rectangle(tile)) }
+            }
             counts.add(self.outcomes[tile].state);
             if let Some(outcomes) = self.job.outcomes {
                 // SAFETY: the tile's own place.

@@ -1,9 +1,10 @@
 //! The whole step of a few tiles of one size: load with momentum, norm, criterion, recurrence, scale,
 //! decay and update, while they are in the cache.
 //!
-//! `enter` brings tiles from memory to a normalised X, `map` runs the recurrence on those that the criterion asks
+//! `ahead` asks for what is needed next, `enter` brings tiles from memory to a normalised X, `map` runs the recurrence on those that the criterion asks
 //! for, `leave` writes them.
 
+mod ahead;
 mod enter;
 mod leave;
 mod map;
@@ -28,6 +29,14 @@ pub(super) struct Batch {
 }
 
 impl Batch {
+    /// All its tiles.
+    fn whole(&self) -> Rectangle {
+        Rectangle {
+            columns: self.count * self.rectangle.columns,
+            ..self.rectangle
+        }
+    }
+
     fn rectangle(&self, tile: usize) -> Rectangle {
         Rectangle {
             column: self.rectangle.column + tile * self.rectangle.columns,
@@ -51,12 +60,14 @@ struct Work<'a, S> {
 ///
 /// # Safety
 /// `base`, on a 64-byte boundary, has room for the buffers of the whole batch and is this thread's alone, and
-/// so are the batch's parts of the job's tensors. A team of several threads has one tile.
+/// so are the batch's parts of the job's tensors. A team of several threads has one tile. `next`, a batch of the same
+/// job, is only asked for.
 pub(super) unsafe fn process<S: Simd>(
     simd: S,
     map: &Map,
     job: &Job,
     batch: Batch,
+    next: Option<Batch>,
     team: Team<'_>,
     base: *mut f32,
 ) -> Counts {
@@ -80,7 +91,8 @@ pub(super) unsafe fn process<S: Simd>(
     // SAFETY: the caller's word.
     unsafe {
         work.load_all();
+        work.ask(next.as_ref());
         work.map_all();
+        work.finish()
     }
-    work.finish()
 }

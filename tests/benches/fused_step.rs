@@ -1,0 +1,285 @@
+//! The fused step: against separate passes over the same matrices, on two threads against one, and over sizes of
+//! matrices: `cargo bench -p himuon-tests --bench fused_step`, with `-- table` the tables alone.
+#![allow(
+    unsafe_code,
+    missing_docs,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a benchmark"
+)]
+
+mod table;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use himuon::cpu::{ApplyScale, CpuKernel, Pool, Workspace};
+use himuon::launch::{GroupScalars, MatrixStep, ScaleRule};
+use himuon::tensor::{TensorMut, TensorRef};
+use himuon::{KernelSpec, Tile};
+use std::time::Duration;
+
+/// Matrices of two layers of GPT-2 small: 14 million parameters, 170 MB with gradient and momentum.
+const MATRICES: [(usize, usize); 8] = [
+    (768, 2304),
+    (768, 768),
+    (768, 3072),
+    (3072, 768),
+    (768, 2304),
+    (768, 768),
+    (768, 3072),
+    (3072, 768),
+];
+
+const SCALARS: GroupScalars = GroupScalars {
+    learning_rate: 0.02,
+    weight_decay: 0.1,
+    mu: 0.95,
+    c: 1.0,
+    alpha: 1.0,
+    beta: 0.95,
+    scale_factor: 0.2,
+    scale: ScaleRule::Exact,
+};
+
+struct Matrix {
+    rows: usize,
+    columns: usize,
+    weight: Vec<f32>,
+    gradient: Vec<f32>,
+    momentum: Vec<f32>,
+}
+
+impl Matrix {
+    fn new(seed: usize, (rows, columns): (usize, usize)) -> Matrix {
+        let numbers = |seed: usize| table::numbers(seed as u64, rows * columns);
+        Matrix {
+            rows,
+            columns,
+            weight: numbers(3 * seed),
+            gradient: numbers(3 * seed + 1),
+            momentum: numbers(3 * seed + 2),
+        }
+    }
+
+    fn step(&mut self) -> MatrixStep<'_> {
+        MatrixStep {
+            rows: self.rows,
+            columns: self.columns,
+            gradient: TensorRef::F32(&self.gradient),
+            gradient_leading: self.columns,
+            momentum: TensorMut::F32(&mut self.momentum),
+            weight: TensorMut::F32(&mut self.weight),
+            weight_leading: self.columns,
+            row_normalisation: None,
+            scalars: SCALARS,
+            diagnostics: None,
+        }
+    }
+}
+
+struct Model {
+    matrices: Vec<Matrix>,
+    pool: Pool,
+    workspace: Workspace,
+    /// M and its map, for the separate passes.
+    between: [Vec<f32>; 2],
+}
+
+impl Model {
+    fn new(shapes: &[(usize, usize)], threads: usize) -> Model {
+        let largest = shapes.iter().map(|(rows, columns)| rows * columns).max();
+        let buffer = vec![0.0; largest.unwrap_or(0)];
+        Model {
+            matrices: shapes
+                .iter()
+                .enumerate()
+                .map(|(seed, shape)| Matrix::new(seed, *shape))
+                .collect(),
+            pool: Pool::new(threads).expect("a pool"),
+            workspace: Workspace::new(),
+            between: [buffer.clone(), buffer],
+        }
+    }
+
+    fn elements(&self) -> usize {
+        self.matrices.iter().map(|m| m.weight.len()).sum()
+    }
+
+    fn fused(&mut self, kernel: &CpuKernel) {
+        let mut matrices: Vec<MatrixStep<'_>> =
+            self.matrices.iter_mut().map(Matrix::step).collect();
+        kernel
+            .step(&self.pool, &mut matrices, &mut self.workspace)
+            .expect("a step");
+    }
+
+    /// The same step as three passes over each matrix: momentum, map of all tiles, update.
+    fn separate(&mut self, kernel: &CpuKernel) {
+        let tile = kernel.spec().tile;
+        for matrix in &mut self.matrices {
+            let (rows, columns) = (matrix.rows, matrix.columns);
+            let [m, mapped] = &mut self.between;
+            let (m, mapped) = (&mut m[..rows * columns], &mut mapped[..rows * columns]);
+            pass(|| momentum(&matrix.gradient, &mut matrix.momentum, m));
+            kernel
+                .map(
+                    &self.pool,
+                    TensorRef::F32(m),
+                    rows,
+                    columns,
+                    mapped,
+                    ApplyScale::None,
+                    &mut self.workspace,
+                )
+                .expect("a map");
+            let (height, width) = tile.effective(rows, columns);
+            let rate =
+                SCALARS.learning_rate * SCALARS.scale_factor * (height.max(width) as f32).sqrt();
+            pass(|| update(mapped, rate, &mut matrix.weight));
+        }
+    }
+}
+
+#[inline(always)]
+fn momentum(gradient: &[f32], momentum: &mut [f32], m: &mut [f32]) {
+    for ((g, buffer), m) in gradient.iter().zip(momentum).zip(m) {
+        *buffer = SCALARS.mu * *buffer + g;
+        *m = g + SCALARS.beta * *buffer;
+    }
+}
+
+#[inline(always)]
+fn update(mapped: &[f32], rate: f32, weight: &mut [f32]) {
+    let keep = 1.0 - SCALARS.learning_rate * SCALARS.weight_decay;
+    for (mapped, weight) in mapped.iter().zip(weight) {
+        *weight = keep * *weight - rate * mapped;
+    }
+}
+
+/// Runs a pass compiled with the processor's vectors, as its kernels are.
+fn pass(task: impl FnOnce()) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[target_feature(enable = "avx512f")]
+        fn widest(task: impl FnOnce()) {
+            task();
+        }
+        #[target_feature(enable = "avx2,fma")]
+        fn wide(task: impl FnOnce()) {
+            task();
+        }
+        if is_x86_feature_detected!("avx512f") {
+            // SAFETY: the processor has the feature.
+            return unsafe { widest(task) };
+        }
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            // SAFETY: the processor has the features.
+            return unsafe { wide(task) };
+        }
+    }
+    task();
+}
+
+fn kernel(tile: Tile) -> CpuKernel {
+    CpuKernel::new(&KernelSpec::new(tile)).expect("a kernel")
+}
+
+/// The fused step moves 20 bytes an element (W, G and momentum read, W and momentum written); separate passes 36.
+fn fused_table() {
+    println!("one thread: fused (20 bytes an element), separate passes (36 bytes an element)");
+    let mut fused = Model::new(&MATRICES, 1);
+    let mut separate = Model::new(&MATRICES, 1);
+    let elements = fused.elements() as f64;
+    for tile in [1, 16, 32, 64, 128, 256] {
+        let kernel = kernel(Tile::square(tile));
+        let [one, three] = table::best(
+            3,
+            Duration::from_secs(2),
+            || {},
+            [&mut || fused.fused(&kernel), &mut || {
+                separate.separate(&kernel)
+            }],
+        );
+        println!(
+            "{:>6}  fused {:>8.2} ms {:>5.1} GB/s   separate {:>8.2} ms {:>5.1} GB/s   {:.2}x",
+            format!("T={tile}"),
+            one * 1e3,
+            20.0 * elements / one * 1e-9,
+            three * 1e3,
+            36.0 * elements / three * 1e-9,
+            three / one
+        );
+    }
+}
+
+fn threads_table() {
+    println!("two threads against one, fused step");
+    let mut one = Model::new(&MATRICES[..4], 1);
+    let mut two = Model::new(&MATRICES[..4], 2);
+    for tile in [16, 64, 256]
+        .map(Tile::square)
+        .into_iter()
+        .chain([Tile::Full])
+    {
+        let kernel = kernel(tile);
+        let [single, double] = table::best(
+            2,
+            Duration::from_secs(2),
+            || {},
+            [&mut || one.fused(&kernel), &mut || two.fused(&kernel)],
+        );
+        println!(
+            "{:>6}  {:>8.2} ms, {:>8.2} ms   {:.2}x",
+            tile.to_string(),
+            single * 1e3,
+            double * 1e3,
+            single / double
+        );
+    }
+}
+
+fn sizes_table() {
+    println!("nanoseconds an element, fused step, one thread");
+    for tile in [16, 64, 128] {
+        let kernel = kernel(Tile::square(tile));
+        print!("{:>6}", format!("T={tile}"));
+        for shape in [(256, 1024), (1024, 1024), (2048, 2048), (4096, 4096)] {
+            let mut model = Model::new(&[shape], 1);
+            let [time] = table::best(
+                3,
+                Duration::from_millis(500),
+                || {},
+                [&mut || model.fused(&kernel)],
+            );
+            let name = format!("{}x{}", shape.0, shape.1);
+            print!("   {name} {:.3}", time * 1e9 / model.elements() as f64);
+        }
+        println!();
+    }
+}
+
+fn steps(criterion: &mut Criterion) {
+    if table::wanted() {
+        println!("{}", table::processor());
+        fused_table();
+        threads_table();
+        sizes_table();
+    }
+    let mut group = criterion.benchmark_group("fused_step");
+    group
+        .sample_size(10)
+        .measurement_time(Duration::from_secs(2));
+    let mut model = Model::new(&MATRICES[..4], 1);
+    for tile in [16, 64] {
+        let kernel = kernel(Tile::square(tile));
+        group.bench_function(format!("fused_t{tile}"), |bencher| {
+            bencher.iter(|| model.fused(&kernel));
+        });
+        group.bench_function(format!("separate_t{tile}"), |bencher| {
+            bencher.iter(|| model.separate(&kernel));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, steps);
+criterion_main!(benches);
