@@ -132,15 +132,18 @@ impl WithSimd for Task<'_> {
         }
         let mut counts = Counts::default();
         let mut first = self.tiles.start;
+        let mut batch = self.batch(first);
         while first < self.tiles.end {
-            let batch = self.batch(first);
             first += batch.count;
             let next = (first < self.tiles.end).then(|| self.batch(first));
             // SAFETY: `run` of this module granted the tensors and this worker's scratch; the ranges of two
             // tasks share no tile.
-            let done =
-                unsafe { process(simd, self.map, self.job, batch, next, self.team, self.base) };
+            let done = unsafe {
+                let (map, job) = (self.map, self.job);
+                process(simd, map, job, &batch, next.as_ref(), self.team, self.base)
+            };
             counts.merge(done);
+            batch = next.unwrap_or(batch);
         }
         counts
     }

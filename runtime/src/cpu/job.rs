@@ -78,11 +78,13 @@ impl Map {
         }
     }
 
-    /// How many tiles of this size are worked on at a time.
+    /// How many tiles of this size are worked on at a time: their buffers stay in the first-level cache.
     pub(super) fn batch_of(&self, rows: usize, columns: usize) -> usize {
         const SMALL: usize = 32 * 32;
-        if rows * columns <= SMALL {
-            self.batch
+        const SMALLEST: usize = 16 * 16;
+        let area = rows * columns;
+        if area <= SMALL {
+            (self.batch * SMALLEST / area.max(1)).clamp(1, self.batch)
         } else {
             1
         }

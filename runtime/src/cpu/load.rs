@@ -75,7 +75,7 @@ impl Loaded {
 pub(super) unsafe fn load<S: Simd>(
     simd: S,
     source: &Source,
-    rectangle: Rectangle,
+    rectangle: &Rectangle,
     target: Panels,
 ) -> Loaded {
     with_type!(source.gradient, gradient => match source.momentum {
@@ -101,7 +101,8 @@ struct Load<'a, G, M> {
     source: &'a Source,
     gradient: *const G,
     momentum: Option<(*const M, usize)>,
-    rectangle: Rectangle,
+    // By reference: a copy of what was just written would wait until it has left the store buffer.
+    rectangle: &'a Rectangle,
     target: Panels,
 }
 
@@ -224,7 +225,7 @@ fn next_momentum<S: Simd>(simd: S, source: &Source, g: S::Vector, old: S::Vector
 ///
 /// # Safety
 /// The tensors hold the rectangle, and nobody else accesses this part of the momentum meanwhile.
-pub(super) unsafe fn store_momentum<S: Simd>(simd: S, source: &Source, rectangle: Rectangle) {
+pub(super) unsafe fn store_momentum<S: Simd>(simd: S, source: &Source, rectangle: &Rectangle) {
     let Some((momentum, leading)) = source.momentum.filter(|_| source.advances) else {
         return;
     };
@@ -245,14 +246,14 @@ struct StoreMomentum<'a, G, M> {
     gradient: *const G,
     momentum: *mut M,
     leading: usize,
-    rectangle: Rectangle,
+    rectangle: &'a Rectangle,
 }
 
 impl<G: Stored, M: Stored> Vectorized for StoreMomentum<'_, G, M> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Rectangle { rows, columns, .. } = self.rectangle;
+        let &Rectangle { rows, columns, .. } = self.rectangle;
         for row in self.rectangle.row..self.rectangle.row + rows {
             for panel in 0..columns.div_ceil(LANES) {
                 let count = columns - panel * LANES;

@@ -88,17 +88,17 @@ unsafe fn process_strip<S: Simd>(
     };
     // SAFETY: the caller's word; one row of panels of sixteen numbers each.
     unsafe {
-        if load(simd, &job.source, rectangle, strip).non_finite {
+        if load(simd, &job.source, &rectangle, strip).non_finite {
             return false;
         }
-        store_momentum(simd, &job.source, rectangle);
+        store_momentum(simd, &job.source, &rectangle);
         simd.vectorize(MapStrip {
             strip,
             panels: rectangle.columns.div_ceil(LANES),
             steps,
         });
         let scale = job.scale.of(&job.grid, job.grid.rectangle(0));
-        store(simd, &job.sink, rectangle, strip, scale);
+        store(simd, &job.sink, &rectangle, strip, scale);
     }
     true
 }
@@ -123,7 +123,7 @@ unsafe fn one_by_one<S: Simd>(
             count: 1,
         };
         // SAFETY: the caller's word.
-        counts.merge(unsafe { process(simd, map, job, batch, None, Team::ALONE, base) });
+        counts.merge(unsafe { process(simd, map, job, &batch, None, Team::ALONE, base) });
     }
     counts
 }

@@ -38,7 +38,7 @@ impl Rows {
     /// # Safety
     /// The vector exists.
     #[inline(always)]
-    unsafe fn vector<S: Simd>(self, simd: S, panel: usize, row: usize, count: usize) -> S::Vector {
+    unsafe fn vector<S: Simd>(&self, simd: S, panel: usize, row: usize, count: usize) -> S::Vector {
         // SAFETY: the caller's word.
         unsafe {
             let at = self.start.add(panel * self.panel + row * self.row);
@@ -59,7 +59,7 @@ impl Rows {
 pub(super) unsafe fn store<S: Simd>(
     simd: S,
     sink: &Sink,
-    rectangle: Rectangle,
+    rectangle: &Rectangle,
     from: Panels,
     factor: f64,
 ) {
@@ -70,7 +70,7 @@ pub(super) unsafe fn store<S: Simd>(
         ends: false,
     };
     // SAFETY: the caller's word.
-    unsafe { store_from(simd, sink, rectangle, from, factor) }
+    unsafe { store_from(simd, sink, rectangle, &from, factor) }
 }
 
 /// As [`store`], for one row whose numbers follow each other in memory.
@@ -80,7 +80,7 @@ pub(super) unsafe fn store<S: Simd>(
 pub(super) unsafe fn store_row<S: Simd>(
     simd: S,
     sink: &Sink,
-    rectangle: Rectangle,
+    rectangle: &Rectangle,
     from: *const f32,
     factor: f64,
 ) {
@@ -91,22 +91,32 @@ pub(super) unsafe fn store_row<S: Simd>(
         ends: true,
     };
     // SAFETY: the caller's word.
-    unsafe { store_from(simd, sink, rectangle, from, factor) }
+    unsafe { store_from(simd, sink, rectangle, &from, factor) }
 }
 
 /// Writes zeros into the rectangle of a plain sink; a weight stays as it is.
 ///
 /// # Safety
 /// As [`store`].
-pub(super) unsafe fn clear<S: Simd>(simd: S, sink: &Sink, rectangle: Rectangle) {
+pub(super) unsafe fn clear<S: Simd>(simd: S, sink: &Sink, rectangle: &Rectangle) {
     if let Sink::Plain { output, leading } = *sink {
-        with_type!(output, to => simd.vectorize(Clear { to, leading, rectangle }));
+        with_type!(output, to => simd.vectorize(Clear {
+            to,
+            leading,
+            rectangle,
+        }));
     }
 }
 
 /// # Safety
 /// As [`store`].
-unsafe fn store_from<S: Simd>(simd: S, sink: &Sink, rectangle: Rectangle, from: Rows, factor: f64) {
+unsafe fn store_from<S: Simd>(
+    simd: S,
+    sink: &Sink,
+    rectangle: &Rectangle,
+    from: &Rows,
+    factor: f64,
+) {
     match *sink {
         Sink::Weight {
             weight,
@@ -134,20 +144,21 @@ unsafe fn store_from<S: Simd>(simd: S, sink: &Sink, rectangle: Rectangle, from: 
 
 /// to <- keep to + factor O, or factor O; made by [`store_from`] alone, so that its caller's word holds for
 /// the addresses.
-struct Store<E> {
+struct Store<'a, E> {
     to: *mut E,
     leading: usize,
-    rectangle: Rectangle,
-    from: Rows,
+    // By reference: a copy of what was just written would wait until it has left the store buffer.
+    rectangle: &'a Rectangle,
+    from: &'a Rows,
     keep: Option<f32>,
     factor: f32,
 }
 
-impl<E: Stored> Vectorized for Store<E> {
+impl<E: Stored> Vectorized for Store<'_, E> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Rectangle { rows, columns, .. } = self.rectangle;
+        let &Rectangle { rows, columns, .. } = self.rectangle;
         let factor = simd.splat(self.factor);
         for row in 0..rows {
             for panel in 0..columns.div_ceil(LANES) {
@@ -175,17 +186,17 @@ impl<E: Stored> Vectorized for Store<E> {
 }
 
 /// to <- 0; made by [`clear`] alone, so that its caller's word holds for the addresses.
-struct Clear<E> {
+struct Clear<'a, E> {
     to: *mut E,
     leading: usize,
-    rectangle: Rectangle,
+    rectangle: &'a Rectangle,
 }
 
-impl<E: Stored> Vectorized for Clear<E> {
+impl<E: Stored> Vectorized for Clear<'_, E> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Rectangle { row, rows, .. } = self.rectangle;
+        let &Rectangle { row, rows, .. } = self.rectangle;
         for row in row..row + rows {
             for first in (0..self.rectangle.columns).step_by(LANES) {
                 let at = row * self.leading + self.rectangle.column + first;

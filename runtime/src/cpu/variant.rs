@@ -10,7 +10,8 @@ pub struct CpuVariant {
     pub instruction_set: InstructionSet,
     /// Panels of the register blocks.
     pub blocking: Blocking,
-    /// Most tiles that a thread works on at a time where they are small: 1 to 8.
+    /// Most tiles that a thread works on at a time, 1 to 8: of 16 x 16 or fewer elements that many, of up to 32 x 32 in
+    /// proportion fewer.
     pub batch: u8,
 }
 
@@ -23,11 +24,11 @@ impl CpuVariant {
                 symmetric: 3,
                 update: 3,
             },
-            batch: 4,
+            batch: 8,
         }
     }
 
-    /// A name that tells every variant apart, as in `avx512-s3-u3-b4`.
+    /// A name that tells every variant apart, as in `avx512-s3-u3-b8`.
     pub fn name(&self) -> String {
         format!(
             "{}-s{}-u{}-b{}",
@@ -63,7 +64,7 @@ impl CpuVariant {
 /// Register blocks only differ where there are registers for more than one panel.
 fn candidates(instruction_set: InstructionSet) -> Vec<(u8, u8, u8)> {
     let mut list = Vec::new();
-    for batch in [1, 4] {
+    for batch in [1, 8] {
         if instruction_set == InstructionSet::Avx512 {
             for symmetric in [2, 3] {
                 list.extend([2, 3, 4].map(|update| (symmetric, update, batch)));

@@ -357,7 +357,7 @@ impl WithSimd for StoreRow<'_> {
                 ..rectangle
             };
             // SAFETY: the row of the tile lies in `v` and in the sink's tensor, and is this thread's alone.
-            unsafe { store_row(simd, self.sink, row, self.view.numbers.at(start), factor) }
+            unsafe { store_row(simd, self.sink, &row, self.view.numbers.at(start), factor) }
         }
     }
 }

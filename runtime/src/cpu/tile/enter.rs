@@ -33,13 +33,17 @@ impl<S: Simd> Work<'_, S> {
             } else {
                 x
             };
-            let loaded = self.load(rectangle, target);
+            let loaded = self.load(&rectangle, target);
             if loaded.non_finite {
                 return;
             }
-            self.engine.team.ranges(rectangle.rows, LANES, |rows| {
-                store_momentum(simd, &self.job.source, rectangle.strip(rows));
-            });
+            if self.engine.team.is_alone() {
+                store_momentum(simd, &self.job.source, &rectangle);
+            } else {
+                self.engine.team.ranges(rectangle.rows, LANES, |rows| {
+                    store_momentum(simd, &self.job.source, &rectangle.strip(rows));
+                });
+            }
             if self.turns {
                 self.turn_in(target, x);
             }
@@ -72,7 +76,7 @@ impl<S: Simd> Work<'_, S> {
     }
 
     /// Loads m: at once, or strip by strip on a team.
-    unsafe fn load(&self, rectangle: Rectangle, target: Panels) -> Loaded {
+    unsafe fn load(&self, rectangle: &Rectangle, target: Panels) -> Loaded {
         let (simd, source) = (self.engine.simd, &self.job.source);
         if self.engine.team.is_alone() {
             // SAFETY: the rows exist in the tile and in the target.
@@ -86,7 +90,7 @@ impl<S: Simd> Work<'_, S> {
                     start: target.row(0, rows.start),
                     ..target
                 };
-                load(simd, source, rectangle.strip(rows), target)
+                load(simd, source, &rectangle.strip(rows), target)
             };
             let mut whole = whole.lock().unwrap_or_else(PoisonError::into_inner);
             *whole = whole.merge(loaded);

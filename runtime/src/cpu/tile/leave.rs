@@ -56,12 +56,15 @@ impl<S: Simd> Work<'_, S> {
                 });
                 from = to;
             }
+            if self.engine.team.is_alone() {
+                return store(simd, &self.job.sink, &rectangle, from, factor);
+            }
             self.engine.team.ranges(rectangle.rows, LANES, |rows| {
                 let from = Panels {
                     start: from.row(0, rows.start),
                     ..from
                 };
-                store(simd, &self.job.sink, rectangle.strip(rows), from, factor);
+                store(simd, &self.job.sink, &rectangle.strip(rows), from, factor);
             });
         }
     }
@@ -72,7 +75,13 @@ impl<S: Simd> Work<'_, S> {
         for tile in 0..self.batch.count {
             if self.outcomes[tile].state == State::NonFinite {
                 // SAFETY: see above.
-                unsafe { clear(self.engine.simd, &self.job.sink, self.batch.rectangle(tile)) }
+                unsafe {
+                    clear(
+                        self.engine.simd,
+                        &self.job.sink,
+                        &self.batch.rectangle(tile),
+                    )
+                }
             }
             counts.add(self.outcomes[tile].state);
             if let Some(outcomes) = self.job.outcomes {

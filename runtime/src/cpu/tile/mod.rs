@@ -37,6 +37,7 @@ impl Batch {
         }
     }
 
+    #[inline]
     fn rectangle(&self, tile: usize) -> Rectangle {
         Rectangle {
             column: self.rectangle.column + tile * self.rectangle.columns,
@@ -49,7 +50,7 @@ impl Batch {
 struct Work<'a, S> {
     map: &'a Map,
     job: &'a Job,
-    batch: Batch,
+    batch: &'a Batch,
     engine: Tiles<'a, S, AnyShape, false>,
     turns: bool,
     kept: bool,
@@ -66,8 +67,8 @@ pub(super) unsafe fn process<S: Simd>(
     simd: S,
     map: &Map,
     job: &Job,
-    batch: Batch,
-    next: Option<Batch>,
+    batch: &Batch,
+    next: Option<&Batch>,
     team: Team<'_>,
     base: *mut f32,
 ) -> Counts {
@@ -91,7 +92,7 @@ pub(super) unsafe fn process<S: Simd>(
     // SAFETY: the caller's word.
     unsafe {
         work.load_all();
-        work.ask(next.as_ref());
+        work.ask(next);
         work.map_all();
         work.finish()
     }
