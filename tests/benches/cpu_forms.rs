@@ -74,8 +74,8 @@ impl Form {
         match &self.spec.recurrence {
             Recurrence::NewtonSchulz(CoefficientSet::Cubic) => steps * (gram + update),
             Recurrence::NewtonSchulz(_) => steps * (gram + square + update),
-            // Powers of two (m, n) = (1, 2) at p = 1/2.
-            Recurrence::Coupled => steps * (gram + 3.0 * update) - update,
+            // p = 1/2: one multiplication of Z and two of Y, which the last step does without.
+            Recurrence::Coupled => steps * (gram + 3.0 * update) - 2.0 * update,
             _ => steps * (gram + update),
         }
     }

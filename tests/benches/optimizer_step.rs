@@ -1,17 +1,19 @@
 //! Whole optimizer steps on the matrices of GPT-2 small: `cargo bench -p himuon-tests --bench optimizer_step`.
-//! AdamW, full-matrix Muon and HiMuon with T = 32..256 in one process; a table of ratios first.
+//! AdamW, full-matrix Muon and HiMuon with T = 16..256 in one process; a table of ratios first, and with `-- table` alone.
 //! `HIMUON_BENCH_LAYERS` (default 12) and `HIMUON_BENCH_THREADS` (default 1) change the size of the run.
 #![allow(missing_docs, clippy::expect_used, reason = "a benchmark")]
+
+mod table;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use himuon::cpu::{CpuKernel, Pool, Workspace, adamw_step};
 use himuon::launch::{AdamWScalars, AdamWTensor, GroupScalars, MatrixStep, ScaleRule};
 use himuon::tensor::{TensorMut, TensorRef};
 use himuon::{KernelSpec, Tile};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const LAYER: [(usize, usize); 4] = [(768, 2304), (768, 768), (768, 3072), (3072, 768)];
-const TILES: [u32; 4] = [32, 64, 128, 256];
+const TILES: [u32; 5] = [16, 32, 64, 128, 256];
 
 const SCALARS: GroupScalars = GroupScalars {
     learning_rate: 0.02,
@@ -29,18 +31,6 @@ fn setting(name: &str, default: usize) -> usize {
         .ok()
         .and_then(|value| value.parse().ok())
         .unwrap_or(default)
-}
-
-/// Seeded numbers in [-0.5, 0.5).
-fn numbers(seed: usize, count: usize) -> Vec<f32> {
-    let mut state = (seed as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (state >> 40) as f32 / (1u64 << 24) as f32 - 0.5
-    };
-    (0..count).map(|_| next()).collect()
 }
 
 struct Matrix {
@@ -65,8 +55,8 @@ impl Model {
         let matrix = |(seed, (rows, columns)): (usize, (usize, usize))| Matrix {
             rows,
             columns,
-            weight: numbers(2 * seed, rows * columns),
-            gradient: numbers(2 * seed + 1, rows * columns),
+            weight: table::numbers(2 * seed as u64, rows * columns),
+            gradient: table::numbers(2 * seed as u64 + 1, rows * columns),
             momentum: vec![0.0; rows * columns],
             second: vec![0.0; rows * columns],
         };
@@ -128,43 +118,41 @@ fn kernel(tile: Tile) -> CpuKernel {
 }
 
 fn best(samples: usize, mut task: impl FnMut()) -> f64 {
-    let sample = |task: &mut dyn FnMut()| {
-        let start = Instant::now();
-        task();
-        start.elapsed().as_secs_f64()
+    let [time] = table::best(samples, Duration::ZERO, || {}, [&mut task]);
+    time
+}
+
+/// Every optimizer over the same matrices, in turns of its own.
+fn table(model: &mut Model) {
+    println!("{}, {} threads", table::processor(), model.pool.threads());
+    let full = kernel(Tile::Full);
+    let slowest = best(2, || model.muon(&full));
+    let mut step = 0;
+    let adamw = best(5, || {
+        step += 1;
+        model.adamw(step);
+    });
+    let line = |name: &str, time: f64| {
+        println!(
+            "{name:>8} {:>9.1} ms   {:>5.2}x of AdamW   Muon takes {:>5.2}x",
+            time * 1e3,
+            time / adamw,
+            slowest / time
+        );
     };
-    (0..samples)
-        .map(|_| sample(&mut task))
-        .fold(f64::INFINITY, f64::min)
+    line("AdamW", adamw);
+    line("Muon", slowest);
+    for tile in TILES {
+        let tiled = kernel(Tile::square(tile));
+        let time = best(3, || model.muon(&tiled));
+        line(&format!("T = {tile}"), time);
+    }
 }
 
 fn steps(criterion: &mut Criterion) {
     let mut model = Model::new();
-    if !std::env::args().any(|argument| argument == "--test" || argument == "--list") {
-        let full = kernel(Tile::Full);
-        let slowest = best(2, || model.muon(&full));
-        println!("{:>10} {:>9.1} ms", "Muon", slowest * 1e3);
-        for tile in TILES {
-            let tiled = kernel(Tile::square(tile));
-            let time = best(3, || model.muon(&tiled));
-            println!(
-                "{:>10} {:>9.1} ms, Muon takes {:.2}x",
-                format!("T = {tile}"),
-                time * 1e3,
-                slowest / time
-            );
-        }
-        let mut step = 0;
-        let time = best(3, || {
-            step += 1;
-            model.adamw(step);
-        });
-        println!(
-            "{:>10} {:>9.1} ms, Muon takes {:.2}x",
-            "AdamW",
-            time * 1e3,
-            slowest / time
-        );
+    if table::wanted() {
+        table(&mut model);
     }
     let mut group = criterion.benchmark_group("optimizer_step");
     group

@@ -34,6 +34,20 @@ pub(super) fn slots(table: &StepTable, kept: bool) -> Slots {
     Slots { tall, kept }
 }
 
+/// Products of a tile, at least.
+pub(super) fn fewest_products(table: &StepTable) -> usize {
+    match table {
+        StepTable::Odd(steps) | StepTable::Turbo(steps) => {
+            let step = |step: &[f32; 3]| if step[2] == 0.0 { 2 } else { 3 };
+            (steps.iter().map(step).sum::<usize>()).saturating_sub(1)
+        }
+        StepTable::Fitted(steps) => (2 * steps.len()).saturating_sub(1),
+        StepTable::Coupled { steps, .. } => 2 * steps.len(),
+        StepTable::Authors { steps, .. } => (2 * *steps as usize).saturating_sub(1),
+        StepTable::Identity => 0,
+    }
+}
+
 /// Where the result is, and what it is still to be multiplied with.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Mapped {

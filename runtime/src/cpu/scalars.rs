@@ -139,18 +139,39 @@ impl Vectorized for MapStrip<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        for panel in 0..self.panels {
-            // SAFETY: the strip has that many panels of one row.
-            let at = unsafe { self.strip.row(panel, 0) };
-            // SAFETY: as above.
-            let m = unsafe { simd.load(at) };
-            let lanes = Lanes::new(simd, normalised(simd, m));
-            let mapped = recurrence::odd(&lanes, self.steps, false);
-            // SAFETY: as above.
-            unsafe { simd.store(at, lanes.get(mapped.slot)) }
+        let mut panel = 0;
+        while panel + SIDE_BY_SIDE <= self.panels {
+            self.map::<S, SIDE_BY_SIDE>(simd, panel);
+            panel += SIDE_BY_SIDE;
+        }
+        while panel < self.panels {
+            self.map::<S, 1>(simd, panel);
+            panel += 1;
         }
     }
 }
+
+impl MapStrip<'_> {
+    /// Maps N vectors from `panel` on.
+    // Loops, not closures: those would be compiled without the instruction set's features.
+    #[inline(always)]
+    fn map<S: Simd, const N: usize>(&self, simd: S, panel: usize) {
+        let mut x = [simd.splat(0.0); N];
+        for i in 0..N {
+            // SAFETY: the strip has `panels` panels of one row, and `run` names only those.
+            x[i] = normalised(simd, unsafe { simd.load(self.strip.row(panel + i, 0)) });
+        }
+        let lanes = Lanes::new(simd, x);
+        let mapped = lanes.get(recurrence::odd(&lanes, self.steps, false).slot);
+        for i in 0..N {
+            // SAFETY: as above.
+            unsafe { simd.store(self.strip.row(panel + i, 0), mapped[i]) }
+        }
+    }
+}
+
+/// Vectors that are mapped together, so that none waits for its own last product.
+const SIDE_BY_SIDE: usize = 4;
 
 /// x / |x| of each lane, in the operations of a tile's normalisation.
 #[inline(always)]
@@ -167,25 +188,25 @@ fn normalised<S: Simd>(simd: S, m: S::Vector) -> S::Vector {
     simd.mul(simd.mul(m, scale), inverse)
 }
 
-/// Sixteen 1 x 1 tiles: a product is a multiplication.
-struct Lanes<S: Simd> {
+/// Sixteen 1 x 1 tiles in each of N vectors: a product is a multiplication.
+struct Lanes<S: Simd, const N: usize> {
     simd: S,
     /// The two tall buffers and the Gram matrix.
-    slots: [Cell<S::Vector>; 3],
+    slots: [Cell<[S::Vector; N]>; 3],
 }
 
-impl<S: Simd> Lanes<S> {
+impl<S: Simd, const N: usize> Lanes<S, N> {
     #[inline(always)]
-    fn new(simd: S, x: S::Vector) -> Self {
-        let empty = || Cell::new(simd.splat(0.0));
+    fn new(simd: S, x: [S::Vector; N]) -> Self {
+        let zeros = [simd.splat(0.0); N];
         Lanes {
             simd,
-            slots: [Cell::new(x), empty(), empty()],
+            slots: [Cell::new(x), Cell::new(zeros), Cell::new(zeros)],
         }
     }
 
     #[inline(always)]
-    fn slot(&self, slot: Slot) -> &Cell<S::Vector> {
+    fn slot(&self, slot: Slot) -> &Cell<[S::Vector; N]> {
         match slot {
             Slot::Tall(0) => &self.slots[0],
             Slot::Tall(_) => &self.slots[1],
@@ -194,19 +215,33 @@ impl<S: Simd> Lanes<S> {
     }
 
     #[inline(always)]
-    fn get(&self, slot: Slot) -> S::Vector {
+    fn get(&self, slot: Slot) -> [S::Vector; N] {
         self.slot(slot).get()
     }
 
-    /// A sum of one product, as [`super::product`] begins it.
+    /// linear a + factor (a b), or factor (a b), as the products of larger tiles begin and finish.
     #[inline(always)]
-    fn product(&self, a: S::Vector, b: S::Vector, factor: f32) -> S::Vector {
+    fn product(
+        &self,
+        a: [S::Vector; N],
+        b: [S::Vector; N],
+        linear: Option<f32>,
+        factor: f32,
+    ) -> [S::Vector; N] {
         let simd = self.simd;
-        simd.mul(simd.splat(factor), simd.fused(a, b, simd.splat(0.0)))
+        let mut sums = a;
+        for i in 0..N {
+            let sum = simd.fused(a[i], b[i], simd.splat(0.0));
+            sums[i] = simd.mul(simd.splat(factor), sum);
+            if let Some(linear) = linear {
+                sums[i] = simd.fused(simd.splat(linear), a[i], sums[i]);
+            }
+        }
+        sums
     }
 }
 
-impl<S: Simd> Products for Lanes<S> {
+impl<S: Simd, const N: usize> Products for Lanes<S, N> {
     #[inline(always)]
     fn rounds(&self) -> bool {
         false
@@ -215,24 +250,20 @@ impl<S: Simd> Products for Lanes<S> {
     #[inline(always)]
     fn gram(&self, x: Slot, gram: Slot, factor: f32) {
         let x = self.get(x);
-        self.slot(gram).set(self.product(x, x, factor));
+        self.slot(gram).set(self.product(x, x, None, factor));
     }
 
     #[inline(always)]
     fn polynomial(&self, gram: Slot, output: Slot, linear: f32, quadratic: f32) {
         let gram = self.get(gram);
-        let square = self.product(gram, gram, quadratic);
-        let sum = self.simd.fused(self.simd.splat(linear), gram, square);
+        let sum = self.product(gram, gram, Some(linear), quadratic);
         self.slot(output).set(sum);
     }
 
     #[inline(always)]
     fn update(&self, left: Slot, gram: Slot, output: Slot, linear: f32, factor: f32) {
-        let left = self.get(left);
-        let mut sum = self.product(left, self.get(gram), factor);
-        if linear != 0.0 {
-            sum = self.simd.fused(self.simd.splat(linear), left, sum);
-        }
+        let linear = (linear != 0.0).then_some(linear);
+        let sum = self.product(self.get(left), self.get(gram), linear, factor);
         self.slot(output).set(sum);
     }
 }

@@ -9,6 +9,7 @@ use super::product::{
 };
 use super::simd::{LANES, Line, Shared, Simd};
 use super::team::Team;
+use super::tile::ahead::Ahead;
 use std::ops::Range;
 
 /// A few tiles of one size on one thread, or one tile on all of a team. `INLINE`: the products are compiled into the caller for this very
@@ -21,6 +22,8 @@ pub(super) struct Tiles<'a, S, D, const INLINE: bool> {
     pub(super) blocking: Blocking,
     rounds: bool,
     pub(super) team: Team<'a>,
+    /// What is asked for while this engine computes; nothing on a team of several threads.
+    ahead: Option<&'a Ahead>,
     /// Start of the buffers of each tile.
     bases: [*mut f32; MOST_TILES],
     tiles: usize,
@@ -35,6 +38,7 @@ impl<'a, S: Simd, D: Shape, const INLINE: bool> Tiles<'a, S, D, INLINE> {
         blocking: Blocking,
         rounds: bool,
         team: Team<'a>,
+        ahead: Option<&'a Ahead>,
     ) -> Self {
         Tiles {
             simd,
@@ -43,6 +47,7 @@ impl<'a, S: Simd, D: Shape, const INLINE: bool> Tiles<'a, S, D, INLINE> {
             blocking,
             rounds,
             team,
+            ahead,
             bases: [std::ptr::null_mut(); MOST_TILES],
             tiles: 0,
         }
@@ -60,6 +65,7 @@ impl<'a, S: Simd, D: Shape, const INLINE: bool> Tiles<'a, S, D, INLINE> {
             blocking: self.blocking,
             rounds: false,
             team: Team::ALONE,
+            ahead: self.ahead,
             bases: self.bases,
             tiles: self.tiles,
         }
@@ -75,6 +81,11 @@ impl<'a, S: Simd, D: Shape, const INLINE: bool> Tiles<'a, S, D, INLINE> {
             self.bases[self.tiles] = base;
             self.tiles += 1;
         }
+    }
+
+    /// What is asked for while this engine computes.
+    pub(super) fn ahead(&self) -> Option<&'a Ahead> {
+        self.ahead
     }
 
     /// Where the buffers of a tile begin.
@@ -111,6 +122,7 @@ impl<'a, S: Simd, D: Shape, const INLINE: bool> Tiles<'a, S, D, INLINE> {
 
     #[inline(always)]
     fn symmetric(&self, input: Panels, depth: usize, output: Panels, finish: Finish) {
+        self.ask();
         let panels = self.shape.panels();
         let part = |rows, columns| SymmetricPart {
             input,
@@ -139,6 +151,7 @@ impl<'a, S: Simd, D: Shape, const INLINE: bool> Tiles<'a, S, D, INLINE> {
 
     #[inline(always)]
     fn multiply(&self, left: Panels, right: Panels, output: Panels, finish: Finish) {
+        self.ask();
         let part = |rows, columns| UpdatePart {
             left,
             right,
@@ -163,6 +176,14 @@ impl<'a, S: Simd, D: Shape, const INLINE: bool> Tiles<'a, S, D, INLINE> {
         }
         if self.rounds() {
             self.round(output, rows);
+        }
+    }
+
+    /// Asks for a little of what comes next.
+    #[inline(always)]
+    fn ask(&self) {
+        if let Some(ahead) = self.ahead {
+            ahead.ask(self.simd);
         }
     }
 
@@ -206,7 +227,8 @@ impl<'a, S: Simd, D: Shape, const INLINE: bool> Tiles<'a, S, D, INLINE> {
     }
 }
 
-// SAFETY: the buffers' addresses only; a team's tasks touch disjoint parts of them.
+// SAFETY: the buffers' addresses only; a team's tasks touch disjoint parts of them. `ahead`, which is no `Sync`, is
+// used between a team's tasks only, never by them.
 unsafe impl<S: Simd, D: Shape, const INLINE: bool> Sync for Tiles<'_, S, D, INLINE> {}
 
 // SAFETY of every block here and above: `push` granted the buffers to this engine alone, the slots of one

@@ -8,6 +8,7 @@ use clap::Args;
 use himuon::KernelSpec;
 use himuon::cpu::{InstructionSet, MapSpeed, measure_maps};
 use himuon::templates::{CoefficientSet, Power, SpecFields, Tile};
+use himuon::tuning::DeviceFingerprint;
 use serde_json::json;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use std::time::Duration;
     himuon bench\n  \
     himuon bench --tile 64 --tile full --power 1/2 --shape 768x3072 --json")]
 pub(in super::super) struct Arguments {
-    /// Tile, as 128, 64x256 or full; may be repeated [default: 16, 32, 64, 128, 256]
+    /// Tile, as 128, 64x256 or full; may be repeated [default: 16, 32, 64, 128, 256, full]
     #[arg(long = "tile", value_name = "TILE")]
     tiles: Vec<Tile>,
     /// Steps K of the recurrence [default: the coefficient set's own]
@@ -60,15 +61,17 @@ pub(in super::super) fn run(
     }
     progress.finish();
     let set = InstructionSet::best().name();
+    let processor = DeviceFingerprint::cpu().name;
     let (rows, columns) = arguments.shape;
     let text = format!(
-        "{}\n{rows} x {columns}, one thread, {set}; the peak is measured between the samples",
+        "{}\n{rows} x {columns}, one thread, {set}, {processor}; the peak is measured between the samples",
         rendered(&speeds)
     );
     Ok(Outcome {
         text,
         json: json!({
             "device": "cpu",
+            "processor": processor,
             "instruction_set": set,
             "threads": 1,
             "shape": [rows, columns],
@@ -84,12 +87,11 @@ pub(in super::super) fn run(
 }
 
 fn specs(arguments: &Arguments) -> Result<Vec<KernelSpec>, CommandError> {
-    let stock = [16, 32, 64, 128, 256].map(Tile::square);
-    let tiles = if arguments.tiles.is_empty() {
-        stock.as_slice()
-    } else {
-        &arguments.tiles
-    };
+    let mut tiles = arguments.tiles.clone();
+    if tiles.is_empty() {
+        tiles.extend([16, 32, 64, 128, 256].map(Tile::square));
+        tiles.push(Tile::Full);
+    }
     let spec = |tile: &Tile| {
         let fields = SpecFields {
             tile: Some(*tile),

@@ -73,6 +73,7 @@ impl<'a, S: Simd> Work<'a, S> {
             whole.blocking,
             whole.rounds(),
             whole.team,
+            whole.ahead(),
         );
         for tile in 0..self.batch.count {
             if self.outcomes[tile].state == State::Mapped {

@@ -4,11 +4,12 @@
 //! `ahead` asks for what is needed next, `enter` brings tiles from memory to a normalised X, `map` runs the recurrence on those that the criterion asks
 //! for, `leave` writes them.
 
-mod ahead;
+pub(super) mod ahead;
 mod enter;
 mod leave;
 mod map;
 
+use self::ahead::Ahead;
 use super::engine::MOST_TILES;
 use super::job::{Counts, Job, Map, Outcome};
 use super::layout::AnyShape;
@@ -76,11 +77,19 @@ pub(super) unsafe fn process<S: Simd>(
     let slots = recurrence::slots(&map.table, kept);
     let shape = map.oriented(batch.rectangle.rows, batch.rectangle.columns);
     let rounds = map.mode == Mode::Reference;
+    let ahead = Ahead::new(
+        job,
+        batch,
+        next,
+        batch.count * recurrence::fewest_products(&map.table),
+    );
+    // A team's threads have no second batch to ask for.
+    let ahead = team.is_alone().then_some(&ahead);
     let mut work = Work {
         map,
         job,
         batch,
-        engine: Tiles::new(simd, shape, slots, map.blocking, rounds, team),
+        engine: Tiles::new(simd, shape, slots, map.blocking, rounds, team, ahead),
         turns: map.turns(batch.rectangle.rows, batch.rectangle.columns),
         kept,
         outcomes: [Outcome::default(); MOST_TILES],
@@ -92,7 +101,6 @@ pub(super) unsafe fn process<S: Simd>(
     // SAFETY: the caller's word.
     unsafe {
         work.load_all();
-        work.ask(next);
         work.map_all();
         work.finish()
     }
