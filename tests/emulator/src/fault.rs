@@ -80,6 +80,13 @@ impl fmt::Display for Resource {
     }
 }
 
+fn block_name(block: Option<[u32; 3]>) -> String {
+    block.map_or_else(
+        || "several blocks".to_owned(),
+        |[x, y, z]| format!("block ({x},{y},{z})"),
+    )
+}
+
 /// What went wrong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FaultKind {
@@ -187,15 +194,16 @@ pub enum FaultKind {
     },
     /// Two blocks of one launch touched a byte of global memory, one of them writing.
     #[error(
-        "conflict between blocks: {access} of global memory that block {other_block:?} {other_access} in the same launch"
+        "conflict between blocks: {access} of global memory that {} {other_access} in the same launch",
+        block_name(*other_block)
     )]
     BlockConflict {
         /// This access.
         access: Access,
         /// What the other block did.
         other_access: &'static str,
-        /// The other block.
-        other_block: [u32; 3],
+        /// The other block; several others without it.
+        other_block: Option<[u32; 3]>,
     },
     /// An instruction used against its rules.
     #[error("invalid use: {detail}")]

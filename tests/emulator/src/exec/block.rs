@@ -70,9 +70,12 @@ impl Block {
         let index = block_index(number, env.grid);
         let warps = env.warps();
         self.core.block = number;
-        self.core
-            .shared
-            .reset(env.shared_bytes as usize, warps, env.options.checks);
+        self.core.shared.reset(
+            env.shared_bytes as usize,
+            warps,
+            env.options.checks,
+            env.kernel.cells.shared,
+        );
         self.core
             .barriers
             .resize_with(BARRIERS, BlockBarrier::default);

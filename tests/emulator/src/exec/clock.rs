@@ -30,6 +30,19 @@ impl Knowledge {
         &self.warps
     }
 
+    /// What every warp but this one is known to have done up to.
+    #[inline(always)]
+    pub(super) fn floor(&self, warp: usize) -> u32 {
+        let others = self.warps.iter().enumerate();
+        others.fold(u32::MAX, |floor, (other, known)| {
+            if other == warp {
+                floor
+            } else {
+                floor.min(*known)
+            }
+        })
+    }
+
     pub(super) fn fenced(&self, warp: usize) -> u32 {
         self.fenced[warp]
     }

@@ -77,8 +77,9 @@ impl LocalMemory {
         ))
     }
 
-    pub(super) fn load(&self, at: usize, bytes: usize) -> &[u8] {
-        &self.bytes[at..at + bytes]
+    /// The stretches of all lanes, one after another.
+    pub(super) fn all(&self) -> &[u8] {
+        &self.bytes
     }
 
     pub(super) fn store(&mut self, at: usize, from: &[u8]) {

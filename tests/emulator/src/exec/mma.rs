@@ -4,139 +4,207 @@
 //! keeps at least 29 bits more than the result, and rounded once. Hardware adds with fewer bits and truncates, so its
 //! last bits differ.
 
-use half::f16;
+use std::marker::PhantomData;
+
+use pulp::{Simd, WithSimd};
 
 use super::env::Env;
 use super::warp::Warp;
-use crate::isa::{Mma, MmaOperand};
-use crate::lanes::rounding::{Mode, f16_bits};
+use crate::isa::{Mma, MmaOperand, Src};
+use crate::lanes::rounding::{Mode, f16_bits, f16_wide};
+use crate::lanes::vectorise::vectorised;
 use crate::lanes::{Lanes, WARP};
 
 const ROWS: usize = 16;
 const COLUMNS: usize = 8;
-const MAX_DEPTH: usize = 16;
+/// Registers of an operand, at most.
+const REGISTERS: usize = 4;
 
 impl Warp {
     pub(super) fn mma(&mut self, env: &Env<'_>, mma: &Mma) {
-        match mma.operand {
-            MmaOperand::Bf16 => self.product::<Bf16, 2>(env, mma),
-            MmaOperand::F16 => self.product::<F16, 2>(env, mma),
-            MmaOperand::Tf32 => self.product::<Tf32, 1>(env, mma),
+        let out = match (mma.operand, mma.shape.k) {
+            (MmaOperand::Bf16, 16) => self.product::<Bf16, 2, 16>(env, mma),
+            (MmaOperand::Bf16, _) => self.product::<Bf16, 2, 8>(env, mma),
+            (MmaOperand::F16, 16) => self.product::<F16, 2, 16>(env, mma),
+            (MmaOperand::F16, _) => self.product::<F16, 2, 8>(env, mma),
+            (MmaOperand::Tf32, 8) => self.product::<Tf32, 1, 8>(env, mma),
+            (MmaOperand::Tf32, _) => self.product::<Tf32, 1, 4>(env, mma),
+        };
+        for (dst, lanes) in mma.d.iter().zip(&out) {
+            self.registers.write(*dst, lanes, u32::MAX);
         }
     }
 
-    fn product<F: Factor<PACKED>, const PACKED: usize>(&mut self, env: &Env<'_>, mma: &Mma) {
-        let mut a = [[0.0; MAX_DEPTH]; ROWS];
-        for (register, src) in mma.a.iter().enumerate() {
-            fill_a::<F, PACKED>(&mut a, register, self.src(env, *src));
+    fn product<F: Factor<PACKED>, const PACKED: usize, const DEPTH: usize>(
+        &self,
+        env: &Env<'_>,
+        mma: &Mma,
+    ) -> [Lanes; REGISTERS] {
+        // Places that an operand does not fill repeat its last register; nobody looks at them.
+        let fragment = |registers: &[Src]| {
+            std::array::from_fn(|index| self.src(env, registers[index.min(registers.len() - 1)]))
+        };
+        vectorised(Product::<F, PACKED, DEPTH> {
+            a: fragment(&mma.a),
+            b: fragment(&mma.b),
+            c: fragment(&mma.c),
+            half_c: mma.half_c,
+            half_d: mma.half_d,
+            factor: PhantomData,
+        })
+    }
+}
+
+/// A product of depth `DEPTH` whose factors lie `PACKED` to a register.
+struct Product<'l, F, const PACKED: usize, const DEPTH: usize> {
+    a: [&'l Lanes; REGISTERS],
+    b: [&'l Lanes; REGISTERS],
+    c: [&'l Lanes; REGISTERS],
+    half_c: bool,
+    half_d: bool,
+    factor: PhantomData<F>,
+}
+
+/// C or D as it lies in f32 registers: element (row, column) is lane `4 (row mod 8) + column / 2` of register
+/// `2 (row / 8) + column mod 2`. In f16 the two registers of a half are packed into one.
+type Accumulator = [[f64; WARP]; REGISTERS];
+
+/// The columns of one row of an accumulator, the even ones and then the odd ones: four lanes of two registers.
+type Row = [[f64; COLUMNS / 2]; 2];
+
+impl<F: Factor<PACKED>, const PACKED: usize, const DEPTH: usize> WithSimd
+    for Product<'_, F, PACKED, DEPTH>
+{
+    type Output = [Lanes; REGISTERS];
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> [Lanes; REGISTERS] {
+        let mut d = accumulator(&self.c, self.half_c);
+        self.add_product(simd, &mut d);
+        result(&d, self.half_d)
+    }
+}
+
+impl<F: Factor<PACKED>, const PACKED: usize, const DEPTH: usize> Product<'_, F, PACKED, DEPTH> {
+    /// Adds to each element of `d` its terms in ascending depth.
+    #[inline(always)]
+    fn add_product<S: Simd>(&self, simd: S, d: &mut Accumulator) {
+        let b = self.factor_b();
+        for half in 0..ROWS / 8 {
+            let a = self.rows_of_a(half);
+            for group in 0..8 {
+                let lanes = 4 * group..4 * group + 4;
+                let mut sums: Row = Row::default();
+                for (odd, part) in sums.iter_mut().enumerate() {
+                    part.copy_from_slice(&d[2 * half + odd][lanes.clone()]);
+                }
+                for (register, rows) in a.iter().take(DEPTH / 4 / PACKED).enumerate() {
+                    for thread in 0..4 {
+                        for (element, lanes) in rows.iter().enumerate() {
+                            let terms = &b[PACKED * (4 * register + thread) + element];
+                            add_scaled(simd, lanes[4 * group + thread], terms, &mut sums);
+                        }
+                    }
+                }
+                for (odd, part) in sums.iter().enumerate() {
+                    d[2 * half + odd][lanes.clone()].copy_from_slice(part);
+                }
+            }
         }
-        let mut b = [[0.0; COLUMNS]; MAX_DEPTH];
-        for (register, src) in mma.b.iter().enumerate() {
-            fill_b::<F, PACKED>(&mut b, register, self.src(env, *src));
-        }
-        let mut d = self.accumulator(env, mma);
-        match mma.shape.k {
-            16 => multiply::<16>(&a, &b, &mut d),
-            8 => multiply::<8>(&a, &b, &mut d),
-            _ => multiply::<4>(&a, &b, &mut d),
-        }
-        self.write_result(mma, &d);
     }
 
-    /// Lane l holds columns 2(l mod 4) and the next of rows l/4 and l/4 + 8; in f16 each pair is one register.
-    fn accumulator(&self, env: &Env<'_>, mma: &Mma) -> Accumulator {
-        let mut c = [[0.0; COLUMNS]; ROWS];
-        for (register, src) in mma.c.iter().enumerate() {
-            let lanes = self.src(env, *src);
-            let half = if mma.half_c { register } else { register / 2 };
-            for (group, row) in c[8 * half..8 * half + 8].iter_mut().enumerate() {
+    /// Eight rows of A: registers go right by half the depth; in a register lane l holds row l/4 and, packed in pairs,
+    /// columns 2(l mod 4) and the next (tf32: column l mod 4).
+    #[inline(always)]
+    fn rows_of_a(&self, half: usize) -> [[[f64; WARP]; PACKED]; 2] {
+        let mut rows = [[[0.0; WARP]; PACKED]; 2];
+        for (register, row) in rows.iter_mut().take(DEPTH / 4 / PACKED).enumerate() {
+            F::widen(self.a[2 * register + half], row);
+        }
+        rows
+    }
+
+    /// B by rows. Registers go down the depth; in a register lane l holds column l/4 and rows 2(l mod 4) and the next.
+    #[inline(always)]
+    fn factor_b(&self) -> [Row; DEPTH] {
+        let mut b = [Row::default(); DEPTH];
+        for register in 0..DEPTH / 4 / PACKED {
+            let mut wide = [[0.0; WARP]; PACKED];
+            F::widen(self.b[register], &mut wide);
+            for (element, lanes) in wide.iter().enumerate() {
                 for thread in 0..4 {
-                    let value = lanes[4 * group + thread] as u32;
-                    if mma.half_c {
-                        [row[2 * thread], row[2 * thread + 1]] = F16::widen(value);
-                    } else {
-                        row[2 * thread + register % 2] = f64::from(f32::from_bits(value));
+                    let row = &mut b[PACKED * (4 * register + thread) + element];
+                    for column in 0..COLUMNS {
+                        row[column % 2][column / 2] = lanes[4 * column + thread];
                     }
                 }
             }
         }
-        c
+        b
     }
+}
 
-    fn write_result(&mut self, mma: &Mma, d: &Accumulator) {
-        for (register, dst) in mma.d.iter().enumerate() {
-            let mut out = [0; WARP];
-            let half = if mma.half_d { register } else { register / 2 };
-            for (group, row) in d[8 * half..8 * half + 8].iter().enumerate() {
-                for thread in 0..4 {
-                    out[4 * group + thread] = if mma.half_d {
-                        let [low, high] = [row[2 * thread], row[2 * thread + 1]]
-                            .map(|value| u64::from(f16_bits(value, Mode::NearestEven)));
-                        low | (high << 16)
-                    } else {
-                        let value = row[2 * thread + register % 2] as f32;
-                        u64::from(if value.is_nan() {
-                            0x7fff_ffff
-                        } else {
-                            value.to_bits()
-                        })
-                    };
+/// Adds `x` times `terms`. The product is exact, so that it makes no difference whether it is fused.
+#[inline(always)]
+fn add_scaled<S: Simd>(simd: S, x: f64, terms: &Row, sums: &mut Row) {
+    let x = simd.splat_f64s(x);
+    for (terms, sums) in terms.iter().zip(sums) {
+        let (terms, sums) = (S::as_simd_f64s(terms).0, S::as_mut_simd_f64s(sums).0);
+        for (term, sum) in terms.iter().zip(sums) {
+            *sum = simd.mul_add_e_f64s(x, *term, *sum);
+        }
+    }
+}
+
+#[inline(always)]
+fn accumulator(registers: &[&Lanes; REGISTERS], half: bool) -> Accumulator {
+    let mut c = [[0.0; WARP]; REGISTERS];
+    if half {
+        for (pair, register) in c.chunks_exact_mut(2).zip(registers) {
+            if let [even, odd] = pair {
+                for lane in 0..WARP {
+                    even[lane] = f64::from(f16_wide(register[lane] as u16));
+                    odd[lane] = f64::from(f16_wide((register[lane] >> 16) as u16));
                 }
             }
-            self.registers.write(*dst, &out, u32::MAX);
         }
-    }
-}
-
-type FactorA = [[f64; MAX_DEPTH]; ROWS];
-type FactorB = [[f64; COLUMNS]; MAX_DEPTH];
-type Accumulator = [[f64; COLUMNS]; ROWS];
-
-/// Registers of A go down eight rows, then right by half the depth; in a register lane l holds row l/4 and, packed in
-/// pairs, columns 2(l mod 4) and the next (tf32: column l mod 4).
-#[inline(always)]
-fn fill_a<F: Factor<PACKED>, const PACKED: usize>(a: &mut FactorA, register: usize, lanes: &Lanes) {
-    let (first_row, first_column) = (8 * (register % 2), 4 * PACKED * (register / 2));
-    for (group, row) in a[first_row..first_row + 8].iter_mut().enumerate() {
-        let columns = &mut row[first_column..first_column + 4 * PACKED];
-        for (thread, elements) in columns.chunks_exact_mut(PACKED).enumerate() {
-            elements.copy_from_slice(&F::widen(lanes[4 * group + thread] as u32));
-        }
-    }
-}
-
-/// Registers of B go down the depth; in a register lane l holds column l/4 and rows 2(l mod 4) and the next.
-#[inline(always)]
-fn fill_b<F: Factor<PACKED>, const PACKED: usize>(b: &mut FactorB, register: usize, lanes: &Lanes) {
-    let first_row = 4 * PACKED * register;
-    let rows = &mut b[first_row..first_row + 4 * PACKED];
-    for (thread, rows) in rows.chunks_exact_mut(PACKED).enumerate() {
-        for column in 0..COLUMNS {
-            let elements = F::widen(lanes[4 * column + thread] as u32);
-            for (row, element) in rows.iter_mut().zip(elements) {
-                row[column] = element;
+    } else {
+        for (wide, register) in c.iter_mut().zip(registers) {
+            for lane in 0..WARP {
+                wide[lane] = f64::from(f32::from_bits(register[lane] as u32));
             }
         }
     }
+    c
 }
 
-/// Adds the product of the first `DEPTH` columns of A and rows of B.
 #[inline(always)]
-fn multiply<const DEPTH: usize>(a: &FactorA, b: &FactorB, d: &mut Accumulator) {
-    for (a_row, d_row) in a.iter().zip(d) {
-        let mut sums = *d_row;
-        for (x, b_row) in a_row[..DEPTH].iter().zip(&b[..DEPTH]) {
-            for (sum, y) in sums.iter_mut().zip(b_row) {
-                *sum += x * y;
+fn result(d: &Accumulator, half: bool) -> [Lanes; REGISTERS] {
+    let mut out = [[0; WARP]; REGISTERS];
+    if half {
+        for (register, pair) in out.iter_mut().zip(d.chunks_exact(2)) {
+            for lane in 0..WARP {
+                let [low, high] = [pair[0][lane], pair[1][lane]]
+                    .map(|value| u64::from(f16_bits(value, Mode::NearestEven)));
+                register[lane] = low | (high << 16);
             }
         }
-        *d_row = sums;
+    } else {
+        for (register, wide) in out.iter_mut().zip(d) {
+            for lane in 0..WARP {
+                let value = wide[lane] as f32;
+                let bits = value.to_bits();
+                register[lane] = u64::from(if value.is_nan() { 0x7fff_ffff } else { bits });
+            }
+        }
     }
+    out
 }
 
 /// An element type of the factors, `PACKED` of them in a register.
 trait Factor<const PACKED: usize> {
-    fn widen(register: u32) -> [f64; PACKED];
+    /// The elements of a register, the lower ones of each lane first.
+    fn widen(register: &Lanes, into: &mut [[f64; WARP]; PACKED]);
 }
 
 struct Bf16;
@@ -145,22 +213,73 @@ struct Tf32;
 
 impl Factor<2> for Bf16 {
     #[inline(always)]
-    fn widen(register: u32) -> [f64; 2] {
-        [register << 16, register & 0xffff_0000].map(|bits| f64::from(f32::from_bits(bits)))
+    fn widen(register: &Lanes, [low, high]: &mut [[f64; WARP]; 2]) {
+        for lane in 0..WARP {
+            let bits = register[lane] as u32;
+            low[lane] = f64::from(f32::from_bits(bits << 16));
+            high[lane] = f64::from(f32::from_bits(bits & 0xffff_0000));
+        }
     }
 }
 
 impl Factor<2> for F16 {
     #[inline(always)]
-    fn widen(register: u32) -> [f64; 2] {
-        [register as u16, (register >> 16) as u16].map(|bits| f16::from_bits(bits).to_f64())
+    fn widen(register: &Lanes, [low, high]: &mut [[f64; WARP]; 2]) {
+        for lane in 0..WARP {
+            low[lane] = f64::from(f16_wide(register[lane] as u16));
+            high[lane] = f64::from(f16_wide((register[lane] >> 16) as u16));
+        }
     }
 }
 
 impl Factor<1> for Tf32 {
     /// Hardware reads the upper 19 bits.
     #[inline(always)]
-    fn widen(register: u32) -> [f64; 1] {
-        [f64::from(f32::from_bits(register & 0xffff_e000))]
+    fn widen(register: &Lanes, [all]: &mut [[f64; WARP]; 1]) {
+        for lane in 0..WARP {
+            all[lane] = f64::from(f32::from_bits(register[lane] as u32 & 0xffff_e000));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exec::random::Random;
+
+    fn registers(random: &mut Random) -> [Lanes; REGISTERS] {
+        std::array::from_fn(|_| std::array::from_fn(|_| random.next() & 0xffff_ffff))
+    }
+
+    /// Bits of every kind, NaN and infinity included: the instruction set of the host must not show.
+    fn same_on_every_host<F: Factor<PACKED>, const PACKED: usize, const DEPTH: usize>(
+        random: &mut Random,
+    ) {
+        for (half_c, half_d) in [(false, false), (true, true), (false, true)] {
+            let [a, b, c] = [(); 3].map(|()| registers(random));
+            let product = || Product::<F, PACKED, DEPTH> {
+                a: a.each_ref(),
+                b: b.each_ref(),
+                c: c.each_ref(),
+                half_c,
+                half_d,
+                factor: PhantomData,
+            };
+            assert_eq!(
+                vectorised(product()),
+                product().with_simd(pulp::Scalar),
+                "{PACKED} {DEPTH}"
+            );
+        }
+    }
+
+    #[test]
+    fn products_do_not_depend_on_the_host() {
+        let mut random = Random::new(1, 2);
+        for _ in 0..50 {
+            same_on_every_host::<Bf16, 2, 16>(&mut random);
+            same_on_every_host::<F16, 2, 8>(&mut random);
+            same_on_every_host::<Tf32, 1, 4>(&mut random);
+        }
     }
 }

@@ -4,7 +4,6 @@
 //! warp steps through decoded instructions for 32 lanes at once. Nothing of one block outlives it but global memory.
 
 mod access;
-mod atomic;
 mod barrier;
 mod block;
 mod clock;
@@ -74,7 +73,8 @@ pub(crate) fn launch(
         view: GlobalView::new(
             &device.memory,
             launch.grid,
-            launch.options.checks && launch.options.block_conflicts,
+            (launch.options.checks && launch.options.block_conflicts)
+                .then_some(kernel.cells.global),
         ),
         constants: env::constants(kernel, module.global_addresses(), dynamic_base),
         dynamic_shared_bytes: launch.dynamic_shared_bytes,

@@ -57,6 +57,14 @@ impl Registers {
         self.written[slot] = (self.written[slot] & !active) | (written & active);
     }
 
+    /// A register whose active lanes the caller is about to fill.
+    #[inline(always)]
+    pub(super) fn fill(&mut self, dst: Reg, active: u32) -> &mut Lanes {
+        let slot = dst.0 as usize;
+        self.written[slot] |= active;
+        &mut self.values[slot]
+    }
+
     /// Lanes in which a source holds a defined value.
     pub(super) fn defined(&self, src: Src) -> u32 {
         match src.split() {

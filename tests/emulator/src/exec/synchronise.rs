@@ -137,7 +137,7 @@ impl Warp {
                     .shared
                     .locate(lane, address, OBJECT, OBJECT, Access::Write)?;
                 core.shared
-                    .write(lane, at, &[0; OBJECT as usize], self.accessor(false))?;
+                    .write_lane(lane, at, &[0; OBJECT as usize], self.accessor(false))?;
                 core.mbarriers
                     .insert(address, Mbarrier::new(value(self, *count), env.warps())?);
             }
@@ -202,7 +202,7 @@ impl Warp {
             .shared
             .locate(lane, address, OBJECT, OBJECT, Access::Read)?;
         core.shared
-            .note_read(lane, at, OBJECT as usize, self.accessor(false))?;
+            .read_lane(lane, at, OBJECT as usize, self.accessor(false))?;
         core.mbarrier(lane, address)
     }
 

@@ -1,6 +1,6 @@
 //! Counting while a block runs: flat arrays, made into [`Counters`] at the end.
 
-use std::collections::BTreeMap;
+use std::ops::Range;
 
 use super::trouble::lanes_of;
 use crate::counters::{
@@ -15,7 +15,7 @@ const BANKS: usize = 32;
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     kinds: [u64; KINDS],
-    mma: BTreeMap<MmaShape, u64>,
+    mma: Vec<(MmaShape, u64)>,
     pub shared: SharedTraffic,
     pub global: GlobalTraffic,
     pub barriers: BarrierCounts,
@@ -34,8 +34,12 @@ impl Tally {
         self.kinds[kind as usize] -= 1;
     }
 
-    pub(super) fn mma(&mut self, shape: MmaShape) {
-        *self.mma.entry(shape).or_default() += 1;
+    pub(super) fn mma(&mut self, shape: &MmaShape) {
+        // A kernel has one or two shapes.
+        match self.mma.iter_mut().find(|(known, _)| known == shape) {
+            Some((_, count)) => *count += 1,
+            None => self.mma.push((*shape, 1)),
+        }
     }
 
     pub(super) fn into_counters(self) -> Counters {
@@ -46,7 +50,7 @@ impl Tally {
         Counters {
             warp_instructions: self.kinds.iter().sum(),
             by_kind: by_kind.collect(),
-            mma: self.mma,
+            mma: self.mma.into_iter().collect(),
             shared: self.shared,
             global: self.global,
             barriers: self.barriers,
@@ -72,38 +76,30 @@ impl Tally {
         }
         let granule = bytes.clamp(4, 16) as usize;
         let lanes_a_pass = WARP * 4 / granule;
-        for pass in 0..WARP / lanes_a_pass {
-            let lanes = active & (((1u64 << lanes_a_pass) - 1) as u32) << (pass * lanes_a_pass);
+        for first in (0..WARP).step_by(lanes_a_pass) {
+            let lanes = active & (((1u64 << lanes_a_pass) - 1) as u32) << first;
             if lanes != 0 {
-                self.pass(addresses, lanes, granule);
+                self.pass(addresses, lanes, first..first + lanes_a_pass, granule);
             }
         }
     }
 
-    /// One pass: chunks of `granule` bytes, distinct chunks of one bank one after another.
-    fn pass(&mut self, addresses: &Lanes, lanes: u32, granule: usize) {
-        let banks = BANKS * 4 / granule;
-        let shift = granule.trailing_zeros();
-        let mut heads = [u8::MAX; BANKS];
-        let mut next = [u8::MAX; WARP];
-        let mut depth = [0u8; BANKS];
-        let (mut distinct, mut worst) = (0usize, 0u8);
-        for lane in lanes_of(lanes) {
-            let chunk = addresses[lane] >> shift;
-            let bank = chunk as usize % banks;
-            let mut earlier = heads[bank];
-            while earlier != u8::MAX && addresses[earlier as usize] >> shift != chunk {
-                earlier = next[earlier as usize];
-            }
-            if earlier == u8::MAX {
-                next[lane] = heads[bank];
-                heads[bank] = lane as u8;
-                depth[bank] += 1;
-                distinct += 1;
-                worst = worst.max(depth[bank]);
-            }
+    /// One pass, of `lanes` in a range: chunks of `granule` bytes, distinct chunks of one bank one after another.
+    #[inline(always)]
+    fn pass(&mut self, addresses: &Lanes, lanes: u32, range: Range<usize>, granule: usize) {
+        let (banks, shift) = (BANKS * 4 / granule, granule.trailing_zeros());
+        let mut used = 0u32;
+        for (lane, address) in range.clone().zip(&addresses[range]) {
+            let bank = (address >> shift) as usize % banks;
+            used |= ((lanes >> lane) & 1) << bank;
         }
-        self.shared.wavefronts += u64::from(worst);
+        let (worst, distinct) = if used.count_ones() == lanes.count_ones() {
+            // Each lane has a bank of its own.
+            (1, lanes.count_ones() as usize)
+        } else {
+            conflicts(addresses, lanes, granule)
+        };
+        self.shared.wavefronts += worst;
         self.shared.ideal_wavefronts += (distinct * granule).div_ceil(BANKS * 4) as u64;
     }
 
@@ -116,23 +112,19 @@ impl Tally {
         write: bool,
     ) {
         const SECTOR: u64 = 32;
-        let mut sectors = [0u64; 2 * WARP];
-        let mut count = 0;
+        let mut distinct = 0;
+        let mut latest = None;
+        let mut ascending = true;
         for lane in lanes_of(active) {
             let first = addresses[lane] / SECTOR;
             let last = (addresses[lane] + u64::from(bytes) - 1) / SECTOR;
-            for sector in [first, last] {
-                if count == 0 || sectors[count - 1] != sector {
-                    sectors[count] = sector;
-                    count += 1;
-                }
-            }
+            ascending &= latest.is_none_or(|latest| latest <= first);
+            distinct += last - first + u64::from(latest != Some(first));
+            latest = Some(last);
         }
-        let sectors = &mut sectors[..count];
-        if !sectors.is_sorted() {
-            sectors.sort_unstable();
+        if !ascending {
+            distinct = distinct_sectors(addresses, active, bytes, SECTOR);
         }
-        let distinct = sectors.chunk_by(|a, b| a == b).count() as u64;
         let total = u64::from(bytes) * u64::from(active.count_ones());
         let (all_sectors, all_bytes) = if write {
             (
@@ -145,6 +137,43 @@ impl Tally {
         *all_sectors += distinct;
         *all_bytes += total;
     }
+}
+
+/// The most distinct chunks of one bank, and the distinct chunks of all.
+fn conflicts(addresses: &Lanes, lanes: u32, granule: usize) -> (u64, usize) {
+    let (banks, shift) = (BANKS * 4 / granule, granule.trailing_zeros());
+    let mut heads = [u8::MAX; BANKS];
+    let mut next = [u8::MAX; WARP];
+    let mut depth = [0u8; BANKS];
+    let (mut distinct, mut worst) = (0, 0);
+    for lane in lanes_of(lanes) {
+        let chunk = addresses[lane] >> shift;
+        let bank = chunk as usize % banks;
+        let mut earlier = heads[bank];
+        while earlier != u8::MAX && addresses[earlier as usize] >> shift != chunk {
+            earlier = next[earlier as usize];
+        }
+        if earlier == u8::MAX {
+            next[lane] = heads[bank];
+            heads[bank] = lane as u8;
+            depth[bank] += 1;
+            distinct += 1;
+            worst = worst.max(depth[bank]);
+        }
+    }
+    (u64::from(worst), distinct)
+}
+
+/// Sectors of lanes in any order.
+fn distinct_sectors(addresses: &Lanes, active: u32, bytes: u32, sector: u64) -> u64 {
+    let mut sectors: Vec<u64> = lanes_of(active)
+        .flat_map(|lane| {
+            addresses[lane] / sector..=(addresses[lane] + u64::from(bytes) - 1) / sector
+        })
+        .collect();
+    sectors.sort_unstable();
+    sectors.dedup();
+    sectors.len() as u64
 }
 
 #[cfg(test)]

@@ -2,11 +2,13 @@
 
 use super::block::Core;
 use super::env::Env;
-use super::trouble::{Step, Trouble};
+use super::execute::space_of;
+use super::trouble::{Step, Trouble, lanes_of};
 use super::warp::Warp;
-use crate::fault::{Access, FaultKind};
-use crate::isa::{Address, Inst, Op, Reg, Src};
+use crate::fault::FaultKind;
+use crate::isa::{Address, Inst, MemSpace, Op, Reg, Src};
 use crate::lanes::{Lanes, WARP};
+use crate::memory::WINDOW_BYTES;
 
 /// Bytes of a row of an 8 x 8 matrix of 16-bit elements.
 const ROW_BYTES: u32 = 16;
@@ -37,7 +39,7 @@ impl Warp {
                 address,
             } => self.store_matrix(env, core, *trans, srcs, *address),
             Op::Mma(mma) => {
-                core.tally.mma(mma.shape);
+                core.tally.mma(&mma.shape);
                 self.mma(env, mma);
                 Ok(())
             }
@@ -57,39 +59,30 @@ impl Warp {
     ) -> Step<()> {
         let mut addresses = self.addresses(env, address);
         shared_addresses(&mut addresses);
+        let lanes = lanes_with_rows(dsts.len());
+        let who = self.accessor(false);
+        let offsets = core.shared.read(&addresses, lanes, ROW_BYTES, who)?;
         for (matrix, dst) in dsts.iter().enumerate() {
             let mut rows = [[0u16; 8]; 8];
             for (row, elements) in rows.iter_mut().enumerate() {
-                let lane = 8 * matrix + row;
-                let at = core.shared.locate(
-                    lane,
-                    addresses[lane],
-                    ROW_BYTES,
-                    ROW_BYTES,
-                    Access::Read,
-                )?;
-                core.shared
-                    .note_read(lane, at, ROW_BYTES as usize, self.accessor(false))?;
-                for (element, pair) in elements
-                    .iter_mut()
-                    .zip(core.shared.raw(at, ROW_BYTES as usize).chunks_exact(2))
-                {
+                let at = offsets[8 * matrix + row] as usize;
+                let bytes = core.shared.raw(at, ROW_BYTES as usize);
+                for (element, pair) in elements.iter_mut().zip(bytes.chunks_exact(2)) {
                     *element = u16::from_le_bytes([pair[0], pair[1]]);
                 }
             }
-            let out = std::array::from_fn(|lane| {
-                let (outer, inner) = (lane / 4, 2 * (lane % 4));
-                let (low, high) = if trans {
-                    (rows[inner][outer], rows[inner + 1][outer])
-                } else {
-                    (rows[outer][inner], rows[outer][inner + 1])
-                };
-                u64::from(low) | (u64::from(high) << 16)
-            });
-            self.registers.write(*dst, &out, u32::MAX);
+            if trans {
+                rows = std::array::from_fn(|row| std::array::from_fn(|column| rows[column][row]));
+            }
+            let register = self.registers.fill(*dst, u32::MAX);
+            for (lanes, row) in register.chunks_exact_mut(4).zip(&rows) {
+                for (lane, pair) in lanes.iter_mut().zip(row.chunks_exact(2)) {
+                    *lane = u64::from(pair[0]) | (u64::from(pair[1]) << 16);
+                }
+            }
         }
         core.tally
-            .shared_access(&addresses, lanes_with_rows(dsts.len()), ROW_BYTES, false);
+            .shared_access(&addresses, lanes, ROW_BYTES, false);
         Ok(())
     }
 
@@ -103,39 +96,32 @@ impl Warp {
     ) -> Step<()> {
         let mut addresses = self.addresses(env, address);
         shared_addresses(&mut addresses);
-        for (matrix, src) in srcs.iter().enumerate() {
-            let mut rows = [[0u16; 8]; 8];
-            for (lane, value) in self.src(env, *src).iter().enumerate() {
-                let (outer, inner) = (lane / 4, 2 * (lane % 4));
-                for (part, element) in [*value as u16, (*value >> 16) as u16]
-                    .into_iter()
-                    .enumerate()
-                {
-                    if trans {
-                        rows[inner + part][outer] = element;
-                    } else {
-                        rows[outer][inner + part] = element;
-                    }
-                }
+        let lanes = lanes_with_rows(srcs.len());
+        let fragments: [&Lanes; 4] =
+            std::array::from_fn(|matrix| self.src(env, srcs[matrix.min(srcs.len() - 1)]));
+        // The row that a lane addresses, and its elements in the registers of other lanes.
+        let row = |lane: usize| {
+            let (registers, row) = (fragments[lane / 8], lane % 8);
+            let mut data = [0; ROW_BYTES as usize];
+            for (element, bytes) in data.chunks_exact_mut(2).enumerate() {
+                let (outer, inner) = if trans {
+                    (element, row)
+                } else {
+                    (row, element)
+                };
+                let value = registers[4 * outer + inner / 2] >> (16 * (inner % 2));
+                bytes.copy_from_slice(&(value as u16).to_le_bytes());
             }
-            for (row, elements) in rows.iter().enumerate() {
-                let lane = 8 * matrix + row;
-                let at = core.shared.locate(
-                    lane,
-                    addresses[lane],
-                    ROW_BYTES,
-                    ROW_BYTES,
-                    Access::Write,
-                )?;
-                let mut data = [0; ROW_BYTES as usize];
-                for (pair, element) in data.chunks_exact_mut(2).zip(elements) {
-                    pair.copy_from_slice(&element.to_le_bytes());
-                }
-                core.shared.write(lane, at, &data, self.accessor(false))?;
-            }
+            data
+        };
+        let who = self.accessor(false);
+        let offsets = core.shared.write(&addresses, lanes, ROW_BYTES, who, row)?;
+        for lane in lanes_of(lanes) {
+            core.shared
+                .raw_mut(offsets[lane] as usize, ROW_BYTES as usize)
+                .copy_from_slice(&row(lane));
         }
-        core.tally
-            .shared_access(&addresses, lanes_with_rows(srcs.len()), ROW_BYTES, true);
+        core.tally.shared_access(&addresses, lanes, ROW_BYTES, true);
         Ok(())
     }
 }
@@ -147,8 +133,11 @@ fn lanes_with_rows(matrices: usize) -> u32 {
 
 /// The matrix instructions also take generic addresses of shared memory.
 fn shared_addresses(addresses: &mut Lanes) {
+    if addresses.iter().all(|address| *address < WINDOW_BYTES) {
+        return;
+    }
     for address in addresses {
-        if let (crate::isa::MemSpace::Shared, offset) = super::execute::space_of(*address) {
+        if let (MemSpace::Shared, offset) = space_of(*address) {
             *address = offset;
         }
     }

@@ -159,14 +159,14 @@ impl Warp {
     /// Every register that the instruction reads must have been written in every active lane.
     #[inline(always)]
     fn check_reads(&self, env: &Env<'_>, pc: usize, active: u32) -> Step<()> {
-        let operands = &env.kernel.operands[pc];
-        for slot in &operands.reads {
+        let (registers, predicates) = env.kernel.reads.of(pc);
+        for slot in registers {
             let missing = active & !self.registers.written(*slot);
             if missing != 0 {
                 return Err(self.undefined(&env.kernel.registers[*slot as usize].name, missing));
             }
         }
-        for slot in &operands.pred_reads {
+        for slot in predicates {
             let missing = active & !self.registers.predicate_written(*slot);
             if missing != 0 {
                 return Err(self.undefined(&env.kernel.predicates[*slot as usize], missing));

@@ -4,7 +4,7 @@ use super::rounding::{
     Format, Mode, add_odd, bf16_bits, bf16_from_f32, f16_bits, flush, power_of_two, round,
     saturate, to_f32,
 };
-use super::{Lane, LaneFn, lane_fn};
+use super::{Lane, LaneFn, lane_fn, vector_fn};
 use crate::ptx::types::Type;
 use half::{bf16, f16};
 
@@ -329,6 +329,7 @@ fn common_float(dst: Type, src: Type, m: Modifiers) -> Option<LaneFn> {
 
 /// Two f32 to a packed pair: the first source fills the upper half.
 pub(crate) fn packed(dst: Type, m: Modifiers) -> Option<LaneFn> {
+    #[inline(always)]
     fn join(high: u16, low: u16) -> u32 {
         (u32::from(high) << 16) | u32::from(low)
     }
@@ -338,7 +339,7 @@ pub(crate) fn packed(dst: Type, m: Modifiers) -> Option<LaneFn> {
     }
     Some(match (dst, m.mode, m.relu) {
         (Type::Bf16x2, Mode::NearestEven, false) => {
-            lane_fn!(|a: f32, b: f32| join(bf16_from_f32(a), bf16_from_f32(b)))
+            vector_fn!(|a: f32, b: f32| join(bf16_from_f32(a), bf16_from_f32(b)))
         }
         (Type::Bf16x2, Mode::NearestEven, true) => {
             lane_fn!(|a: f32, b: f32| halves(a, b, Mode::NearestEven, true, bf16_bits))

@@ -3,7 +3,7 @@
 //! A NaN result of f32 arithmetic is the canonical 0x7fffffff, as on hardware.
 
 use super::rounding::{Mode, add_odd, flush, saturate, to_f32};
-use super::{LaneFn, lane_fn};
+use super::{LaneFn, lane_fn, vector_fn};
 
 /// Modifiers of an f32 operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,20 +13,21 @@ pub(crate) struct Modifiers {
     pub sat: bool,
 }
 
+/// The bits of a result. Chosen among integers: between floats the compiler may take one NaN for another.
 #[inline(always)]
-fn canonical(value: f32) -> f32 {
+fn canonical_bits(value: f32) -> u32 {
     if value.is_nan() {
-        f32::from_bits(0x7fff_ffff)
+        0x7fff_ffff
     } else {
-        value
+        value.to_bits()
     }
 }
 
 #[inline(always)]
-fn finish<const FTZ: bool, const SAT: bool>(value: f32) -> f32 {
+fn finish<const FTZ: bool, const SAT: bool>(value: f32) -> u32 {
     let value = if FTZ { flush(value) } else { value };
     let value = if SAT { saturate(value) } else { value };
-    canonical(value)
+    canonical_bits(value)
 }
 
 #[inline(always)]
@@ -40,7 +41,7 @@ macro_rules! with_modifiers {
     ($m:expr, [$($x:ident),+], near $near:expr, exact $exact:expr) => {{
         macro_rules! near {
             ($mode:expr, $ftz:literal, $sat:literal) => {
-                lane_fn!(|$($x: f32),+| {
+                vector_fn!(|$($x: f32),+| {
                     $(let $x = arg::<$ftz>($x);)+
                     finish::<$ftz, $sat>($near)
                 })

@@ -9,6 +9,7 @@ pub(crate) mod float;
 pub(crate) mod half_float;
 pub(crate) mod integer;
 pub(crate) mod rounding;
+pub(crate) mod vectorise;
 
 use half::{bf16, f16};
 
@@ -117,60 +118,76 @@ impl Half for i16 {}
 impl Half for f16 {}
 impl Half for bf16 {}
 
+macro_rules! from_function {
+    ($($variant:ident($($source:ty),+)),+) => {$(
+        impl From<fn(&mut Lanes, $($source),+)> for LaneFn {
+            fn from(f: fn(&mut Lanes, $($source),+)) -> Self {
+                Self::$variant(f)
+            }
+        }
+    )+};
+}
+
+from_function!(
+    Unary(&Lanes),
+    Binary(&Lanes, &Lanes),
+    Ternary(&Lanes, &Lanes, &Lanes),
+    Quaternary(&Lanes, &Lanes, &Lanes, &Lanes)
+);
+
+/// The loop of [`lane_fn!`] and [`vector_fn!`].
+macro_rules! for_each_lane {
+    ($dst:ident, |$($source:ident: $type:ty),+| $body:expr) => {
+        for lane in 0..$crate::lanes::WARP {
+            let result = {
+                $(let $source = <$type as $crate::lanes::Lane>::from_lane($source[lane]);)+
+                $body
+            };
+            $dst[lane] = $crate::lanes::Lane::to_lane(result);
+        }
+    };
+}
+pub(crate) use for_each_lane;
+
+macro_rules! lanes_type {
+    ($source:ident) => {
+        &$crate::lanes::Lanes
+    };
+}
+pub(crate) use lanes_type;
+
 /// Makes a [`LaneFn`] from a closure with typed arguments: `lane_fn!(|a: u32, b: u32| a.wrapping_add(b))`.
 macro_rules! lane_fn {
-    (|$a:ident: $ta:ty| $body:expr) => {{
-        fn run(dst: &mut $crate::lanes::Lanes, a: &$crate::lanes::Lanes) {
-            for lane in 0..$crate::lanes::WARP {
-                let $a = <$ta as $crate::lanes::Lane>::from_lane(a[lane]);
-                dst[lane] = $crate::lanes::Lane::to_lane($body);
-            }
+    (|$($source:ident: $type:ty),+| $body:expr) => {{
+        fn run(dst: &mut $crate::lanes::Lanes, $($source: &$crate::lanes::Lanes),+) {
+            $crate::lanes::for_each_lane!(dst, |$($source: $type),+| $body);
         }
-        $crate::lanes::LaneFn::Unary(run)
-    }};
-    (|$a:ident: $ta:ty, $b:ident: $tb:ty| $body:expr) => {{
-        fn run(dst: &mut $crate::lanes::Lanes, a: &$crate::lanes::Lanes, b: &$crate::lanes::Lanes) {
-            for lane in 0..$crate::lanes::WARP {
-                let $a = <$ta as $crate::lanes::Lane>::from_lane(a[lane]);
-                let $b = <$tb as $crate::lanes::Lane>::from_lane(b[lane]);
-                dst[lane] = $crate::lanes::Lane::to_lane($body);
-            }
-        }
-        $crate::lanes::LaneFn::Binary(run)
-    }};
-    (|$a:ident: $ta:ty, $b:ident: $tb:ty, $c:ident: $tc:ty| $body:expr) => {{
-        fn run(
-            dst: &mut $crate::lanes::Lanes,
-            a: &$crate::lanes::Lanes,
-            b: &$crate::lanes::Lanes,
-            c: &$crate::lanes::Lanes,
-        ) {
-            for lane in 0..$crate::lanes::WARP {
-                let $a = <$ta as $crate::lanes::Lane>::from_lane(a[lane]);
-                let $b = <$tb as $crate::lanes::Lane>::from_lane(b[lane]);
-                let $c = <$tc as $crate::lanes::Lane>::from_lane(c[lane]);
-                dst[lane] = $crate::lanes::Lane::to_lane($body);
-            }
-        }
-        $crate::lanes::LaneFn::Ternary(run)
-    }};
-    (|$a:ident: $ta:ty, $b:ident: $tb:ty, $c:ident: $tc:ty, $d:ident: $td:ty| $body:expr) => {{
-        fn run(
-            dst: &mut $crate::lanes::Lanes,
-            a: &$crate::lanes::Lanes,
-            b: &$crate::lanes::Lanes,
-            c: &$crate::lanes::Lanes,
-            d: &$crate::lanes::Lanes,
-        ) {
-            for lane in 0..$crate::lanes::WARP {
-                let $a = <$ta as $crate::lanes::Lane>::from_lane(a[lane]);
-                let $b = <$tb as $crate::lanes::Lane>::from_lane(b[lane]);
-                let $c = <$tc as $crate::lanes::Lane>::from_lane(c[lane]);
-                let $d = <$td as $crate::lanes::Lane>::from_lane(d[lane]);
-                dst[lane] = $crate::lanes::Lane::to_lane($body);
-            }
-        }
-        $crate::lanes::LaneFn::Quaternary(run)
+        let run: fn(&mut $crate::lanes::Lanes, $($crate::lanes::lanes_type!($source)),+) = run;
+        $crate::lanes::LaneFn::from(run)
     }};
 }
 pub(crate) use lane_fn;
+
+/// As [`lane_fn!`], compiled for the processor's vector unit too: for what kernels execute most.
+macro_rules! vector_fn {
+    (|$($source:ident: $type:ty),+| $body:expr) => {{
+        struct Run<'l> {
+            dst: &'l mut $crate::lanes::Lanes,
+            $($source: &'l $crate::lanes::Lanes),+
+        }
+        impl pulp::NullaryFnOnce for Run<'_> {
+            type Output = ();
+            #[inline(always)]
+            fn call(self) {
+                let Self { dst, $($source),+ } = self;
+                $crate::lanes::for_each_lane!(dst, |$($source: $type),+| $body);
+            }
+        }
+        fn run(dst: &mut $crate::lanes::Lanes, $($source: &$crate::lanes::Lanes),+) {
+            $crate::lanes::vectorise::vectorised(Run { dst, $($source),+ })
+        }
+        let run: fn(&mut $crate::lanes::Lanes, $($crate::lanes::lanes_type!($source)),+) = run;
+        $crate::lanes::LaneFn::from(run)
+    }};
+}
+pub(crate) use vector_fn;

@@ -155,6 +155,20 @@ pub(crate) fn f16_bits(value: f64, mode: Mode) -> u16 {
     sign | bits
 }
 
+/// The value of an f16, without a branch: the exponent is moved by a product, which makes subnormals normal.
+#[inline(always)]
+pub(crate) fn f16_wide(bits: u16) -> f32 {
+    const REBIAS: f32 = f32::from_bits((127 + 127 - 15) << 23);
+    let magnitude = u32::from(bits & 0x7fff) << 13;
+    let special = bits & 0x7c00 == 0x7c00;
+    let wide = if special {
+        magnitude | 0x7f80_0000
+    } else {
+        (f32::from_bits(magnitude) * REBIAS).to_bits()
+    };
+    f32::from_bits(wide | (u32::from(bits & 0x8000) << 16))
+}
+
 /// The bf16 of a value: NaN becomes the canonical 0x7fff.
 pub(crate) fn bf16_bits(value: f64, mode: Mode) -> u16 {
     if value.is_nan() {
@@ -211,10 +225,12 @@ mod tests {
     fn half_bits_agree_with_the_half_crate_on_every_value_and_midpoint() {
         for bits in 0..=u16::MAX {
             let value = half::f16::from_bits(bits);
+            assert_eq!(f16_wide(bits).is_nan(), value.is_nan());
             if value.is_nan() {
                 assert_eq!(f16_bits(value.to_f64(), Mode::NearestEven), 0x7fff);
                 continue;
             }
+            assert_eq!(f16_wide(bits).to_bits(), value.to_f32().to_bits());
             assert_eq!(f16_bits(value.to_f64(), Mode::NearestEven), bits);
             let next = half::f16::from_bits(bits.wrapping_add(1));
             if next.is_finite()

@@ -3,8 +3,8 @@
 //! Blocks of a launch run on several threads and may touch the same word, so every word is an atomic accessed with
 //! relaxed ordering; where the hardware has no order between blocks, neither has the emulator.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 
 /// Bytes of one allocation with their shadow.
 pub struct Allocation {
@@ -46,12 +46,65 @@ impl Allocation {
         self.bytes
     }
 
-    pub(crate) fn word(&self, offset: u64) -> &AtomicU32 {
+    #[inline(always)]
+    fn word(&self, offset: u64) -> &AtomicU32 {
         &self.words[(offset / 4) as usize]
     }
 
-    pub(crate) fn wide_lock(&self) -> &Mutex<()> {
-        &self.wide
+    /// Up to eight bytes, aligned to their number.
+    #[inline(always)]
+    pub(crate) fn load(&self, offset: u64, bytes: u32) -> u64 {
+        let word = u64::from(self.word(offset).load(Relaxed));
+        match bytes {
+            8 => word | (u64::from(self.word(offset + 4).load(Relaxed)) << 32),
+            4 => word,
+            2 => (word >> (8 * (offset % 4))) & 0xffff,
+            _ => (word >> (8 * (offset % 4))) & 0xff,
+        }
+    }
+
+    /// Stores up to eight bytes, aligned to their number; the caller marks them initialised.
+    #[inline(always)]
+    pub(crate) fn store(&self, offset: u64, bytes: u32, value: u64) {
+        let word = self.word(offset);
+        match bytes {
+            8 => {
+                word.store(value as u32, Relaxed);
+                self.word(offset + 4).store((value >> 32) as u32, Relaxed);
+            }
+            4 => word.store(value as u32, Relaxed),
+            _ => {
+                let shift = 8 * (offset % 4) as u32;
+                let mask = if bytes == 2 { 0xffffu32 } else { 0xff } << shift;
+                update(word, |old| {
+                    (old & !mask) | (((value as u32) << shift) & mask)
+                });
+            }
+        }
+    }
+
+    /// A read-modify-write that no other block can split; returns the old value.
+    pub(crate) fn modify(&self, offset: u64, bytes: u32, change: impl Fn(u64) -> u64) -> u64 {
+        let word = self.word(offset);
+        match bytes {
+            4 => u64::from(update(word, |old| change(u64::from(old)) as u32)),
+            2 => {
+                let shift = 8 * (offset % 4) as u32;
+                let mask = 0xffffu32 << shift;
+                let old = update(word, |old| {
+                    (old & !mask)
+                        | ((change(u64::from((old & mask) >> shift)) as u32) << shift) & mask
+                });
+                u64::from((old & mask) >> shift)
+            }
+            _ => {
+                // Two words: the lock orders this against other wide atomics, which is what PTX promises.
+                let _guard = self.wide.lock().unwrap_or_else(PoisonError::into_inner);
+                let old = self.load(offset, 8);
+                self.store(offset, 8, change(old));
+                old
+            }
+        }
     }
 
     /// Reads bytes from `offset`, which the caller has checked against the length.
@@ -93,6 +146,7 @@ impl Allocation {
     }
 
     /// Marks bytes as written.
+    #[inline(always)]
     pub(crate) fn mark(&self, offset: u64, bytes: u64) {
         self.for_shadow_words(offset, bytes, |word, mask| {
             if word.load(Relaxed) & mask != mask {
@@ -108,12 +162,14 @@ impl Allocation {
     }
 
     /// Whether all those bytes were written.
+    #[inline(always)]
     pub(crate) fn is_initialised(&self, offset: u64, bytes: u64) -> bool {
         self.for_shadow_words(offset, bytes, |word, mask| {
             word.load(Relaxed) & mask == mask
         })
     }
 
+    #[inline(always)]
     fn for_shadow_words(
         &self,
         offset: u64,
@@ -147,7 +203,7 @@ fn bit_range(first: usize, count: usize) -> u32 {
 }
 
 /// Replaces a word atomically and returns what it held.
-pub(crate) fn update(word: &AtomicU32, mut change: impl FnMut(u32) -> u32) -> u32 {
+fn update(word: &AtomicU32, mut change: impl FnMut(u32) -> u32) -> u32 {
     let mut current = word.load(Relaxed);
     loop {
         match word.compare_exchange_weak(current, change(current), Relaxed, Relaxed) {

@@ -6,7 +6,6 @@
 mod allocation;
 
 pub use allocation::Allocation;
-pub(crate) use allocation::update as update_word;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -92,7 +91,7 @@ impl GlobalMemory {
     /// devices differ.
     pub fn starting_at(first: u64, capacity: u64) -> Self {
         let table = Table {
-            next: first,
+            next: first.next_multiple_of(ALIGNMENT),
             live: BTreeMap::new(),
             freed: BTreeMap::new(),
             live_bytes: 0,

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use super::cells::Cells;
 use super::decode::{DecodedKernel, RegisterInfo};
 use super::flow;
 use super::operands::Operands;
+use super::reads::Reads;
 use super::syntax::Entry;
 use crate::isa::{Constant, Inst, Special};
 
@@ -40,7 +42,8 @@ pub struct Kernel {
     max_threads: Option<[u32; 3]>,
     pub(crate) dynamic_align: u32,
     pub(crate) code: Arc<[Inst]>,
-    pub(crate) operands: Arc<[Operands]>,
+    pub(crate) reads: Arc<Reads>,
+    pub(crate) cells: Cells,
     pub(crate) constants: Arc<[Constant]>,
     pub(crate) specials: Arc<[(Special, u32)]>,
     pub(crate) registers: Arc<[RegisterInfo]>,
@@ -55,7 +58,7 @@ impl Kernel {
         source: Arc<[String]>,
     ) -> Self {
         flow::set_reconvergence(&mut decoded.code);
-        let operands: Arc<[Operands]> = decoded
+        let operands: Vec<Operands> = decoded
             .code
             .iter()
             .map(|inst| Operands::of(&inst.op, inst.guard))
@@ -84,8 +87,9 @@ impl Kernel {
             pressure,
             max_threads: entry.max_threads,
             dynamic_align: decoded.dynamic_align,
+            reads: Arc::new(Reads::new(&operands)),
+            cells: Cells::of(&decoded.code),
             code: decoded.code.into(),
-            operands,
             constants: decoded.constants.into(),
             specials: decoded.specials.into(),
             registers: decoded.registers.into(),

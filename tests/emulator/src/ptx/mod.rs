@@ -4,6 +4,7 @@
 //! suffixes into the typed form, `flow` finds where diverged lanes meet. Both dialects are read: typed registers
 //! (below sm_100) and `.b32` registers for floats (from sm_100 on).
 
+mod cells;
 mod decode;
 mod error;
 mod flow;
@@ -12,6 +13,7 @@ mod lexer;
 pub(crate) mod operands;
 mod parse;
 mod parse_body;
+mod reads;
 mod syntax;
 pub(crate) mod types;
 

@@ -2,7 +2,9 @@
 
 mod arithmetic;
 mod bulk;
+mod compare;
 mod control;
+mod convert;
 mod data;
 mod logic;
 mod memory;

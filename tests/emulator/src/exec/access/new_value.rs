@@ -6,7 +6,7 @@ use crate::lanes::rounding::{Mode, add_odd, bf16_bits, f16_bits};
 use half::{bf16, f16};
 
 /// The new value. `b` is the second operand, which only compare-and-swap has.
-pub(super) fn apply(op: AtomicOp, bytes: u32, old: u64, a: u64, b: u64) -> u64 {
+pub(super) fn new_value(op: AtomicOp, bytes: u32, old: u64, a: u64, b: u64) -> u64 {
     let mask = if bytes == 8 {
         u64::MAX
     } else {
