@@ -81,12 +81,10 @@ fn lanes_that_exit_early_are_not_waited_for() {
 
 #[test]
 fn traps_and_exits() {
-    assert!(
-        warp("", "trap;", &lanes())
-            .unwrap_err()
-            .to_string()
-            .contains("trap")
-    );
+    for code in ["trap;", "brkpt;"] {
+        let fault = warp("", code, &lanes()).unwrap_err();
+        assert!(fault.to_string().contains("trap"), "{fault}");
+    }
     assert_eq!(
         warp(
             "",

@@ -13,6 +13,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod approximate;
 mod bulk;
 mod compare;
 mod control;
@@ -26,4 +27,5 @@ mod memory;
 mod rejected;
 mod synchronise;
 mod tensor;
+mod tracking;
 mod warp;

@@ -81,6 +81,37 @@ fn vectors_and_spaces() {
             42,
         ),
         (
+            "32<64,64,64,64",
+            "{ .reg .b32 %x<8>; ld.global.v8.b32 {%x0, %x1, %x2, %x3, %x4, %x5, %x6, %x7}, [%in]; sub.u32 %d, %x7, %x2; }",
+            &[0, 5, 0, 9 << 32],
+            4,
+        ),
+        (
+            "64<64,64,64,64",
+            "{ .reg .b64 %x<4>; ld.global.v4.b64 {%x0, %x1, %x2, %x3}, [%in]; sub.u64 %d, %x3, %x1; }",
+            &[0, 5, 0, 9],
+            4,
+        ),
+        (
+            "32<32,32",
+            "{ .shared .align 16 .b8 s[16]; .reg .b32 %x<4>; st.shared.v4.b32 [s], {%a, %b, 3, 4}; ld.shared.v4.b32 {%x0, %x1, %x2, %x3}, [s]; mad.lo.u32 %d, %x1, %x3, %x0; }",
+            &[1, 2],
+            9,
+        ),
+        (
+            "32<32",
+            "{ .shared .align 2 .b8 s[2]; .reg .b16 %x<2>; st.shared.v2.b8 [s], {%a, 3}; ld.shared.v2.u8 {%x0, %x1}, [s]; mov.b32 %d, {%x0, %x1}; }",
+            &[0x107],
+            0x3_0007,
+        ),
+        (
+            "64<64",
+            "{ .local .align 8 .b8 l[16]; .reg .b64 %l; mov.u64 %l, l; st.local.v2.b32 [%l], {%a, 2}; ld.local.b64 %d, [%l]; }",
+            &[1],
+            0x2_0000_0001,
+        ),
+        ("32<64", "ldu.global.u32 %d, [%in+4];", &[6 << 32], 6),
+        (
             "32<32",
             "{ .shared .b32 s; st.shared.b16 [s], 0x1234; st.shared.b8 [s+2], %a; st.shared.b8 [s+3], 0; ld.shared.b32 %d, [s]; }",
             &[0xff77],
@@ -221,6 +252,36 @@ fn atomics_return_the_old_value_and_leave_the_new() {
         ),
         (
             "32<32",
+            "{ .reg .b16 %o; .reg .b16 %n; mov.b16 %n, 9; atom.global.cas.b16 %o, [%in+2], 1, %n; ld.global.b32 %d, [%in]; }",
+            &[0x1_0003],
+            0x9_0003,
+        ),
+        (
+            "64<64",
+            "{ atom.global.max.s64 %d, [%in], -2; ld.global.b64 %d, [%in]; }",
+            &[u64::MAX - 4],
+            u64::MAX - 1,
+        ),
+        (
+            "64<64",
+            "{ atom.global.cas.b64 %d, [%in], 5, 6; ld.global.b64 %d, [%in]; }",
+            &[5],
+            6,
+        ),
+        (
+            "64<32",
+            "{ .shared .b32 s; .reg .b32 %o, %n; st.shared.b32 [s], 7; atom.shared.exch.b32 %o, [s], %a; ld.shared.b32 %n, [s]; mov.b64 %d, {%o, %n}; }",
+            &[8],
+            (8 << 32) | 7,
+        ),
+        (
+            "32<32",
+            "{ .shared .b32 s; .reg .b64 %s; mov.u64 %s, s; cvta.shared.u64 %s, %s; st.b32 [%s], 7; atom.add.u32 %d, [%s], %a; ld.shared.b32 %d, [s]; }",
+            &[8],
+            15,
+        ),
+        (
+            "32<32",
             "{ .shared .b32 s; st.shared.b32 [s], 7; red.shared.add.u32 [s], %a; ld.shared.b32 %d, [s]; }",
             &[8],
             15,
@@ -264,6 +325,18 @@ fn hints_change_nothing() {
         (
             "32<32",
             "prefetch.global.L2 [%in]; mov.b32 %d, %a;",
+            &[3],
+            3,
+        ),
+        (
+            "32<32",
+            "prefetchu.L1 [%in]; applypriority.global.L2::evict_normal [%in], 128; discard.global.L2 [%in], 128; mov.b32 %d, %a;",
+            &[3],
+            3,
+        ),
+        (
+            "32<32",
+            "setmaxnreg.inc.sync.aligned.u32 232; pmevent 1; mov.b32 %d, %a;",
             &[3],
             3,
         ),

@@ -331,25 +331,41 @@ fn matrix_loads_by_row_and_by_column() {
     }
 }
 
+/// Element `half` of a lane's register i holds 64 i + 2 lane + half; the matrices are stored, and each lane reads word
+/// `lane mod 4` of row `lane / 4` of one of them.
+fn store_matrix(modifiers: &str, count: usize, matrix: usize) -> [u32; 32] {
+    let mut code = "{ .shared .align 16 .b8 tile[512]; .reg .b32 %v<4>, %s, %i;\n\
+                    shl.b32 %i, %lane, 1; shl.b32 %s, %i, 16; or.b32 %i, %i, %s; add.u32 %v0, %i, 0x10000;\n"
+        .to_owned();
+    for register in 1..count {
+        code += &format!("add.u32 %v{register}, %v0, {};\n", 0x40_0040 * register);
+    }
+    let list: Vec<String> = (0..count).map(|index| format!("%v{index}")).collect();
+    code += &format!(
+        "mov.u32 %s, tile; shl.b32 %i, %lane, 4; add.u32 %i, %i, %s;\n\
+         stmatrix.sync.aligned.m8n8.{modifiers}.shared.b16 [%i], {{{}}};\n\
+         bar.warp.sync 0xffffffff; shl.b32 %i, %lane, 2; add.u32 %s, %s, %i; ld.shared.b32 %d, [%s+{}]; }}",
+        list.join(", "),
+        128 * matrix
+    );
+    crate::harness::warp("", &code, &[0; 32]).unwrap()
+}
+
 #[test]
-fn a_matrix_store_undoes_a_load() {
-    for trans in ["", ".trans"] {
-        let code = matrices_in_shared()
-            + &format!(
-                "ldmatrix.sync.aligned.m8n8.x4{trans}.shared.b16 {{%v0, %v1, %v2, %v3}}, [%s];\n\
-                 bar.warp.sync 0xffffffff; xor.b32 %s, %s, 64;\n\
-                 stmatrix.sync.aligned.m8n8.x4{trans}.shared.b16 [%s], {{%v0, %v1, %v2, %v3}};\n\
-                 xor.b32 %s, %s, 64; bar.warp.sync 0xffffffff; ld.shared.b32 %d, [%s]; }}"
-            );
-        // Rows move by four: lane l finds the row of lane l ^ 4, whose first pair is 8 (l ^ 4) and the next.
-        let expected = std::array::from_fn(|lane| {
-            let first = 8 * (lane as u32 ^ 4);
-            first | ((first + 1) << 16)
-        });
-        assert_eq!(
-            crate::harness::warp("", &code, &[0; 32]).unwrap(),
-            expected,
-            "{trans}"
-        );
+fn matrix_stores_by_row_and_by_column() {
+    for (count, name) in [(1, "x1"), (2, "x2"), (4, "x4")] {
+        for matrix in 0..count {
+            let element = |lane: usize, half: usize| (64 * matrix + 2 * lane + half) as u32;
+            let plain = std::array::from_fn(|lane| element(lane, 0) | (element(lane, 1) << 16));
+            assert_eq!(store_matrix(name, count, matrix), plain, "{name}");
+            // Transposed: row r of memory is column r of the fragment, which half r mod 2 of lanes 4 c + r / 2 hold.
+            let transposed = std::array::from_fn(|lane| {
+                let (row, pair) = (lane / 4, lane % 4);
+                let at = |column: usize| element(4 * column + row / 2, row % 2);
+                at(2 * pair) | (at(2 * pair + 1) << 16)
+            });
+            let name = format!("{name}.trans");
+            assert_eq!(store_matrix(&name, count, matrix), transposed, "{name}");
+        }
     }
 }
