@@ -65,8 +65,10 @@ impl<'a> Function<'a> {
         self.labels.get(label).copied()
     }
 
-    /// From the target of a backward branch to the branch, the farthest apart.
-    pub(super) fn longest_loop(&self) -> Range<usize> {
+    /// The loop over the steps, from the target of a backward branch to the branch: the shortest of those with the most
+    /// tensor instructions, since code that is moved out of the way also branches back over much that is no loop. Without
+    /// tensor instructions the longest.
+    pub(super) fn main_loop(&self) -> Range<usize> {
         let loops = self
             .instructions
             .iter()
@@ -75,9 +77,16 @@ impl<'a> Function<'a> {
                 let first = self.target(text)?;
                 (stem(text) == "BRA" && first < at).then_some(first..at + 1)
             });
-        loops
-            .max_by_key(|body| body.end - body.start)
-            .unwrap_or(0..0)
+        let rank = |body: &Range<usize>| {
+            let instructions = &self.instructions[body.clone()];
+            let tensor = instructions
+                .iter()
+                .filter(|text| super::kind(text) == "tensor")
+                .count();
+            let length = instructions.len() as i64;
+            (tensor, if tensor > 0 { -length } else { length })
+        };
+        loops.max_by_key(rank).unwrap_or(0..0)
     }
 }
 

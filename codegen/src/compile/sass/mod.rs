@@ -18,23 +18,23 @@ pub struct Instructions {
     /// (spills), `atomic`, `barrier`, `exchange` (shuffles and votes), `convert`, `float`, `control`, `other`
     /// (addresses, moves, logic).
     pub by_kind: BTreeMap<&'static str, u32>,
-    /// Those of the longest loop: the body of one step of the recurrence, where there is a recurrence.
+    /// Those of the main loop: the body of one step of the recurrence, where there is a recurrence.
     pub loop_total: u32,
-    /// Those of the longest loop by kind.
+    /// Those of the main loop by kind.
     pub loop_by_kind: BTreeMap<&'static str, u32>,
-    /// Those on the longest way through the entry outside of the longest loop.
+    /// Those on the longest way through the entry outside of the main loop.
     pub outside: u32,
     /// The same for a whole, aligned tile: no code that accesses global memory number by number.
     pub outside_whole_tile: u32,
 }
 
 impl Instructions {
-    /// What a warp issues at most when the longest loop runs `turns` times.
+    /// What a warp issues at most when the main loop runs `turns` times.
     pub fn issued(&self, turns: u32) -> u32 {
         self.outside + turns * self.loop_total
     }
 
-    /// Instructions of a kind, those of the longest loop `turns` times and all others once.
+    /// Instructions of a kind, those of the main loop `turns` times and all others once.
     pub fn of_kind(&self, kind: &str, turns: u32) -> u32 {
         let of = |kinds: &BTreeMap<&'static str, u32>| kinds.get(kind).copied().unwrap_or(0);
         of(&self.by_kind) - of(&self.loop_by_kind) + turns * of(&self.loop_by_kind)
@@ -79,7 +79,7 @@ fn counts(text: &str) -> BTreeMap<String, Instructions> {
 }
 
 fn instructions(function: &Function<'_>) -> Instructions {
-    let body = function.longest_loop();
+    let body = function.main_loop();
     let count = |instructions: &[&str]| {
         let mut by_kind = BTreeMap::new();
         for text in instructions {
@@ -147,6 +147,24 @@ himuon_map:
 ";
 
     #[test]
+    fn a_branch_back_from_afar_is_no_loop() {
+        let listing = "\
+.section\t.text.k,\"ax\"
+.L_x_0:
+/*0000*/ IADD3 R0, R0, 0x1, RZ ;
+.L_x_1:
+/*0010*/ HMMA.16816.F32 R4, R8, R12, R4 ;
+/*0020*/ @P0 BRA `(.L_x_1) ;
+/*0030*/ EXIT ;
+/*0040*/ LDG.E.U16 R2, [R4.64] ;
+/*0050*/ BRA `(.L_x_0) ;
+";
+        let found = &counts(listing)["k"];
+        assert_eq!((found.total, found.loop_total), (6, 2));
+        assert_eq!(found.of_kind("tensor", 5), 5);
+    }
+
+    #[test]
     fn a_whole_tile_takes_the_way_of_wide_accesses() {
         let single = "/*0020*/ @P1 LDG.E.U16 R2, [R4.64] ;\n".repeat(9);
         let listing = format!(
@@ -158,7 +176,7 @@ himuon_map:
     }
 
     #[test]
-    fn kinds_and_the_longest_loop() {
+    fn kinds_and_the_main_loop() {
         let found = counts(LISTING);
         assert_eq!(found.len(), 2);
         let map = &found["himuon_map"];
