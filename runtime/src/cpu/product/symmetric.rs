@@ -45,12 +45,18 @@ pub(crate) unsafe fn symmetric<S: Simd, const INLINE: bool>(
         let mut panel = part.columns.start;
         while panel < part.columns.end {
             let panels = group(width, part.columns.end - panel);
+            // Widths that cannot occur are compiled for no size.
+            let most = if S::WIDE { part.columns.len() } else { 1 };
             // SAFETY: the caller's word; panel..panel + panels lie in the columns.
             unsafe {
                 match panels {
-                    1 => columns::<S, INLINE, 1>(simd, &part, panel, sum.clone(), finish),
-                    2 => columns::<S, INLINE, 2>(simd, &part, panel, sum.clone(), finish),
-                    _ => columns::<S, INLINE, 3>(simd, &part, panel, sum.clone(), finish),
+                    3.. if most > 2 => {
+                        columns::<S, INLINE, 3>(simd, &part, panel, sum.clone(), finish)
+                    }
+                    2 if most > 1 => {
+                        columns::<S, INLINE, 2>(simd, &part, panel, sum.clone(), finish)
+                    }
+                    _ => columns::<S, INLINE, 1>(simd, &part, panel, sum.clone(), finish),
                 }
             }
             panel += panels;

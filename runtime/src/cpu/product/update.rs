@@ -49,14 +49,16 @@ pub(crate) unsafe fn update<S: Simd, const INLINE: bool>(
         while panel < part.columns.end {
             let panels = group(width, part.columns.end - panel);
             let sum = sum.clone();
+            // Widths that cannot occur are compiled for no size.
+            let most = if S::WIDE { part.columns.len() } else { 1 };
             // SAFETY: the caller's word; panel..panel + panels lie in the columns.
             unsafe {
                 match panels {
-                    1 if !S::WIDE => group_of::<S, INLINE, 4, 1>(simd, &part, panel, sum, finish),
-                    1 => group_of::<S, INLINE, 16, 1>(simd, &part, panel, sum, finish),
-                    2 => group_of::<S, INLINE, 12, 2>(simd, &part, panel, sum, finish),
-                    3 => group_of::<S, INLINE, 8, 3>(simd, &part, panel, sum, finish),
-                    _ => group_of::<S, INLINE, 6, 4>(simd, &part, panel, sum, finish),
+                    4.. if most > 3 => group_of::<S, INLINE, 6, 4>(simd, &part, panel, sum, finish),
+                    3 if most > 2 => group_of::<S, INLINE, 8, 3>(simd, &part, panel, sum, finish),
+                    2 if most > 1 => group_of::<S, INLINE, 12, 2>(simd, &part, panel, sum, finish),
+                    _ if S::WIDE => group_of::<S, INLINE, 16, 1>(simd, &part, panel, sum, finish),
+                    _ => group_of::<S, INLINE, 4, 1>(simd, &part, panel, sum, finish),
                 }
             }
             panel += panels;
