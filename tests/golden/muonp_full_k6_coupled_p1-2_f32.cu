@@ -187,6 +187,38 @@ HIMUON_DEVICE void load_shared4(u32& w0, u32& w1, u32& w2, u32& w3, u32 address)
                : "memory");
 }
 
+// ---- copies from global to shared memory behind the computation -----------------------------------
+
+// Sixteen bytes, both sides aligned to sixteen; zeros where they are not wanted. Before 8.0 the copy is done at once.
+HIMUON_DEVICE void copy_to_shared(u32 address, const void* pointer, bool wanted) {
+#if __CUDA_ARCH__ >= 800
+  asm volatile(
+      "{ .reg .u64 a; cvta.to.global.u64 a, %1; cp.async.cg.shared.global [%0], [a], 16, %2; }" ::"r"(address),
+      "l"(pointer), "r"(wanted ? 16u : 0u)
+      : "memory");
+#else
+  asm volatile(
+      "{ .reg .pred p; .reg .u64 a; .reg .b32 w<4>; setp.ne.u32 p, %2, 0; cvta.to.global.u64 a, %1; mov.b32 w0, 0;"
+      " mov.b32 w1, 0; mov.b32 w2, 0; mov.b32 w3, 0; @p ld.global.v4.b32 {w0, w1, w2, w3}, [a];"
+      " st.shared.v4.b32 [%0], {w0, w1, w2, w3}; }" ::"r"(address),
+      "l"(pointer), "r"(u32(wanted))
+      : "memory");
+#endif
+}
+// Closes the group of the copies since the last one.
+HIMUON_DEVICE void close_copies() {
+#if __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.commit_group;" ::: "memory");
+#endif
+}
+// Waits for this thread's copies but those of the latest PENDING groups.
+template <int PENDING>
+HIMUON_DEVICE void await_copies() {
+#if __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.wait_group %0;" ::"n"(PENDING) : "memory");
+#endif
+}
+
 // ---- global memory; a false predicate loads zeros and stores nothing -----------------------------
 
 HIMUON_DEVICE u32 load_global_u16(const void* pointer, bool wanted) {

@@ -240,6 +240,38 @@ HIMUON_DEVICE void load_shared4(u32& w0, u32& w1, u32& w2, u32& w3, u32 address)
                : "memory");
 }
 
+// ---- copies from global to shared memory behind the computation -----------------------------------
+
+// Sixteen bytes, both sides aligned to sixteen; zeros where they are not wanted. Before 8.0 the copy is done at once.
+HIMUON_DEVICE void copy_to_shared(u32 address, const void* pointer, bool wanted) {
+#if __CUDA_ARCH__ >= 800
+  asm volatile(
+      "{ .reg .u64 a; cvta.to.global.u64 a, %1; cp.async.cg.shared.global [%0], [a], 16, %2; }" ::"r"(address),
+      "l"(pointer), "r"(wanted ? 16u : 0u)
+      : "memory");
+#else
+  asm volatile(
+      "{ .reg .pred p; .reg .u64 a; .reg .b32 w<4>; setp.ne.u32 p, %2, 0; cvta.to.global.u64 a, %1; mov.b32 w0, 0;"
+      " mov.b32 w1, 0; mov.b32 w2, 0; mov.b32 w3, 0; @p ld.global.v4.b32 {w0, w1, w2, w3}, [a];"
+      " st.shared.v4.b32 [%0], {w0, w1, w2, w3}; }" ::"r"(address),
+      "l"(pointer), "r"(u32(wanted))
+      : "memory");
+#endif
+}
+// Closes the group of the copies since the last one.
+HIMUON_DEVICE void close_copies() {
+#if __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.commit_group;" ::: "memory");
+#endif
+}
+// Waits for this thread's copies but those of the latest PENDING groups.
+template <int PENDING>
+HIMUON_DEVICE void await_copies() {
+#if __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.wait_group %0;" ::"n"(PENDING) : "memory");
+#endif
+}
+
 // ---- global memory; a false predicate loads zeros and stores nothing -----------------------------
 
 HIMUON_DEVICE u32 load_global_u16(const void* pointer, bool wanted) {
@@ -509,6 +541,12 @@ struct SharedTile {
   HIMUON_DEVICE u32 place(u32 lane, u32 row_block, u32 row, u32 column) {
     const u32 permuted = column & MASK;
     return (lane ^ (permuted * CHUNK_BYTES)) + (row_block * 16u + row) * STRIDE + (column - permuted) * CHUNK_BYTES;
+  }
+
+  // Byte offset of sixteen bytes of a row, `sixteen` in units of them.
+  HIMUON_DEVICE u32 offset(u32 row, u32 sixteen) {
+    constexpr u32 PARTS = CHUNK_BYTES / 16;
+    return row * STRIDE + ((sixteen / PARTS) ^ permutation(row)) * CHUNK_BYTES + sixteen % PARTS * 16u;
   }
 
   __device__ __forceinline__ void store(u32 row_block, u32 column_block, const Block<Operand>& block) const {
@@ -1254,6 +1292,22 @@ HIMUON_DEVICE Quad<Element> load_shared_quad(u32 address) {
   return quad;
 }
 
+// One number; zero where it is not wanted.
+template <class Element>
+HIMUON_DEVICE float load_number(const u8* pointer, bool wanted) {
+  if constexpr (Element::BYTES == 4)
+    return float_of(load_global(pointer, wanted));
+  else
+    return Element::low(load_global_u16(pointer, wanted));
+}
+template <class Element>
+HIMUON_DEVICE void store_number(u8* pointer, float value, bool wanted) {
+  if constexpr (Element::BYTES == 4)
+    store_global(pointer, bits_of(value), wanted);
+  else
+    store_global_u16(pointer, Element::pack(value, 0.0f), wanted);
+}
+
 // Four single accesses, `stride` bytes apart; `wanted` has one bit per number.
 template <class Element>
 HIMUON_DEVICE Quad<Element> gather_quad(const u8* pointer, u64 stride, u32 wanted) {
@@ -1551,8 +1605,25 @@ struct Fragment {
 };
 
 }  // namespace himuon
+// ---- lib/number.cuh
+// The start of a step, one number at a time: momentum, and the scale of a norm that neither overflows nor
+// underflows.
 
 namespace himuon {
+
+static constexpr u32 INFINITE = 0x7f800000u;
+
+// The magnitude as bits: they are ordered like the numbers, infinity and NaN above all.
+HIMUON_DEVICE u32 magnitude(float value) { return bits_of(value) & 0x7fffffffu; }
+
+// buf <- mu buf + c g, before it is rounded to its own type.
+HIMUON_DEVICE float next_momentum(const Group& group, float g, float buffer) {
+  return __fmaf_rn(group.mu, buffer, group.c * g);
+}
+// m <- alpha g + beta buf.
+HIMUON_DEVICE float update_direction(const Group& group, float g, float buffer) {
+  return __fmaf_rn(group.beta, buffer, group.alpha * g);
+}
 
 // The Frobenius norm as root * power, `power` a power of two taken from the largest number, so that no
 // square overflows or underflows.
@@ -1562,6 +1633,18 @@ struct Norm {
   __device__ __forceinline__ float value() const { return root * power; }
 };
 
+// A power of two 2^e with |largest| / 2^e in [1, 2), kept where both 2^e and 2^-e are normal.
+HIMUON_DEVICE float power_below(u32 largest) {
+  const u32 exponent = largest & INFINITE;
+  const u32 low = 1u << 23, high = 253u << 23;
+  return float_of(exponent < low ? low : exponent > high ? high : exponent);
+}
+HIMUON_DEVICE float reciprocal_of_power(float power) { return float_of((254u << 23) - bits_of(power)); }
+
+}  // namespace himuon
+
+namespace himuon {
+
 template <class Kernel>
 struct Prologue {
   using Site = Resident<Kernel>;
@@ -1569,9 +1652,6 @@ struct Prologue {
   using Gradient = typename Kernel::Gradient;
   using Momentum = typename Kernel::Momentum;
   using Rows = Accumulator[Site::ROW_BLOCKS][Site::COLUMN_BLOCKS];
-  static constexpr u32 INFINITE = 0x7f800000u;
-
-  HIMUON_DEVICE u32 magnitude(float value) { return bits_of(value) & 0x7fffffffu; }
 
   // buf <- mu buf + c g, m <- alpha g + beta buf before buf is rounded to its own type.
   HIMUON_DEVICE void momentum_quad(const Group& group, const Quad<Gradient>& gradient, Quad<Momentum>& buffer,
@@ -1580,9 +1660,9 @@ struct Prologue {
     decode(gradient, g);
     decode(buffer, b);
 #pragma unroll
-    for (int e = 0; e < 4; e++) b[e] = __fmaf_rn(group.mu, b[e], group.c * g[e]);
+    for (int e = 0; e < 4; e++) b[e] = next_momentum(group, g[e], b[e]);
 #pragma unroll
-    for (int e = 0; e < 4; e++) m[e] = __fmaf_rn(group.beta, b[e], group.alpha * g[e]);
+    for (int e = 0; e < 4; e++) m[e] = update_direction(group, g[e], b[e]);
     buffer = encode<Momentum>(b);
   }
 
@@ -1593,16 +1673,8 @@ struct Prologue {
     decode(gradient, g);
     decode(buffer, b);
 #pragma unroll
-    for (int e = 0; e < 4; e++) m[e] = __fmaf_rn(group.beta, b[e], group.alpha * g[e]);
+    for (int e = 0; e < 4; e++) m[e] = update_direction(group, g[e], b[e]);
   }
-
-  // A power of two 2^e with |largest| / 2^e in [1, 2), kept where both 2^e and 2^-e are normal.
-  HIMUON_DEVICE float power_below(u32 largest) {
-    const u32 exponent = largest & INFINITE;
-    const u32 low = 1u << 23, high = 253u << 23;
-    return float_of(exponent < low ? low : exponent > high ? high : exponent);
-  }
-  HIMUON_DEVICE float reciprocal_of_power(float power) { return float_of((254u << 23) - bits_of(power)); }
 
   // Divides X by its norm. `largest`: the largest magnitude in the tile, as bits.
   static __device__ __forceinline__ Norm normalise(const Site& site, Rows& x, u32 largest, int use) {
@@ -1726,7 +1798,7 @@ struct ResidentStep {
           float b[4];
           decode(batch[i], b);
 #pragma unroll
-          for (int e = 0; e < 4; e++) worst = larger(worst, Start::magnitude(b[e]));
+          for (int e = 0; e < 4; e++) worst = larger(worst, magnitude(b[e]));
           if constexpr (STAGED)
             store_shared_quad(staged(first + i), batch[i]);
           else
@@ -1737,12 +1809,12 @@ struct ResidentStep {
         if (Kernel::REFERENCE) Start::round_to_bf16(m);
 #pragma unroll
         for (int e = 0; e < 4; e++) {
-          largest = larger(largest, Start::magnitude(m[e]));
+          largest = larger(largest, magnitude(m[e]));
           Access::at(x, first + i, e) = m[e];
         }
       }
     }
-    return site.maximum(worst >= Start::INFINITE ? worst : largest, 0);
+    return site.maximum(worst >= INFINITE ? worst : largest, 0);
   }
 
   __device__ __forceinline__ void write_momentum(const Quad<Momentum> (&buffers)[STAGED ? 1 : QUADS]) const {
@@ -1783,7 +1855,7 @@ struct ResidentStep {
 
   // <X, O> with O = x and X = M / norm.
   __device__ __forceinline__ float inner_product(Rows& x, const Norm& norm, int use) const {
-    const float down = Start::reciprocal_of_power(norm.power);
+    const float down = reciprocal_of_power(norm.power);
     float sum = 0.0f;
     read_again([&](int q, const float (&m)[4]) {
 #pragma unroll
@@ -1858,7 +1930,7 @@ struct ResidentStep {
     Rows x;
     Quad<Momentum> buffers[STAGED ? 1 : QUADS];
     const u32 largest = read(x, buffers);
-    if (largest >= Start::INFINITE) {
+    if (largest >= INFINITE) {
       count(COUNTER_NON_FINITE);
       report(0.0f, 0.0f, 0.0f, TILE_NON_FINITE);
       return;
@@ -1905,7 +1977,7 @@ struct ResidentStep {
         for (int e = 0; e < 4; e++) Access::at(x, q, e) = m[e];
       });
       if (Kernel::OTHERWISE == OTHERWISE_MOMENTUM) return 1.0f;
-      const float down = Start::reciprocal_of_power(norm.power);
+      const float down = reciprocal_of_power(norm.power);
       const float inverse = norm.root > 0.0f ? 1.0f / norm.root : 0.0f;
       each(x, down, inverse);
     } else if (Kernel::OTHERWISE == OTHERWISE_MOMENTUM) {
