@@ -198,6 +198,37 @@ fn element_rounds_what_is_mapped() {
     assert!(error < 1e-4, "{error}");
 }
 
+/// Both levels from a cold start against the same map in f64, in every form and orientation.
+#[test]
+fn coupled_tiles_agree_with_the_reference() {
+    let folder = Folder::new();
+    let output = folder.path("o.safetensors");
+    for (rows, columns) in [(96, 130), (130, 96)] {
+        let matrix = normal(rows, columns, 8);
+        let input = folder.write_matrix("m.safetensors", &matrix);
+        for (fine, power) in [
+            ("projected", "0"),
+            ("fused", "0"),
+            ("none", "0"),
+            ("fused", "1/2"),
+        ] {
+            let arguments = [
+                "--tile", "32", "--coarse", "16", "--fine", fine, "--power", power,
+            ];
+            let run = apply(&input, &output, &[&arguments[..], &["--json"]].concat());
+            assert_eq!(run.code, 0, "{}", run.err);
+            assert_eq!(run.json()["power_iterations"], 8);
+            let spec = format!("tile=32 coarse=16 fine={fine} power={power}");
+            let map = ReferenceMap::new(&spec.parse().unwrap()).unwrap();
+            let factor = 1.0 / 130.0_f64.sqrt();
+            let expected = map.two_levels_cold(&matrix, factor).unwrap().update;
+            let error = relative_error(&read_matrix(&output, "w", rows, columns), &expected);
+            // Frobenius, Gaussian; worst measured ERR.
+            assert!(error < 1e-4, "{rows}x{columns} {fine} {power}: {error:e}");
+        }
+    }
+}
+
 #[test]
 fn a_tile_with_a_nan_is_left_as_it_is_and_counted() {
     let folder = Folder::new();

@@ -3,7 +3,7 @@
 use crate::attr::{Entries, LayerArgs, LayerItem, layer_args};
 use crate::render::sources;
 use himuon_templates::{
-    CoefficientSet, Criterion, Finite, KernelSource, KernelSpec, Power, Recurrence, Tile,
+    Coarse, CoefficientSet, Criterion, Finite, KernelSource, KernelSpec, Power, Recurrence, Tile,
 };
 use proc_macro2::{Ident, TokenStream};
 use quote::quote;
@@ -104,6 +104,7 @@ fn spec_tokens(templates: &TokenStream, spec: &KernelSpec) -> TokenStream {
     let operand = variant(templates, "Operand", *operand);
     let mode = variant(templates, "Mode", *mode);
     let criterion = criterion_tokens(templates, criterion);
+    let coarse = coarse_tokens(templates, *coarse);
     quote! {
         #templates::KernelSpec {
             tile: #tile,
@@ -185,6 +186,16 @@ fn set_tokens(templates: &TokenStream, set: &CoefficientSet) -> TokenStream {
             }
         }
         named => variant(templates, "CoefficientSet", named),
+    }
+}
+
+fn coarse_tokens(templates: &TokenStream, coarse: Coarse) -> TokenStream {
+    match coarse {
+        Coarse::Off => quote!(#templates::Coarse::Off),
+        Coarse::Polar { rank, fine } => {
+            let fine = variant(templates, "Fine", fine);
+            quote!(#templates::Coarse::Polar { rank: #rank, fine: #fine })
+        }
     }
 }
 

@@ -61,6 +61,8 @@ pub struct MatrixStep<'a, M: Memory = Host> {
     pub weight_leading: usize,
     /// NorMuon's row second moment, H numbers, and its settings; `None`: no row normalisation.
     pub row_normalisation: Option<RowNormalisation<'a, M>>,
+    /// The basis of the coarse part, where the specification has one and the matrix more than one tile.
+    pub coarse: Option<CoarseBasis<'a, M>>,
     /// Scalars of the group.
     pub scalars: GroupScalars,
     /// Per tile, row by row, when the caller wants them.
@@ -114,6 +116,31 @@ pub struct RowNormalisation<'a, M: Memory = Host> {
     pub epsilon: f32,
 }
 
+/// The warm-started basis V of a matrix's coarse part.
+#[derive(Debug)]
+pub struct CoarseBasis<'a, M: Memory = Host> {
+    /// V, W x `capacity`, row by row: the first r columns are orthonormal or zero (those are seeded), the others are
+    /// zero after a refresh.
+    pub values: M::Moments<'a>,
+    /// Columns that the state has room for, at least the rank of the specification or the matrix's shorter side.
+    pub capacity: usize,
+    /// Whether V moves at this step.
+    pub refresh: bool,
+    /// What the coarse part holds, when the caller wants it.
+    pub figures: Option<&'a mut CoarseFigures>,
+}
+
+/// What the coarse part of one matrix holds at one step; zeros where there was none.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct CoarseFigures {
+    /// ||P P^T M||_*, the nuclear norm of what is captured (between refreshes ||M V V^T||_*); 0 for p > 0.
+    pub nuclear_norm: f32,
+    /// ||P P^T M||_F.
+    pub norm: f32,
+    /// Columns of the basis that collapsed and start from their seeds again.
+    pub collapsed: usize,
+}
+
 /// What became of one tile.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct TileDiagnostics {
@@ -143,6 +170,8 @@ pub struct LaunchReport {
     pub non_finite_tiles: usize,
     /// Tiles that the criterion left unorthogonalised.
     pub unorthogonalised_tiles: usize,
+    /// Matrices whose coarse part was left out because gradient or momentum held a NaN or an infinity.
+    pub uncoupled_matrices: usize,
 }
 
 /// What became of the tiles of all steps, and of the numbers that are updated element by element.

@@ -51,6 +51,7 @@
 
 mod atomic_file;
 pub mod backend;
+pub mod coarse;
 pub mod cpu;
 #[cfg(feature = "cuda")]
 pub mod cuda;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use himuon_templates::{KernelSpec, Tile};
 
+use crate::optimizer::CoarsePhase;
 use crate::text::tile_text;
 
 /// What a schedule says about one step.
@@ -33,6 +34,8 @@ pub(crate) struct GroupPhase {
     pub(crate) spec: usize,
     /// Multiplies the group's learning rate.
     pub(crate) learning_rate_factor: f64,
+    /// The coarse part at this step.
+    pub(crate) coarse: CoarsePhase,
 }
 
 impl GroupPhase {
@@ -40,6 +43,7 @@ impl GroupPhase {
     pub(crate) const DECLARED: GroupPhase = GroupPhase {
         spec: 0,
         learning_rate_factor: 1.0,
+        coarse: CoarsePhase::DECLARED,
     };
 }
 
@@ -243,6 +247,7 @@ impl TileSchedule {
         Ok(GroupPhase {
             spec,
             learning_rate_factor: phase.learning_rate_factor,
+            coarse: CoarsePhase::DECLARED,
         })
     }
 }

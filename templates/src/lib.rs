@@ -18,8 +18,9 @@ pub use coefficients::StepTable;
 pub use kernel_id::KernelId;
 pub use sources::{CompiledKernel, KernelSource};
 pub use spec::{
-    CoefficientSet, Criterion, Element, Field, Finite, KernelSpec, Measure, Mode, Operand,
-    Otherwise, Power, Recurrence, RecurrenceName, Scope, SpecError, SpecFields, Storage, Tile,
+    Coarse, CoefficientSet, Criterion, Element, Field, Fine, Finite, KernelSpec, Measure, Mode,
+    Operand, Otherwise, Power, Recurrence, RecurrenceName, Scope, SpecError, SpecFields, Storage,
+    Tile,
 };
 pub use target::{Architecture, DeviceLimits};
 pub use text::ParseError;

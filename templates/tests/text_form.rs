@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used)] // strategies are functions outside of `#[test]`
 
 use himuon_templates::{
-    CoefficientSet, Criterion, Element, Finite, KernelSpec, Measure, Mode, Operand, Otherwise,
-    Power, Recurrence, Scope, Storage, Tile,
+    Coarse, CoefficientSet, Criterion, Element, Fine, Finite, KernelSpec, Measure, Mode, Operand,
+    Otherwise, Power, Recurrence, Scope, Storage, Tile,
 };
 use proptest::prelude::*;
 use std::borrow::Cow;
@@ -59,6 +59,14 @@ fn powered() -> impl Strategy<Value = (Power, Recurrence)> {
     ]
 }
 
+fn coarse_parts() -> impl Strategy<Value = Coarse> {
+    let fine = prop::sample::select(vec![Fine::Projected, Fine::Fused, Fine::Nothing]);
+    prop_oneof![
+        2 => Just(Coarse::Off),
+        1 => (1_u32..600, fine).prop_map(|(rank, fine)| Coarse::Polar { rank, fine }),
+    ]
+}
+
 fn criteria() -> impl Strategy<Value = Criterion> {
     let measures = vec![
         Measure::FroNorm,
@@ -91,6 +99,7 @@ prop_compose! {
         operand in prop::sample::select(vec![Operand::F32, Operand::Tf32, Operand::Bf16, Operand::F16]),
         mode in prop::sample::select(vec![Mode::Accurate, Mode::Reference]),
         criterion in criteria(),
+        coarse in coarse_parts(),
     ) -> KernelSpec {
         KernelSpec {
             tile,
@@ -101,7 +110,7 @@ prop_compose! {
             operand,
             mode,
             criterion,
-            coarse: 0,
+            coarse,
         }
     }
 }
@@ -155,6 +164,10 @@ fn the_form_is_stable() {
             "tile=64x256 steps=3 power=0 coefficients=minimax(0.001) weight=bf16 momentum=f32 operand=bf16 mode=accurate criterion=always coarse=0",
         ),
         (
+            "tile=32 coarse=8",
+            "tile=32 steps=5 power=0 coefficients=muon weight=f32 momentum=f32 operand=f32 mode=accurate criterion=always coarse=8 fine=projected",
+        ),
+        (
             "tile=full power=0.5",
             "tile=full steps=6 power=1/2 recurrence=fitted weight=f32 momentum=f32 operand=f32 mode=accurate criterion=always coarse=0",
         ),
@@ -203,7 +216,10 @@ fn refusals_name_what_is_accepted() {
         ),
         ("tile=16 recurrence=fitted", "found power 0"),
         ("tile=16 coefficients=muon power=1/2", "go with power 0"),
-        ("tile=16 coarse=8", "not implemented"),
+        ("tile=16 coarse=513", "found 513"),
+        ("tile=full coarse=8", "one tile"),
+        ("tile=16 fine=fused", "without a coarse part"),
+        ("tile=16 coarse=8 fine=rough", "projected, fused or none"),
     ] {
         let error = text.parse::<KernelSpec>().unwrap_err().to_string();
         assert!(error.contains(says), "{text}: {error}");

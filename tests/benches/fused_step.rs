@@ -70,6 +70,7 @@ impl Matrix {
             weight: TensorMut::F32(&mut self.weight),
             weight_leading: self.columns,
             row_normalisation: None,
+            coarse: None,
             scalars: SCALARS,
             diagnostics: None,
         }

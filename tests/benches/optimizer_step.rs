@@ -103,6 +103,7 @@ impl Model {
                 weight: TensorMut::F32(&mut matrix.weight),
                 weight_leading: matrix.columns,
                 row_normalisation: None,
+                coarse: None,
                 scalars: SCALARS,
                 diagnostics: None,
             })

@@ -85,6 +85,7 @@ impl Backend for ReferenceBackend {
             tiles: mapped.tiles.len(),
             non_finite_tiles: mapped.non_finite_tiles(),
             unorthogonalised_tiles: mapped.unorthogonalised_tiles(),
+            uncoupled_matrices: 0,
         };
         Ok((map.apply(&matrix, normalisation).to_f32(), report))
     }

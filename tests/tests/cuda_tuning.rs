@@ -92,6 +92,7 @@ fn step(backend: &mut CudaBackend, spec: &KernelSpec, case: &mut StepCase) -> Re
         weight: TensorMut::F32(&mut case.weight),
         weight_leading: case.columns,
         row_normalisation: None,
+        coarse: None,
         scalars: case.scalars,
         diagnostics: None,
     }];

@@ -4,7 +4,7 @@ use super::error::CommandError;
 use clap::Args;
 use himuon::KernelSpec;
 use himuon::templates::{
-    CoefficientSet, Element, Mode, Operand, Power, RecurrenceName, SpecFields, Tile,
+    CoefficientSet, Element, Fine, Mode, Operand, Power, RecurrenceName, SpecFields, Tile,
 };
 
 /// What is computed. A field left out has the default that it has everywhere.
@@ -33,11 +33,17 @@ pub(super) struct SpecArguments {
     /// Rounding points: accurate, or reference (the published code's) [default: accurate]
     #[arg(long, value_name = "MODE")]
     mode: Option<Mode>,
+    /// Rank of a coarse part that couples the tiles; 0: tiles alone [default: 0]
+    #[arg(long, value_name = "RANK")]
+    coarse: Option<u32>,
+    /// What the tiles add to a coarse part: projected, fused or none [default: projected]
+    #[arg(long, value_name = "FORM")]
+    fine: Option<Fine>,
     /// The whole specification instead, as a kernel's head states it: 'tile=128 steps=5 ...'
     #[arg(
         long,
         value_name = "TEXT",
-        conflicts_with_all = ["tile", "steps", "coefficients", "power", "recurrence", "element", "mode"]
+        conflicts_with_all = ["tile", "steps", "coefficients", "power", "recurrence", "element", "mode", "coarse", "fine"]
     )]
     spec: Option<KernelSpec>,
 }
@@ -123,6 +129,8 @@ impl SpecArguments {
             recurrence: self.recurrence,
             element: self.element,
             mode: self.mode,
+            coarse: self.coarse,
+            fine: self.fine,
             ..SpecFields::default()
         }
     }

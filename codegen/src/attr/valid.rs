@@ -24,7 +24,7 @@ pub(crate) fn default_crate() -> Path {
 
 /// The accepted keys, for errors.
 const KEYS: &str = "tile, tiles, steps, power, recurrence, coefficients, element, weight, momentum, operand, \
-                    mode, criterion, scope, otherwise, coarse or crate";
+                    mode, criterion, scope, otherwise, coarse, fine or crate";
 
 /// The values with the places where they were written.
 struct Stated {
@@ -92,7 +92,8 @@ impl Stated {
             }
             "scope" => fields.scope = Some(ast::text(&name, value, "\"matrix\"")?),
             "otherwise" => fields.otherwise = Some(ast::text(&name, value, "\"rms-matched\"")?),
-            "coarse" => fields.coarse = Some(ast::count(&name, value, "0")?),
+            "coarse" => fields.coarse = Some(ast::count(&name, value, "32")?),
+            "fine" => fields.fine = Some(ast::text(&name, value, "\"fused\"")?),
             "crate" => self.krate = Some(ast::text_path(value)?),
             _ => {
                 return Err(syn::Error::new(
@@ -123,8 +124,12 @@ impl Stated {
         self.tiles
             .iter()
             .map(|(tile, place)| {
+                // Among tiles of a schedule the whole matrix needs no coupling.
+                let couples = *tile != Tile::Full || self.tiles.len() == 1;
                 let fields = SpecFields {
                     tile: Some(*tile),
+                    coarse: self.fields.coarse.filter(|_| couples),
+                    fine: self.fields.fine.filter(|_| couples),
                     ..self.fields.clone()
                 };
                 fields.resolve().map_err(|error| {
@@ -146,6 +151,7 @@ impl Stated {
             Field::Recurrence | Field::Coefficients => &["power", "coefficients", "recurrence"],
             Field::Weight | Field::Momentum | Field::Operand => &["element", "mode"],
             Field::Criterion | Field::Scope | Field::Otherwise => &["criterion"],
+            Field::Fine => &["coarse"],
             _ => &[],
         };
         std::iter::once(&field.key())

@@ -105,8 +105,8 @@ pub fn render(
 
 /// The default variant's text of each specification for each architecture class: what the attribute emits.
 ///
-/// A specification whose criterion is decided on the host (`min_gap`, scope `matrix`) has no kernel of its
-/// own and is left out.
+/// A specification whose criterion is decided on the host (`min_gap`, scope `matrix`), or with a coarse part,
+/// has no kernel of its own and is left out.
 ///
 /// # Errors
 /// As [`render`].
@@ -122,7 +122,9 @@ pub fn sources(specs: &[KernelSpec]) -> Result<Vec<KernelSource>, RenderError> {
                     architecture: architecture.number(),
                     text: Cow::Owned(text),
                 }),
-                Err(RenderError::Variant(VariantError::HostCriterion { .. })) => {}
+                Err(RenderError::Variant(
+                    VariantError::HostCriterion { .. } | VariantError::Coarse { .. },
+                )) => {}
                 Err(error) => return Err(error),
             }
         }

@@ -273,6 +273,7 @@ mod tests {
                         weight: TensorMut::F32(&mut weight),
                         weight_leading: matrix.columns,
                         row_normalisation: None,
+                        coarse: None,
                         scalars: SCALARS,
                         diagnostics: None,
                     }],

@@ -22,7 +22,7 @@ pub(super) fn needs(kernel: &CpuKernel, grid: &Grid, threads: usize) -> Needs {
             .max(measure.lines(grid.rows, grid.columns, true, threads)),
         mapped: (grid.rows * grid.columns).div_ceil(LANES),
         outcomes: 1,
-        rows: 0,
+        ..Needs::default()
     }
 }
 
@@ -72,6 +72,7 @@ pub(super) fn decide(
         sink,
         scale: Scale::One,
         decided: None,
+        coupling: None,
         outcomes: Some(parts.outcomes.as_mut_ptr()),
     };
     // SAFETY: as above; the matrix is one tile, which is read before it is overwritten.

@@ -64,6 +64,7 @@ pub(super) unsafe fn run(
     counts.merge(Counts {
         non_finite: non_finite.into_inner(),
         unorthogonalised: unorthogonalised.into_inner(),
+        uncoupled: 0,
     });
     counts
 }

@@ -1,5 +1,6 @@
 //! The work of a launch, resolved to addresses: what one thread needs to process any range of tiles.
 
+use super::coarse::Coupling;
 use super::layout::AnyShape;
 use super::load::{Rectangle, Source};
 use super::product::Blocking;
@@ -215,6 +216,8 @@ pub(super) struct Job {
     pub(super) scale: Scale,
     /// The decision of a criterion whose scope is the matrix.
     pub(super) decided: Option<bool>,
+    /// What the coarse part does to each tile.
+    pub(super) coupling: Option<Coupling>,
     /// One for each tile, where somebody wants them; each is written once.
     pub(super) outcomes: Option<*mut Outcome>,
 }
@@ -230,6 +233,8 @@ unsafe impl Sync for Job {}
 pub(super) struct Counts {
     pub(super) non_finite: usize,
     pub(super) unorthogonalised: usize,
+    /// Matrices.
+    pub(super) uncoupled: usize,
 }
 
 impl Counts {
@@ -244,6 +249,7 @@ impl Counts {
     pub(super) fn merge(&mut self, other: Counts) {
         self.non_finite += other.non_finite;
         self.unorthogonalised += other.unorthogonalised;
+        self.uncoupled += other.uncoupled;
     }
 
     pub(super) fn report(self, tiles: usize) -> LaunchReport {
@@ -253,6 +259,7 @@ impl Counts {
             tiles,
             non_finite_tiles: self.non_finite,
             unorthogonalised_tiles: self.unorthogonalised,
+            uncoupled_matrices: self.uncoupled,
         }
     }
 }

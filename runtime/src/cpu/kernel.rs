@@ -1,5 +1,6 @@
 //! A specification resolved for this processor.
 
+use super::coarse::SmallMap;
 use super::error::CpuError;
 use super::job::{Grid, Map};
 use super::launch;
@@ -10,7 +11,7 @@ use super::variant::CpuVariant;
 use super::workspace::Workspace;
 use crate::launch::{LaunchReport, MatrixDemand, MatrixStep};
 use crate::tensor::TensorRef;
-use himuon_templates::{Criterion, KernelSpec, Scope};
+use himuon_templates::{Coarse, Criterion, KernelSpec, Scope};
 
 /// How [`CpuKernel::map`] scales mapped tiles.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -30,6 +31,8 @@ pub struct CpuKernel {
     spec: KernelSpec,
     variant: CpuVariant,
     map: Map,
+    /// The r x r map of the coarse part.
+    small: Option<SmallMap>,
 }
 
 impl CpuKernel {
@@ -62,13 +65,12 @@ impl CpuKernel {
         if !variant.instruction_set.is_available() {
             return Err(CpuError::InstructionSet(variant.instruction_set.name()));
         }
-        if spec.coarse != 0 {
-            return Err(CpuError::Unsupported {
-                found: format!("a coarse part of rank {}", spec.coarse),
-                hint: "use coarse = 0",
-            });
-        }
+        let small = match spec.coarse {
+            Coarse::Off => None,
+            Coarse::Polar { .. } => Some(SmallMap::new(spec.power)?),
+        };
         Ok(CpuKernel {
+            small,
             spec: spec.clone(),
             variant,
             map: Map {
@@ -103,6 +105,11 @@ impl CpuKernel {
         &self.map
     }
 
+    /// The r x r map of the coarse part.
+    pub(super) fn small_map(&self) -> Option<&SmallMap> {
+        self.small.as_ref()
+    }
+
     pub(super) fn set(&self) -> InstructionSet {
         self.variant.instruction_set
     }
@@ -133,7 +140,7 @@ impl CpuKernel {
     ) -> Result<LaunchReport, CpuError> {
         for (index, matrix) in matrices.iter().enumerate() {
             let tiles = || Grid::new(self.spec.tile, matrix.rows, matrix.columns).tiles();
-            validate::matrix_step(self.spec.storage, index, matrix, tiles)?;
+            validate::matrix_step(&self.spec, index, matrix, tiles)?;
         }
         launch::step(self, pool, matrices, workspace)
     }

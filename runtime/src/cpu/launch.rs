@@ -1,5 +1,6 @@
 //! From checked matrices to jobs.
 
+use super::coarse::{self, Coupled, Coupling};
 use super::decide::decide;
 use super::dispatch;
 use super::error::CpuError;
@@ -17,7 +18,7 @@ use crate::tensor::TensorRef;
 use himuon_templates::Mode;
 
 /// 0.2: the RMS of an update (arXiv 2606.27216).
-const SCALE_FACTOR: f32 = 0.2;
+pub(super) const SCALE_FACTOR: f32 = 0.2;
 
 /// One step of checked matrices.
 pub(super) fn step(
@@ -38,32 +39,55 @@ pub(super) fn step(
         .iter_mut()
         .map(|matrix| decide(kernel, pool, &job(kernel, matrix), &mut parts))
         .collect();
+    let coupled = coarse::couple_all(kernel, pool, matrices, &mut parts);
     let mut counts = Counts::default();
-    let mut fused: Vec<(&mut MatrixStep<'_>, Option<bool>)> = Vec::new();
-    for (matrix, decided) in matrices.iter_mut().zip(decisions) {
-        if is_whole(matrix) {
-            counts.merge(step_whole(kernel, pool, matrix, decided, &mut parts));
+    let mut fused: Vec<Fused<'_, '_>> = Vec::new();
+    for ((matrix, decided), (coupled, uncoupled)) in matrices.iter_mut().zip(decisions).zip(coupled)
+    {
+        counts.uncoupled += usize::from(uncoupled);
+        if is_whole(matrix) || coupled.is_some_and(|coupled| coupled.is_whole()) {
+            let coupled = coupled.as_ref();
+            counts.merge(step_whole(
+                kernel, pool, matrix, decided, coupled, &mut parts,
+            ));
         } else {
-            fused.push((matrix, decided));
+            fused.push(Fused {
+                matrix,
+                decided,
+                coupling: coupled.map(|coupled| coupled.coupling),
+            });
         }
     }
     counts.merge(step_fused(kernel, pool, &mut fused, &mut parts));
     Ok(counts.report(tiles))
 }
 
+/// A matrix whose tiles are finished one by one.
+struct Fused<'m, 'a> {
+    matrix: &'m mut MatrixStep<'a>,
+    decided: Option<bool>,
+    coupling: Option<Coupling>,
+}
+
 /// Matrices whose tiles are finished one by one.
 fn step_fused(
     kernel: &CpuKernel,
     pool: &Pool,
-    matrices: &mut [(&mut MatrixStep<'_>, Option<bool>)],
+    matrices: &mut [Fused<'_, '_>],
     parts: &mut Parts<'_>,
 ) -> Counts {
     let mut free = &mut *parts.outcomes;
     let mut kept: Vec<Option<&mut [Outcome]>> = Vec::with_capacity(matrices.len());
     let mut jobs = Vec::with_capacity(matrices.len());
-    for (matrix, decided) in matrices.iter_mut() {
+    for Fused {
+        matrix,
+        decided,
+        coupling,
+    } in matrices.iter_mut()
+    {
         let mut job = job(kernel, matrix);
         job.decided = *decided;
+        job.coupling = *coupling;
         let mut outcomes = None;
         if matrix.diagnostics.is_some() {
             let (own, rest) = free.split_at_mut(job.grid.tiles());
@@ -75,10 +99,9 @@ fn step_fused(
         jobs.push(job);
     }
     // SAFETY: the tensors were checked, and are borrowed for writing; each tile has its outcome.
-    let counts =
-        unsafe { dispatch::run(kernel.set(), kernel.resolved(), &jobs, pool, parts.scratch) };
-    for ((job, outcomes), (matrix, _)) in jobs.iter().zip(&kept).zip(matrices) {
-        if let (Some(outcomes), Some(diagnostics)) = (outcomes, &mut matrix.diagnostics) {
+    let counts = unsafe { coarse::run(kernel, pool, &jobs, parts.scratch) };
+    for ((job, outcomes), fused) in jobs.iter().zip(&kept).zip(matrices) {
+        if let (Some(outcomes), Some(diagnostics)) = (outcomes, &mut fused.matrix.diagnostics) {
             debug_assert_eq!(outcomes.len(), job.grid.tiles());
             report(outcomes, diagnostics);
         }
@@ -92,11 +115,15 @@ fn step_whole(
     pool: &Pool,
     matrix: &mut MatrixStep<'_>,
     decided: Option<bool>,
+    coupled: Option<&Coupled>,
     parts: &mut Parts<'_>,
 ) -> Counts {
     let mut job = job(kernel, matrix);
     job.decided = decided;
     let sink = job.sink;
+    if let Some(coupled) = coupled {
+        return coarse::step_whole(kernel, pool, matrix, (job, coupled), parts);
+    }
     let mut whole = WholeMatrix::new(kernel, pool, job.grid, parts);
     let counts = whole.map(job);
     whole.finish(
@@ -110,7 +137,7 @@ fn step_whole(
     counts
 }
 
-fn report(outcomes: &[Outcome], diagnostics: &mut [TileDiagnostics]) {
+pub(super) fn report(outcomes: &[Outcome], diagnostics: &mut [TileDiagnostics]) {
     for (outcome, diagnostics) in outcomes.iter().zip(diagnostics) {
         *diagnostics = outcome.diagnostics();
     }
@@ -126,6 +153,17 @@ pub(super) fn apply(
     scale: ApplyScale,
     workspace: &mut Workspace,
 ) -> Result<LaunchReport, CpuError> {
+    if let Some(report) = coarse::apply(
+        kernel,
+        pool,
+        input,
+        (rows, columns),
+        output,
+        scale,
+        workspace,
+    )? {
+        return Ok(report);
+    }
     let map = kernel.resolved();
     let grid = Grid::new(map.tile, rows, columns);
     let whole = scale == ApplyScale::Rms;
@@ -139,6 +177,7 @@ pub(super) fn apply(
         },
         scale: Scale::One,
         decided: None,
+        coupling: None,
         outcomes: None,
     };
     job.decided = decide(kernel, pool, &job, &mut parts);
@@ -161,7 +200,7 @@ pub(super) fn apply(
 }
 
 /// The job of one matrix.
-fn job(kernel: &CpuKernel, matrix: &mut MatrixStep<'_>) -> Job {
+pub(super) fn job(kernel: &CpuKernel, matrix: &mut MatrixStep<'_>) -> Job {
     let map = kernel.resolved();
     let scalars = matrix.scalars;
     let decay = f64::from(scalars.learning_rate) * f64::from(scalars.weight_decay);
@@ -190,12 +229,13 @@ fn job(kernel: &CpuKernel, matrix: &mut MatrixStep<'_>) -> Job {
             tile: map.tile,
         },
         decided: None,
+        coupling: None,
         outcomes: None,
     }
 }
 
 /// What one matrix needs; `whole` where its map must be complete before its weights change.
-fn needs_of(
+pub(super) fn needs_of(
     kernel: &CpuKernel,
     grid: &Grid,
     threads: usize,
@@ -227,17 +267,21 @@ pub(super) fn needs(
 ) -> Needs {
     let map = kernel.resolved();
     let mut needs = Needs::default();
-    let mut fused_tiles = 0;
+    let (mut fused_tiles, mut coarse_lines) = (0, 0);
     for demand in demands.filter(|demand| demand.rows * demand.columns > 0) {
         let grid = Grid::new(map.tile, demand.rows, demand.columns);
-        let whole = map.power > 0.0 || demand.row_normalised;
         let threads = threads.max(1);
+        let (coarse, coarse_whole) = coarse::needs(kernel, &demand, threads);
+        coarse_lines += coarse.coarse;
+        needs = needs.max(coarse);
+        let whole = map.power > 0.0 || demand.row_normalised || coarse_whole;
         needs = needs.max(needs_of(kernel, &grid, threads, demand.diagnosed, whole));
         if demand.diagnosed && !whole {
             fused_tiles += grid.tiles();
         }
     }
     needs.outcomes = needs.outcomes.max(fused_tiles);
+    needs.coarse = coarse_lines;
     needs
 }
 

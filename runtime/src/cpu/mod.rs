@@ -7,8 +7,9 @@
 //!
 //! From the outside in: `kernel` checks and resolves, `dispatch` hands ranges of tiles to threads, `tile`
 //! takes a few tiles from load to store, `recurrence` is the mathematics in the operations of `engine`, which `tiles` runs,
-//! `product` the two matrix products, `simd` the vectors of sixteen numbers, `layout` how a tile lies in
-//! scratch. What needs a whole matrix before its weights change (p > 0, row normalisation) is in `whole_matrix`.
+//! `product` the matrix products, `simd` the vectors of sixteen numbers, `layout` how a tile lies in
+//! scratch. What needs a whole matrix before its weights change (p > 0, row normalisation) is in `whole_matrix`,
+//! the coarse part that couples tiles in `coarse`.
 //!
 //! **The same bits.** Instruction set, number of threads and variant never change the result: every element of a
 //! product is one ascending chain of fused multiply-adds, and every sum has a fixed number of lanes and a fixed
@@ -20,6 +21,7 @@
 )]
 
 mod adamw;
+mod coarse;
 mod criterion;
 mod decide;
 mod dispatch;

@@ -23,11 +23,13 @@ const STRIP: usize = 1024;
 // They fit into the two tall buffers that any tile has in scratch.
 const _: () = assert!(STRIP <= 2 * (BLOCK + BUFFER_PADDING));
 
-/// The steps of the recurrence, if the tiles of `job` are single elements that nobody asks more of than the map.
+/// The steps of the recurrence, if the tiles of `job` are single elements, not coupled, that nobody asks more of than the
+/// map.
 pub(super) fn steps<'a>(map: &'a Map, job: &Job) -> Option<&'a [[f32; 3]]> {
     let single = job.grid.tile_rows == 1 && job.grid.tile_columns == 1;
     let plain = matches!(map.criterion, Criterion::Always)
         && job.decided.is_none()
+        && job.coupling.is_none()
         && job.outcomes.is_none()
         && map.mode == Mode::Accurate;
     match &map.table {

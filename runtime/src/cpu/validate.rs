@@ -1,8 +1,9 @@
 //! Everything about a launch that can be wrong, checked before anything is written.
 
 use super::error::CpuError;
+use crate::coarse::coarse_rank;
 use crate::launch::{GroupScalars, MatrixStep};
-use himuon_templates::{Element, Storage};
+use himuon_templates::{Element, KernelSpec};
 
 /// One tensor of a matrix.
 struct Tensor {
@@ -14,11 +15,12 @@ struct Tensor {
 
 /// Checks matrix number `matrix`, whose tiles number `tiles`.
 pub(super) fn matrix_step(
-    storage: Storage,
+    spec: &KernelSpec,
     matrix: usize,
     step: &MatrixStep<'_>,
     tiles: impl FnOnce() -> usize,
 ) -> Result<(), CpuError> {
+    let storage = spec.storage;
     let (rows, columns) = (step.rows, step.columns);
     size(matrix, rows, columns)?;
     let tensors = [
@@ -62,6 +64,7 @@ pub(super) fn matrix_step(
         tensor(matrix, rows, columns, found)?;
     }
     scalars(matrix, &step.scalars)?;
+    basis(spec, matrix, step)?;
     if let Some(row) = &step.row_normalisation {
         exactly(matrix, "row second moment", row.second_moment.len(), rows)?;
         let in_range = (0.0..=1.0).contains(&row.beta2);
@@ -79,6 +82,24 @@ pub(super) fn matrix_step(
         exactly(matrix, "diagnostics", diagnostics.len(), tiles())?;
     }
     Ok(())
+}
+
+/// Checks that a coupled matrix brings a basis with room for its rank.
+fn basis(spec: &KernelSpec, matrix: usize, step: &MatrixStep<'_>) -> Result<(), CpuError> {
+    let rank = coarse_rank(spec, step.rows, step.columns);
+    if rank == 0 {
+        return Ok(());
+    }
+    let (found, capacity) = step
+        .coarse
+        .as_ref()
+        .map_or((0, 0), |basis| (basis.values.len(), basis.capacity));
+    exactly(
+        matrix,
+        "coarse basis",
+        found,
+        step.columns * capacity.max(rank),
+    )
 }
 
 /// Checks that a matrix has elements, and no more than an address can tell apart.

@@ -12,6 +12,7 @@ pub struct Workspace {
     mapped: Vec<Line>,
     outcomes: Vec<Outcome>,
     rows: Vec<f64>,
+    coarse: Vec<Line>,
     limit: Option<usize>,
 }
 
@@ -26,6 +27,8 @@ pub(super) struct Needs {
     pub(super) outcomes: usize,
     /// Rows whose factor is kept.
     pub(super) rows: usize,
+    /// Lines of the coarse parts of all matrices.
+    pub(super) coarse: usize,
 }
 
 /// The parts, each of any content.
@@ -35,6 +38,7 @@ pub(super) struct Parts<'a> {
     pub(super) mapped: &'a mut [Line],
     pub(super) outcomes: &'a mut [Outcome],
     pub(super) rows: &'a mut [f64],
+    pub(super) coarse: &'a mut [Line],
 }
 
 impl Needs {
@@ -45,11 +49,12 @@ impl Needs {
             mapped: self.mapped.max(other.mapped),
             outcomes: self.outcomes.max(other.outcomes),
             rows: self.rows.max(other.rows),
+            coarse: self.coarse.max(other.coarse),
         }
     }
 
     pub(super) fn bytes(self) -> usize {
-        (self.scratch + self.mapped) * size_of::<Line>()
+        (self.scratch + self.mapped + self.coarse) * size_of::<Line>()
             + self.outcomes * size_of::<Outcome>()
             + self.rows * size_of::<f64>()
     }
@@ -69,7 +74,7 @@ impl Workspace {
 
     /// Bytes held.
     pub fn bytes(&self) -> usize {
-        let lines = self.scratch.capacity() + self.mapped.capacity();
+        let lines = self.scratch.capacity() + self.mapped.capacity() + self.coarse.capacity();
         lines * size_of::<Line>()
             + self.outcomes.capacity() * size_of::<Outcome>()
             + self.rows.capacity() * size_of::<f64>()
@@ -82,12 +87,14 @@ impl Workspace {
             mapped: needs.mapped.max(self.mapped.capacity()),
             outcomes: needs.outcomes.max(self.outcomes.capacity()),
             rows: needs.rows.max(self.rows.capacity()),
+            coarse: needs.coarse.max(self.coarse.capacity()),
         };
         if self.limit.is_some_and(|limit| together.bytes() > limit) {
             release(&mut self.scratch, needs.scratch);
             release(&mut self.mapped, needs.mapped);
             release(&mut self.outcomes, needs.outcomes);
             release(&mut self.rows, needs.rows);
+            release(&mut self.coarse, needs.coarse);
         }
         let out_of_memory = |_| CpuError::OutOfMemory {
             bytes: needs.bytes(),
@@ -95,7 +102,8 @@ impl Workspace {
         grow(&mut self.scratch, needs.scratch, Line::ZERO).map_err(out_of_memory)?;
         grow(&mut self.mapped, needs.mapped, Line::ZERO).map_err(out_of_memory)?;
         grow(&mut self.outcomes, needs.outcomes, Outcome::default()).map_err(out_of_memory)?;
-        grow(&mut self.rows, needs.rows, 0.0).map_err(out_of_memory)
+        grow(&mut self.rows, needs.rows, 0.0).map_err(out_of_memory)?;
+        grow(&mut self.coarse, needs.coarse, Line::ZERO).map_err(out_of_memory)
     }
 
     /// The parts, grown where they are too small.
@@ -108,6 +116,7 @@ impl Workspace {
             mapped: &mut self.mapped[..needs.mapped],
             outcomes: &mut self.outcomes[..needs.outcomes],
             rows: &mut self.rows[..needs.rows],
+            coarse: &mut self.coarse[..needs.coarse],
         })
     }
 
@@ -117,6 +126,7 @@ impl Workspace {
         self.scratch.fill(Line([f32::NAN; super::simd::LANES]));
         self.mapped.fill(Line([f32::NAN; super::simd::LANES]));
         self.rows.fill(f64::NAN);
+        self.coarse.fill(Line([f32::NAN; super::simd::LANES]));
     }
 }
 

@@ -11,6 +11,8 @@ pub(crate) enum ParameterState<M: Memory> {
         momentum: M::Buffer,
         /// f32, rows of all matrices of the parameter; empty without row normalisation.
         row_second_moment: M::Buffer,
+        /// f32, the bases of all matrices of the parameter, W x r each; empty without a coarse part.
+        coarse_basis: M::Buffer,
     },
     AdamW {
         /// f32.
@@ -27,6 +29,7 @@ impl<M: Memory> ParameterState<M> {
         ParameterState::Muon {
             momentum: M::empty(momentum),
             row_second_moment: M::empty(Element::F32),
+            coarse_basis: M::empty(Element::F32),
         }
     }
 
@@ -39,31 +42,33 @@ impl<M: Memory> ParameterState<M> {
     }
 
     /// Everything that a launch may change.
-    pub(crate) fn buffers(&self) -> [&M::Buffer; 2] {
+    pub(crate) fn buffers(&self) -> Vec<&M::Buffer> {
         match self {
             ParameterState::Muon {
-                momentum: first,
-                row_second_moment: second,
-            }
-            | ParameterState::AdamW {
-                exp_avg: first,
-                exp_avg_sq: second,
+                momentum,
+                row_second_moment,
+                coarse_basis,
+            } => vec![momentum, row_second_moment, coarse_basis],
+            ParameterState::AdamW {
+                exp_avg,
+                exp_avg_sq,
                 ..
-            } => [first, second],
+            } => vec![exp_avg, exp_avg_sq],
         }
     }
 
-    pub(crate) fn buffers_mut(&mut self) -> [&mut M::Buffer; 2] {
+    pub(crate) fn buffers_mut(&mut self) -> Vec<&mut M::Buffer> {
         match self {
             ParameterState::Muon {
-                momentum: first,
-                row_second_moment: second,
-            }
-            | ParameterState::AdamW {
-                exp_avg: first,
-                exp_avg_sq: second,
+                momentum,
+                row_second_moment,
+                coarse_basis,
+            } => vec![momentum, row_second_moment, coarse_basis],
+            ParameterState::AdamW {
+                exp_avg,
+                exp_avg_sq,
                 ..
-            } => [first, second],
+            } => vec![exp_avg, exp_avg_sq],
         }
     }
 }

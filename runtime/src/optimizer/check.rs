@@ -63,6 +63,7 @@ pub(crate) fn check_muon(group: &str, options: &MuonOptions) -> Result<(), Build
             f64::from(settings.epsilon),
         )?;
     }
+    options.coarse.check(group)?;
     check_specs(group, options)
 }
 
@@ -92,10 +93,6 @@ fn check_specs(group: &str, options: &MuonOptions) -> Result<(), BuildError> {
                 found: format!("{:?}", spec.storage),
                 expected: format!("{:?}", first.storage),
             });
-        }
-        if spec.coarse > 0 {
-            let reason = "a coarse part is not computed yet; declare tiles alone";
-            return Err(refused(group, spec, reason));
         }
     }
     Ok(())

@@ -65,6 +65,7 @@ impl<M: Memory> HiMuon<M> {
                 report.tiles += done.tiles;
                 report.non_finite_tiles += done.non_finite_tiles;
                 report.unorthogonalised_tiles += done.unorthogonalised_tiles;
+                report.uncoupled_matrices += done.uncoupled_matrices;
             }
         }
         if !work.elementwise.is_empty() {

@@ -107,6 +107,26 @@ pub enum BuildError {
         /// The group's pattern.
         group: String,
     },
+    /// A basis that never moves.
+    #[error(
+        "group {group}: the basis of a coarse part is refreshed every 0 steps, expected at least 1; for tiles alone leave \
+         `coarse` out of the attribute"
+    )]
+    CoarseRefresh {
+        /// The group's pattern.
+        group: String,
+    },
+    /// Ranks over time that do not ascend in their steps.
+    #[error(
+        "group {group}: the ranks of a coarse part change at ascending steps, found {found:?}; give one (step, rank) pair \
+         per change"
+    )]
+    CoarseRanks {
+        /// The group's pattern.
+        group: String,
+        /// The steps of the list.
+        found: Vec<u64>,
+    },
     /// An option out of its range.
     #[error("group {group}: {option} is {found}, expected {expected}")]
     Option {

@@ -6,6 +6,7 @@ use std::fmt;
 use himuon_templates::{KernelSpec, Tile};
 use serde::{Deserialize, Serialize};
 
+use super::coarse::basis_len;
 use super::group::GroupOptions;
 use super::{HiMuon, NonFinitePolicy, Protection};
 use crate::error::Error;
@@ -38,7 +39,7 @@ pub struct ParameterLine {
 pub struct Totals {
     /// Numbers of all parameters.
     pub parameters: u64,
-    /// Momentum, moments and row moments.
+    /// Momentum, moments, row moments and coarse bases.
     pub state_bytes: u64,
     /// Scratch memory of the largest chunk.
     pub workspace_bytes: u64,
@@ -128,7 +129,8 @@ impl<M: Memory> HiMuon<M> {
                 let rows = options
                     .row_normalisation
                     .map_or(0, |_| view.count * view.rows);
-                len * options.specs[0].storage.momentum.bytes() as u64 + 4 * rows as u64
+                let basis = basis_len(options, view);
+                len * options.specs[0].storage.momentum.bytes() as u64 + 4 * (rows + basis) as u64
             }
             _ => 8 * len,
         }
@@ -173,8 +175,14 @@ impl<M: Memory> HiMuon<M> {
                     let factor = phase.learning_rate_factor;
                     let rate = options.learning_rate.resolve(self.learning_rate) * factor;
                     let schedule = options.schedule.as_ref();
+                    let coupled = options.specs.iter().any(|spec| spec.coarse.rank() > 0);
+                    let coarse = if coupled {
+                        format!("; coarse part: {}", options.coarse)
+                    } else {
+                        String::new()
+                    };
                     format!(
-                        "{}: lr {rate} ({}, times {factor} at this step), decay {}, momentum {} {:?}{}, scale {:?} {}; {}",
+                        "{}: lr {rate} ({}, times {factor} at this step), decay {}, momentum {} {:?}{}, scale {:?} {}; {}{coarse}",
                         group.pattern,
                         options.learning_rate,
                         options.weight_decay,
@@ -202,8 +210,22 @@ impl<M: Memory> HiMuon<M> {
 }
 
 fn launch_line(launch: &Launch) -> String {
+    let elements = launch
+        .matrices
+        .iter()
+        .map(|matrix| matrix.rows * matrix.columns);
+    let elements = elements.sum::<usize>().max(1) as f64;
+    let coarse = if launch.coarse_operations > 0 {
+        format!(
+            "; operations an element: {:.0} of the tiles, {:.0} of the coarse part",
+            launch.operations as f64 / elements,
+            launch.coarse_operations as f64 / elements
+        )
+    } else {
+        String::new()
+    };
     format!(
-        "{}: {} matrices, {} tiles, {} chunks, {} threads; {}",
+        "{}: {} matrices, {} tiles, {} chunks, {} threads{coarse}; {}",
         launch.spec,
         launch.matrices.len(),
         launch.tiles,

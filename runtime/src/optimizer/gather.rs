@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use super::buffers::ParameterState;
+use super::coarse::bases;
 use super::group::NorMuon;
 use super::parameter::{MatrixView, Parameter};
 use super::prepare::{Ready, Scalars};
 use super::{Group, GroupOptions, ParameterStep};
 use crate::launch::{
-    AdamWTensor, GroupScalars, MatrixStep, RowNormalisation, StepWork, TileDiagnostics,
+    AdamWTensor, CoarseFigures, GroupScalars, MatrixStep, RowNormalisation, StepWork,
+    TileDiagnostics,
 };
 use crate::memory::Memory;
 use crate::tensor::TensorView;
@@ -40,10 +42,13 @@ pub(crate) fn gather<'a, M: Memory>(
                     GroupOptions::AdamW(_) => None,
                 };
                 let diagnostics = &mut parameter.diagnostics;
+                let figures = &mut parameter.coarse_figures;
                 let source = Source {
                     weight,
                     gradient,
                     diagnostics,
+                    refresh: ready.refreshes[group],
+                    figures,
                 };
                 let matrices = matrices(&mut parameter.state, view, source, *scalars, settings);
                 for (place, matrix) in matrices.into_iter().enumerate() {
@@ -91,6 +96,10 @@ struct Source<'a, M: Memory> {
     weight: M::Mut<'a>,
     gradient: M::Ref<'a>,
     diagnostics: &'a mut [TileDiagnostics],
+    /// Whether the basis of the coarse part moves.
+    refresh: bool,
+    /// What the coarse parts hold; empty where nobody wants to know.
+    figures: &'a mut [CoarseFigures],
 }
 
 /// The matrices of a parameter, one after the other.
@@ -104,6 +113,7 @@ fn matrices<'a, M: Memory>(
     let ParameterState::Muon {
         momentum,
         row_second_moment,
+        coarse_basis,
     } = state
     else {
         return Vec::new();
@@ -112,8 +122,11 @@ fn matrices<'a, M: Memory>(
         weight,
         gradient,
         diagnostics,
+        refresh,
+        figures,
     } = source;
     let (rows, columns) = (view.rows, view.columns);
+    let mut bases = bases::<M>(coarse_basis, view, (refresh, figures)).into_iter();
     let tiles = diagnostics.len() / view.count.max(1);
     let mut diagnostics = diagnostics.chunks_exact_mut(tiles.max(1));
     let mut moments = M::moments(row_second_moment, rows).into_iter();
@@ -137,6 +150,7 @@ fn matrices<'a, M: Memory>(
                     epsilon: settings.epsilon,
                 })
             }),
+            coarse: bases.next(),
             scalars: view.scalars(scalars),
             diagnostics: diagnostics.next(),
         })

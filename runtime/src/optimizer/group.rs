@@ -6,6 +6,7 @@ use std::fmt;
 
 use himuon_templates::{Criterion, KernelSource, KernelSpec, Mode, Otherwise, Tile};
 
+use super::coarse::CoarseSchedule;
 use crate::launch::{GroupScalars, ScaleRule};
 pub use crate::reference::MomentumConvention;
 use crate::registry::LayerConfig;
@@ -90,6 +91,7 @@ pub struct MuonOptions {
     pub(crate) scale: ScaleRule,
     pub(crate) scale_factor: f64,
     pub(crate) row_normalisation: Option<NorMuon>,
+    pub(crate) coarse: CoarseSchedule,
     pub(crate) layout: Layout,
     pub(crate) view: View,
     pub(crate) name_rules: bool,
@@ -133,6 +135,7 @@ impl MuonOptions {
             scale: ScaleRule::Exact,
             scale_factor: 0.2,
             row_normalisation: None,
+            coarse: CoarseSchedule::default(),
             layout: Layout::OutIn,
             view: View::Automatic,
             name_rules: true,
@@ -190,6 +193,13 @@ impl MuonOptions {
     /// Normalises the rows of the mapped matrix by their second moment (NorMuon).
     pub fn row_normalisation(mut self, settings: NorMuon) -> Self {
         self.row_normalisation = Some(settings);
+        self
+    }
+
+    /// When the basis of the coarse part moves, and with which rank; by default every step, with the specification's
+    /// own rank. Without effect on specifications without a coarse part.
+    pub fn coarse_schedule(mut self, schedule: CoarseSchedule) -> Self {
+        self.coarse = schedule;
         self
     }
 
@@ -366,6 +376,7 @@ impl GroupOptions {
                     "row_normalisation",
                     format!("{:?}", options.row_normalisation),
                 ),
+                ("coarse_schedule", options.coarse.to_string()),
                 ("layout", format!("{:?}", options.layout)),
                 ("view", format!("{:?}", options.view)),
                 (

@@ -3,6 +3,7 @@
 mod buffers;
 mod builder;
 mod check;
+mod coarse;
 mod commit;
 mod error;
 mod explain;
@@ -22,6 +23,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use builder::HiMuonBuilder;
+pub(crate) use coarse::CoarsePhase;
+pub use coarse::CoarseSchedule;
 pub use error::{BuildError, StepError};
 pub use explain::{Explanation, ParameterLine, Totals};
 pub use group::{
@@ -109,8 +112,8 @@ pub struct HiMuon<M: Memory = Host> {
     protection: Protection,
     diagnostics: bool,
     probe: Option<ProbeOptions>,
-    /// By the specifications that groups and raised parameters use.
-    plans: BTreeMap<Vec<usize>, Arc<Plan>>,
+    /// By the specifications and ranks that groups and raised parameters use.
+    plans: BTreeMap<Vec<PlanKey>, Arc<Plan>>,
     snapshot: Option<Snapshot<M>>,
     torn: Option<TornStep>,
     recorded: Option<RecordedSteps>,
@@ -226,15 +229,22 @@ impl<M: Memory> HiMuon<M> {
     }
 
     fn phases(&self, step: u64) -> Result<Vec<GroupPhase>, Error> {
-        let phase = |group: &Group| match &group.options {
-            GroupOptions::Muon(MuonOptions {
-                schedule: Some(schedule),
-                specs,
-                ..
-            }) => schedule.resolve(&group.pattern, step, specs),
-            _ => Ok(GroupPhase::DECLARED),
+        let phase = |group: &Group| -> Result<GroupPhase, Error> {
+            match &group.options {
+                GroupOptions::Muon(options) => {
+                    let tiles = match &options.schedule {
+                        Some(schedule) => schedule.resolve(&group.pattern, step, &options.specs)?,
+                        None => GroupPhase::DECLARED,
+                    };
+                    Ok(GroupPhase {
+                        coarse: options.coarse.phase(step),
+                        ..tiles
+                    })
+                }
+                GroupOptions::AdamW(_) => Ok(GroupPhase::DECLARED),
+            }
         };
-        Ok(self.groups.iter().map(phase).collect::<Result<_, _>>()?)
+        self.groups.iter().map(phase).collect()
     }
 
     /// Every specification that a schedule may use, with the shapes of its matrices.
@@ -275,12 +285,13 @@ impl<M: Memory> HiMuon<M> {
                     columns: view.columns,
                     row_normalised: options.row_normalisation.is_some(),
                     diagnosed: self.diagnostics,
-                    spec: view
-                        .spec(
-                            &options.specs
-                                [parameter.spec_in(options, *view, phases[parameter.group].spec)],
-                        )
-                        .into_owned(),
+                    spec: {
+                        let phase = phases[parameter.group];
+                        let place = parameter.spec_in(options, *view, phase.spec);
+                        let mut spec = view.spec(&options.specs[place]).into_owned();
+                        phase.coarse.apply(&mut spec);
+                        spec
+                    },
                 }),
                 _ => elementwise.push(index),
             }
@@ -296,14 +307,19 @@ impl<M: Memory> HiMuon<M> {
         Ok(plan)
     }
 
-    /// The specification that each group uses, and those of the parameters that were raised.
-    fn plan_key(&self, phases: &[GroupPhase]) -> Vec<usize> {
-        let scheduled = phases.iter().map(|phase| phase.spec);
+    /// The specification and rank that each group uses, and the specifications of the parameters that were raised.
+    fn plan_key(&self, phases: &[GroupPhase]) -> Vec<PlanKey> {
+        let scheduled = phases.iter().map(|phase| (phase.spec, phase.coarse.rank));
         let parameters = self.parameters.iter().enumerate();
         let raised = parameters.filter_map(|(index, p)| p.raised.map(|spec| [index, spec]));
-        scheduled.chain(raised.flatten()).collect()
+        let raised = raised.flatten().map(|number| (number, None));
+        scheduled.chain(raised).collect()
     }
 }
+
+/// A part of what tells plans apart: a specification of a group with its rank where that is not the specification's own,
+/// or a number of a raised parameter.
+type PlanKey = (usize, Option<u32>);
 
 #[cfg(feature = "cuda")]
 impl HiMuon<crate::cuda::Device> {

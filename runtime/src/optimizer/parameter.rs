@@ -7,7 +7,7 @@ use himuon_templates::{KernelSpec, Tile};
 use super::buffers::ParameterState;
 use super::error::BuildError;
 use super::group::{Layout, MuonOptions, View};
-use crate::launch::{GroupScalars, ScaleRule, TileDiagnostics};
+use crate::launch::{CoarseFigures, GroupScalars, ScaleRule, TileDiagnostics};
 use crate::memory::Memory;
 
 /// The matrices that a parameter holds, all of one shape, one after the other.
@@ -38,6 +38,8 @@ pub(crate) struct Parameter<M: Memory> {
     pub(crate) raised: Option<usize>,
     /// Whether its drift has been warned of.
     pub(crate) drift_named: bool,
+    /// The coarse parts of the last step, one for each matrix, where they are wanted.
+    pub(crate) coarse_figures: Vec<CoarseFigures>,
 }
 
 impl MatrixView {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::buffers::ParameterState;
+use super::coarse::basis_columns;
 use super::group::GroupOptions;
 use super::{HiMuon, Parameter};
 use crate::error::Error;
@@ -29,7 +30,8 @@ impl<M: Memory> HiMuon<M> {
     /// Writes the state: step, learning rate, momenta, moments, and what they belong to. Weights are the caller's.
     ///
     /// The file is whole or absent: it is written beside `path`, flushed to the device and renamed. Tensors
-    /// are named `<parameter>.momentum_buffer`, `.exp_avg`, `.exp_avg_sq` and `.row_second_moment`; a
+    /// are named `<parameter>.momentum_buffer`, `.exp_avg`, `.exp_avg_sq`,
+    /// `.row_second_moment` and `.coarse_basis` (matrices x columns x rank); a
     /// parameter that was never updated has none. Equal states give equal files.
     ///
     /// # Errors
@@ -116,7 +118,8 @@ impl<M: Memory> HiMuon<M> {
             variant: launch.variant.clone(),
         };
         launches
-            .map(|launch| (launch.spec.to_string(), record(launch)))
+            // A variant is a way to compute tiles, whatever couples them.
+            .map(|launch| (launch.spec.tiles_alone().to_string(), record(launch)))
             .collect()
     }
 
@@ -189,23 +192,17 @@ impl<M: Memory> HiMuon<M> {
         metadata: &Metadata,
         parameter: &Parameter<M>,
     ) -> Result<ParameterState<M>, Error> {
-        let name = &parameter.name;
-        let shape = &parameter.shape;
         let mut state = match &parameter.state {
             ParameterState::Muon { momentum, .. } => {
                 ParameterState::muon(M::whole(momentum).element())
             }
             ParameterState::AdamW { .. } => ParameterState::adamw(),
         };
-        let rows = [self.normalised_rows(parameter)];
-        let shapes = match &mut state {
-            ParameterState::Muon { .. } => [shape.as_slice(), rows.as_slice()],
-            ParameterState::AdamW { updates, .. } => {
-                let saved = metadata.parameters.get(name);
-                *updates = saved.map_or(0, |saved| saved.updates);
-                [shape.as_slice(); 2]
-            }
-        };
+        if let ParameterState::AdamW { updates, .. } = &mut state {
+            let saved = metadata.parameters.get(&parameter.name);
+            *updates = saved.map_or(0, |saved| saved.updates);
+        }
+        let shapes = self.buffer_shapes(parameter);
         let names = tensor_names(parameter);
         for ((buffer, key), shape) in state.buffers_mut().into_iter().zip(names).zip(shapes) {
             let len = shape.iter().product();
@@ -214,31 +211,17 @@ impl<M: Memory> HiMuon<M> {
             }
             let element = M::whole(buffer).element();
             *buffer = M::filled(&self.backend.allocator(), element, len, &key, |bytes| {
-                file.read(&key, element, shape, bytes).map_err(Error::from)
+                file.read(&key, element, &shape, bytes).map_err(Error::from)
             })?;
         }
         Ok(state)
-    }
-
-    /// Rows of all matrices of a parameter; 0 where its group has no row normalisation.
-    fn normalised_rows(&self, parameter: &Parameter<M>) -> usize {
-        match (&self.groups[parameter.group].options, parameter.matrices) {
-            (GroupOptions::Muon(options), Some(view)) if options.row_normalisation.is_some() => {
-                view.count * view.rows
-            }
-            _ => 0,
-        }
     }
 
     /// The tensors of a parameter; those without memory are left out.
     fn entries_of<'a>(&self, parameter: &'a Parameter<M>) -> Result<Vec<Entry<'a>>, Error> {
         let allocator = self.backend.allocator();
         let mut entries = Vec::new();
-        let rows = [self.normalised_rows(parameter)];
-        let shapes = match &parameter.state {
-            ParameterState::Muon { .. } => [parameter.shape.as_slice(), &rows],
-            ParameterState::AdamW { .. } => [parameter.shape.as_slice(); 2],
-        };
+        let shapes = self.buffer_shapes(parameter);
         let buffers = parameter.state.buffers();
         for ((buffer, name), shape) in buffers.into_iter().zip(tensor_names(parameter)).zip(shapes)
         {
@@ -248,11 +231,30 @@ impl<M: Memory> HiMuon<M> {
             entries.push(Entry {
                 name,
                 element: M::whole(buffer).element(),
-                shape: shape.to_vec(),
+                shape,
                 bytes: M::bytes(&allocator, buffer)?,
             });
         }
         Ok(entries)
+    }
+
+    /// The shapes of a parameter's buffers, as it declares them; one without numbers is left out of the file.
+    fn buffer_shapes(&self, parameter: &Parameter<M>) -> Vec<Vec<usize>> {
+        let shape = parameter.shape.clone();
+        match (
+            &parameter.state,
+            &self.groups[parameter.group].options,
+            parameter.matrices,
+        ) {
+            (ParameterState::Muon { .. }, GroupOptions::Muon(options), Some(view)) => {
+                let rows = options
+                    .row_normalisation
+                    .map_or(0, |_| view.count * view.rows);
+                let basis = [view.count, view.columns, basis_columns(options, view)];
+                vec![shape, vec![rows], basis.to_vec()]
+            }
+            _ => vec![shape.clone(), shape],
+        }
     }
 
     /// Options that differ from the saved ones.
@@ -358,10 +360,13 @@ fn parameter_record<M: Memory>(
     (parameter.name.clone(), record)
 }
 
-fn tensor_names<M: Memory>(parameter: &Parameter<M>) -> [String; 2] {
-    let suffixes = match parameter.state {
-        ParameterState::Muon { .. } => ["momentum_buffer", "row_second_moment"],
-        ParameterState::AdamW { .. } => ["exp_avg", "exp_avg_sq"],
+fn tensor_names<M: Memory>(parameter: &Parameter<M>) -> Vec<String> {
+    let suffixes: &[&str] = match parameter.state {
+        ParameterState::Muon { .. } => &["momentum_buffer", "row_second_moment", "coarse_basis"],
+        ParameterState::AdamW { .. } => &["exp_avg", "exp_avg_sq"],
     };
-    suffixes.map(|suffix| format!("{}.{suffix}", parameter.name))
+    let names = suffixes.iter();
+    names
+        .map(|suffix| format!("{}.{suffix}", parameter.name))
+        .collect()
 }

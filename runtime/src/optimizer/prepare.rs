@@ -6,6 +6,7 @@ use himuon_templates::Element;
 
 use super::buffers::ParameterState;
 use super::builder::weight_element;
+use super::coarse::basis_len;
 use super::error::StepError;
 use super::gather::gather;
 use super::group::{AdamWOptions, GroupOptions};
@@ -25,6 +26,8 @@ pub(crate) struct Ready {
     pub(crate) plan: Arc<Plan>,
     /// By group.
     pub(crate) scalars: Vec<Scalars>,
+    /// By group: whether the basis of its coarse part moves.
+    pub(crate) refreshes: Vec<bool>,
     /// By parameter: whether it takes part.
     pub(crate) takes_part: Vec<bool>,
     pub(crate) missing_gradients: Vec<usize>,
@@ -83,6 +86,7 @@ impl<M: Memory> HiMuon<M> {
         let mut ready = Ready {
             plan,
             scalars,
+            refreshes: phases.iter().map(|phase| phase.coarse.refresh).collect(),
             takes_part: parameters.iter().map(|p| p.gradient.is_some()).collect(),
             missing_gradients: Vec::new(),
             non_finite_parameters: 0,
@@ -306,11 +310,14 @@ impl<M: Memory> HiMuon<M> {
                 &self.groups[parameter.group].options,
                 GroupOptions::Muon(options) if options.row_normalisation.is_some()
             );
-            let muon = parameter.matrices.is_some();
-            let lengths = match (muon, normalised) {
-                (false, _) => [parameter.len; 2],
-                (true, true) => [parameter.len, rows],
-                (true, false) => [parameter.len, 0],
+            let basis = match (&self.groups[parameter.group].options, parameter.matrices) {
+                (GroupOptions::Muon(options), Some(view)) => basis_len(options, view),
+                _ => 0,
+            };
+            let lengths = match (parameter.matrices.is_some(), normalised) {
+                (false, _) => vec![parameter.len; 2],
+                (true, true) => vec![parameter.len, rows, basis],
+                (true, false) => vec![parameter.len, 0, basis],
             };
             for (buffer, len) in parameter.state.buffers_mut().into_iter().zip(lengths) {
                 M::allocate(&allocator, buffer, len, &parameter.name)?;
@@ -323,6 +330,14 @@ impl<M: Memory> HiMuon<M> {
     fn allocate_diagnostics(&mut self, plan: &Plan) -> Result<(), Error> {
         if !self.diagnostics {
             return Ok(());
+        }
+        for parameter in &mut self.parameters {
+            let options = &self.groups[parameter.group].options;
+            if let (GroupOptions::Muon(options), Some(view)) = (options, parameter.matrices)
+                && basis_len(options, view) > 0
+            {
+                zeros(&mut parameter.coarse_figures, view.count, &parameter.name)?;
+            }
         }
         let mut tiles = vec![0; self.parameters.len()];
         for matrix in plan.launches.iter().flat_map(|launch| &launch.matrices) {

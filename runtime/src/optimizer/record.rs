@@ -209,6 +209,7 @@ impl<M: Memory> HiMuon<M> {
         Ok(Ready {
             plan: Arc::clone(plan),
             scalars: self.scalars(phase)?,
+            refreshes: phase.iter().map(|phase| phase.coarse.refresh).collect(),
             takes_part: vec![true; parameters],
             missing_gradients: Vec::new(),
             non_finite_parameters: 0,

@@ -16,6 +16,8 @@ pub struct StepReport {
     pub non_finite_tiles: usize,
     /// Tiles that the criterion left unorthogonalised.
     pub unorthogonalised_tiles: usize,
+    /// Matrices whose coarse part was left out because gradient or momentum held a NaN or an infinity.
+    pub uncoupled_matrices: usize,
     /// Parameters of AdamW left unchanged because their gradient held a NaN or an infinity.
     pub non_finite_parameters: usize,
     /// Indices of the parameters without a gradient; they were left unchanged.
@@ -42,6 +44,10 @@ impl std::fmt::Display for StepReport {
         for (count, what) in [
             (self.non_finite_tiles, "non-finite tiles left alone"),
             (self.unorthogonalised_tiles, "tiles not orthogonalised"),
+            (
+                self.uncoupled_matrices,
+                "non-finite matrices without their coarse part",
+            ),
             (
                 self.non_finite_parameters,
                 "non-finite parameters left alone",

@@ -10,7 +10,7 @@ use crate::tensor::TensorView;
 #[derive(Debug)]
 pub(crate) struct Snapshot<M: Memory> {
     weights: Vec<M::Buffer>,
-    states: Vec<[M::Buffer; 2]>,
+    states: Vec<Vec<M::Buffer>>,
 }
 
 const PURPOSE: &str = "the snapshot";
@@ -32,10 +32,10 @@ impl<M: Memory> Snapshot<M> {
             snapshot.weights.push(of(M::read(&passed.weight)));
         }
         for parameter in declared.iter().skip(snapshot.states.len()) {
-            let buffers = parameter.state.buffers();
+            let buffers = parameter.state.buffers().into_iter();
             snapshot
                 .states
-                .push(buffers.map(|buffer| of(M::whole(buffer))));
+                .push(buffers.map(|buffer| of(M::whole(buffer))).collect());
         }
         for (copy, passed) in snapshot.weights.iter_mut().zip(parameters) {
             M::save(allocator, M::read(&passed.weight), copy, PURPOSE)?;

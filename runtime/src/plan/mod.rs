@@ -9,7 +9,7 @@ mod planner;
 use himuon_templates::KernelSpec;
 use serde::{Deserialize, Serialize};
 
-pub use operations::operations;
+pub use operations::{coarse_operations, operations};
 pub use planner::{PlanRequest, PlannedParameter, Planner, WorkspaceModel};
 
 use crate::backend::BackendError;
@@ -47,6 +47,9 @@ pub struct Launch {
     pub tiles: u64,
     /// Nominal operations of the map's matrix products (see [`operations`]).
     pub operations: u64,
+    /// Nominal operations of the coarse part at a refresh (see [`coarse_operations`]); 0 without one.
+    #[serde(default)]
+    pub coarse_operations: u64,
     /// Why this variant, these threads, these chunks.
     pub reasons: Vec<String>,
 }
@@ -115,9 +118,12 @@ pub struct Chunk {
 }
 
 impl Plan {
-    /// Nominal operations of all matrix products of the step.
+    /// Nominal operations of all matrix products of the step, coarse parts at a refresh included.
     pub fn operations(&self) -> u64 {
-        self.launches.iter().map(|launch| launch.operations).sum()
+        let launches = self.launches.iter();
+        launches
+            .map(|launch| launch.operations + launch.coarse_operations)
+            .sum()
     }
 
     /// Tiles of all launches.

@@ -1,7 +1,9 @@
 //! Nominal operation counts: what the matrix products of the map cost, a multiply and an add counted as two.
 
 use himuon_templates::spec::SpecError;
-use himuon_templates::{KernelSpec, StepTable};
+use himuon_templates::{Coarse, Fine, KernelSpec, StepTable};
+
+use crate::coarse::{coarse_rank, small_map};
 
 /// Operations of the map's matrix products over a `rows` x `columns` matrix, ragged tiles at their own size.
 ///
@@ -41,6 +43,36 @@ pub fn operations(spec: &KernelSpec, rows: usize, columns: usize) -> Result<u64,
     Ok(total)
 }
 
+/// Operations of the coarse part over a `rows` x `columns` matrix at a refresh; 0 without one.
+///
+/// With r its rank and HW the elements: M V and M^T P are 4 HW r; what is captured is subtracted and the part added,
+/// 4 HW r (fine part none: added alone, 2 HW r); a projected fine part takes 6 HW r more (two products with it, and one
+/// more term of the sum). The r-column work is 8 (H + W) r^2 for both orthonormal factors, of which half is in f64, and
+/// 4 H r^2 for the left factors, and an r x r map is 2 r^3 a product.
+///
+/// # Errors
+/// As [`operations`].
+pub fn coarse_operations(spec: &KernelSpec, rows: usize, columns: usize) -> Result<u64, SpecError> {
+    let rank = coarse_rank(spec, rows, columns) as u64;
+    let Coarse::Polar { fine, .. } = spec.coarse else {
+        return Ok(0);
+    };
+    if rank == 0 {
+        return Ok(0);
+    }
+    let full = rank as usize == rows.min(columns);
+    let passes = match fine {
+        Fine::Nothing => 6,
+        _ if full => 6,
+        Fine::Fused => 8,
+        Fine::Projected => 14,
+    };
+    let (rows, columns) = (rows as u64, columns as u64);
+    let skinny = 8 * (rows + columns) * rank * rank + 4 * rows * rank * rank;
+    let small = 2 * rank * rank * rank * small_map(spec.power)?.products() as u64;
+    Ok(passes * rows * columns * rank + skinny + small)
+}
+
 fn tile_operations(table: &StepTable, rows: usize, columns: usize) -> u64 {
     let short = rows.min(columns) as u64;
     let long = rows.max(columns) as u64;
@@ -73,6 +105,24 @@ mod tests {
         let step = |r: u64, n: u64| 4 * r * r * n + 2 * r * r * r;
         let expected = 5 * (step(64, 64) + step(6, 64) + step(36, 64) + step(6, 36));
         assert_eq!(operations(&spec, 100, 70), Ok(expected));
+    }
+
+    #[test]
+    fn the_coarse_part_counts_by_rank_and_form() {
+        let of = |tile, rank, fine| {
+            let spec = KernelSpec {
+                coarse: Coarse::Polar { rank, fine },
+                ..KernelSpec::new(Tile::square(tile))
+            };
+            coarse_operations(&spec, 384, 1536).unwrap()
+        };
+        let element = |operations: u64| operations as f64 / (384.0 * 1536.0);
+        // 8 r and 14 r an element, and less than a tenth more for the r-column work.
+        for (fine, passes) in [(Fine::Fused, 8.0), (Fine::Projected, 14.0)] {
+            let found = element(of(32, 32, fine)) / 32.0;
+            assert!((passes..1.2 * passes).contains(&found), "{fine:?}: {found}");
+        }
+        assert_eq!(of(2048, 32, Fine::Fused), 0);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use himuon_templates::KernelSpec;
 
-use super::{Chunk, Launch, Plan, PlanError, PlannedMatrix, operations};
+use super::{Chunk, Launch, Plan, PlanError, PlannedMatrix, coarse_operations, operations};
 use crate::backend::BackendError;
 use crate::launch::MatrixDemand;
 use crate::text::{bytes_text, tile_text};
@@ -110,15 +110,17 @@ impl<Model: WorkspaceModel + ?Sized> Planner<'_, Model> {
     fn launch(&self, request: &PlanRequest<'_>, spec: &KernelSpec) -> Result<Launch, PlanError> {
         let parameters = || request.parameters.iter().filter(|p| p.spec == *spec);
         let matrices = matrices_of(parameters());
-        let mut total_operations = 0;
+        let (mut of_tiles, mut of_coarse) = (0, 0);
+        let refused = |source| PlanError::Spec {
+            spec: spec.to_string(),
+            source,
+        };
         for parameter in parameters() {
-            let each = operations(spec, parameter.rows, parameter.columns).map_err(|source| {
-                PlanError::Spec {
-                    spec: spec.to_string(),
-                    source,
-                }
-            })?;
-            total_operations += each * parameter.matrices as u64;
+            let (rows, columns) = (parameter.rows, parameter.columns);
+            let each = operations(spec, rows, columns).map_err(refused)?;
+            let coarse = coarse_operations(spec, rows, columns).map_err(refused)?;
+            of_tiles += each * parameter.matrices as u64;
+            of_coarse += coarse * parameter.matrices as u64;
         }
         let mut reasons = Vec::new();
         let class = ShapeClass::of(spec.tile, matrices.iter().map(|m| (m.rows, m.columns)));
@@ -152,7 +154,8 @@ impl<Model: WorkspaceModel + ?Sized> Planner<'_, Model> {
             tiles: matrices.iter().map(PlannedMatrix::tiles).sum(),
             matrices,
             chunks,
-            operations: total_operations,
+            operations: of_tiles,
+            coarse_operations: of_coarse,
             reasons,
         })
     }

@@ -6,7 +6,7 @@ use crate::launch::{GroupScalars, ScaleRule};
 use himuon_templates::{CoefficientSet, KernelSpec, Recurrence, Tile};
 
 /// Numbers in [-1, 1) by a linear congruential generator (Knuth's MMIX constants).
-fn random(rows: usize, columns: usize, seed: u64) -> Matrix {
+pub(super) fn random(rows: usize, columns: usize, seed: u64) -> Matrix {
     let mut state = seed;
     Matrix::from_fn(rows, columns, |_, _| {
         state = state
@@ -25,7 +25,7 @@ fn quintic(tile: Tile, steps: u32) -> ReferenceMap {
     ReferenceMap::new(&spec).unwrap()
 }
 
-fn scalars() -> GroupScalars {
+pub(super) fn scalars() -> GroupScalars {
     GroupScalars {
         learning_rate: 0.02,
         weight_decay: 0.1,

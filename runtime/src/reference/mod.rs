@@ -8,6 +8,7 @@
 //!
 //! * [`ReferenceMap`] maps one tile ([`ReferenceMap::tile`]) or every tile of a matrix
 //!   ([`ReferenceMap::matrix`], [`ReferenceMap::apply`]).
+//! * [`two_level_step`] is the step with a coarse part ([`coarse_part`]) that couples the tiles.
 //! * [`step`] is one optimizer step: momentum, map, scale or normalisation, decay, update.
 //! * [`Matrix`] is the dense row-major matrix that both work on.
 //!
@@ -24,6 +25,7 @@
 //! # Ok::<(), himuon::reference::ReferenceError>(())
 //! ```
 
+mod coarse;
 mod criterion;
 mod error;
 mod matrix;
@@ -42,6 +44,7 @@ mod tiling;
 #[cfg(test)]
 mod checks;
 
+pub use coarse::{CoarsePart, TwoLevels, coarse_part, seeded_basis, two_level_step};
 pub use criterion::{effective_rank, min_gap, nuclear_rank};
 pub use error::ReferenceError;
 pub use matrix::Matrix;

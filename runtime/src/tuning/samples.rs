@@ -126,6 +126,7 @@ fn step(matrix: &mut SampleMatrix, scalars: GroupScalars) -> MatrixStep<'_> {
         weight: matrix.weight.as_mut(),
         weight_leading: matrix.columns,
         row_normalisation: None,
+        coarse: None,
         scalars,
         diagnostics: None,
     }

@@ -45,6 +45,11 @@ pub struct Choice {
     pub reason: String,
 }
 
+/// A variant is a way to compute tiles: with and without a coarse part they share it.
+fn key(spec: &KernelSpec) -> String {
+    spec.tiles_alone().to_string()
+}
+
 impl TuningTable {
     /// An empty table for a device.
     pub fn new(device: DeviceFingerprint) -> Self {
@@ -70,12 +75,12 @@ impl TuningTable {
 
     /// What is known of a specification for launches of a class.
     pub fn entry(&self, spec: &KernelSpec, class: ShapeClass) -> Option<&TuningEntry> {
-        self.entries.get(&(spec.to_string(), class))
+        self.entries.get(&(key(spec), class))
     }
 
     /// Whether anything is known of a specification.
     pub fn knows(&self, spec: &KernelSpec) -> bool {
-        let text = spec.to_string();
+        let text = key(spec);
         self.entries.keys().any(|(known, _)| *known == text)
     }
 
@@ -92,7 +97,7 @@ impl TuningTable {
     ///
     /// Empty: the default. Times of an emulated device choose nothing.
     pub fn choices(&self, spec: &KernelSpec, class: ShapeClass) -> Vec<Choice> {
-        let text = spec.to_string();
+        let text = key(spec);
         if let Some(pinned) = self.pinned.get(&text) {
             let choice = |variant: &String| Choice {
                 variant: variant.clone(),
@@ -133,7 +138,7 @@ impl TuningTable {
 
     /// Records what is known of a specification for launches of these shapes; what was known before is replaced.
     pub fn insert(&mut self, spec: &KernelSpec, class: ShapeClass, entry: TuningEntry) {
-        self.entries.insert((spec.to_string(), class), entry);
+        self.entries.insert((key(spec), class), entry);
     }
 
     /// Takes over the entries of another table of the device; see the rules at [`TuningTable::save`].
@@ -194,26 +199,26 @@ impl TuningTable {
     pub(crate) fn why_default(&self, spec: &KernelSpec) -> String {
         match self.why_empty {
             Some(why) => why.to_owned(),
-            None if self.pinned.contains_key(&spec.to_string()) => "as in the saved run".to_owned(),
+            None if self.pinned.contains_key(&key(spec)) => "as in the saved run".to_owned(),
             None => format!("not tuned; run `himuon tune --spec '{spec}'`"),
         }
     }
 
     /// Whether launches of a specification would be faster for being tuned, as far as anyone knows.
     pub(crate) fn lacks(&self, spec: &KernelSpec) -> bool {
-        self.why_empty.is_none()
-            && !self.pinned.contains_key(&spec.to_string())
-            && !self.knows(spec)
+        self.why_empty.is_none() && !self.pinned.contains_key(&key(spec)) && !self.knows(spec)
     }
 
     /// A variant failed to load or launch: it is not offered again by this table.
     pub(crate) fn drop_variant(&mut self, spec: &KernelSpec, variant: &str) {
-        self.dropped.push((spec.to_string(), variant.to_owned()));
+        self.dropped.push((key(spec), variant.to_owned()));
     }
 
     /// Uses a variant of a specification's text form whatever was measured; `None`: the default.
     pub(crate) fn pin(&mut self, spec: &str, variant: Option<&str>) {
-        self.pinned
-            .insert(spec.to_owned(), variant.map(str::to_owned));
+        let spec = spec
+            .parse()
+            .map_or_else(|_| spec.to_owned(), |spec| key(&spec));
+        self.pinned.insert(spec, variant.map(str::to_owned));
     }
 }

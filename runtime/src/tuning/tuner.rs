@@ -173,6 +173,11 @@ impl<'a, T: TuningTarget + ?Sized> Tuner<'a, T> {
         };
         let total = jobs.len();
         for (done, job) in jobs.iter().enumerate() {
+            // A variant is a way to compute tiles, whatever couples them.
+            let job = &TuneJob {
+                spec: job.spec.tiles_alone(),
+                shapes: job.shapes.clone(),
+            };
             let class = job.class();
             let mut stage = |stage: &str, part: f64| {
                 progress(&TuneProgress {

@@ -1,8 +1,8 @@
 //! Which fields go together, and the coefficients that follow from them. Each rule is one function.
 
 use super::{
-    CoefficientSet, Criterion, Element, KernelSpec, Measure, Mode, Operand, Power, Recurrence,
-    SpecError, Tile,
+    Coarse, CoefficientSet, Criterion, Element, KernelSpec, MAX_COARSE_RANK, Measure, Mode,
+    Operand, Power, Recurrence, SpecError, Tile,
 };
 use crate::coefficients::{
     ACCEPTED_LOWER, MAX_COUPLED_DENOMINATOR, MAX_STEPS, StepTable, fitted_powers,
@@ -31,7 +31,7 @@ impl KernelSpec {
         check_steps(&self.recurrence, self.steps)?;
         check_criterion(&self.criterion, self.power)?;
         check_types(self)?;
-        check_coarse(self.coarse)?;
+        check_coarse(self)?;
         StepTable::resolve(&self.recurrence, self.power, self.steps)
     }
 }
@@ -156,12 +156,25 @@ fn check_types(spec: &KernelSpec) -> Result<(), SpecError> {
     }
 }
 
-fn check_coarse(coarse: u32) -> Result<(), SpecError> {
-    if coarse == 0 {
-        Ok(())
-    } else {
-        Err(SpecError::Coarse { found: coarse })
+fn check_coarse(spec: &KernelSpec) -> Result<(), SpecError> {
+    let Coarse::Polar { rank, .. } = spec.coarse else {
+        return Ok(());
+    };
+    if !(1..=MAX_COARSE_RANK).contains(&rank) {
+        return Err(SpecError::CoarseRank { found: rank });
     }
+    let conflict = if spec.tile == Tile::Full {
+        "tile \"full\" is one tile: there is nothing to couple"
+    } else if spec.power == Power::ONE {
+        "power 1 maps nothing: its tiles need no coupling"
+    } else if spec.criterion != Criterion::Always {
+        "a criterion decides about tiles that are independent of each other"
+    } else if spec.mode == Mode::Reference {
+        "mode \"reference\" has the published rounding points, which have no coarse part"
+    } else {
+        return Ok(());
+    };
+    Err(SpecError::CoarseWith { conflict })
 }
 
 #[cfg(test)]

@@ -33,6 +33,8 @@ pub enum Field {
     Otherwise,
     /// `coarse`.
     Coarse,
+    /// `fine`, what the tiles add to a coarse part.
+    Fine,
 }
 
 impl Field {
@@ -52,6 +54,7 @@ impl Field {
             Field::Scope => "scope",
             Field::Otherwise => "otherwise",
             Field::Coarse => "coarse",
+            Field::Fine => "fine",
         }
     }
 }
@@ -139,11 +142,18 @@ pub enum SpecError {
         /// Type of the momentum.
         momentum: Element,
     },
-    /// There is no kernel with a coarse part.
-    Coarse {
+    /// The rank of a coarse part is out of range.
+    CoarseRank {
         /// The rank.
         found: u32,
     },
+    /// A coarse part together with a field that leaves it nothing to do, or no meaning.
+    CoarseWith {
+        /// Which, and why.
+        conflict: &'static str,
+    },
+    /// `fine` without a coarse part.
+    FineWithoutCoarse,
 }
 
 impl SpecError {
@@ -166,7 +176,8 @@ impl SpecError {
             SpecError::MomentumType | SpecError::ReferenceMomentum { .. } => Field::Momentum,
             SpecError::ReferenceRecurrence { .. } => Field::Mode,
             SpecError::ReferenceOperand { .. } => Field::Operand,
-            SpecError::Coarse { .. } => Field::Coarse,
+            SpecError::CoarseRank { .. } | SpecError::CoarseWith { .. } => Field::Coarse,
+            SpecError::FineWithoutCoarse => Field::Fine,
         }
     }
 }
@@ -244,9 +255,17 @@ impl fmt::Display for SpecError {
                 "mode \"reference\" keeps the momentum in the gradient's type: found {momentum}, \
                  use momentum {weight} or mode \"accurate\""
             ),
-            SpecError::Coarse { found } => write!(
+            SpecError::CoarseRank { found } => write!(
                 f,
-                "coarse rank: found {found}, accepted is 0 (a coarse part is not implemented yet)"
+                "coarse rank out of range: found {found}, accepted are 1 to {}, and 0 for tiles alone",
+                super::MAX_COARSE_RANK
+            ),
+            SpecError::CoarseWith { conflict } => write!(
+                f,
+                "a coarse part does not go with this: {conflict}; leave `coarse` out"
+            ),
+            SpecError::FineWithoutCoarse => f.write_str(
+                "`fine` without a coarse part: state `coarse`, a rank of at least 1, or leave `fine` out",
             ),
         }
     }

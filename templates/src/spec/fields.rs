@@ -1,8 +1,8 @@
 //! A specification as its author states it: some fields, the rest by default.
 
 use super::{
-    CoefficientSet, Criterion, Element, Field, Finite, KernelSpec, Measure, Mode, Operand,
-    Otherwise, Power, Recurrence, Scope, SpecError, Storage, Tile,
+    Coarse, CoefficientSet, Criterion, Element, Field, Fine, Finite, KernelSpec, Measure, Mode,
+    Operand, Otherwise, Power, Recurrence, Scope, SpecError, Storage, Tile,
 };
 
 /// The stated fields. The attribute, the text form and the command line fill one and call
@@ -42,8 +42,10 @@ pub struct SpecFields {
     pub scope: Option<Scope>,
     /// The momentum by default; needs a criterion.
     pub otherwise: Option<Otherwise>,
-    /// 0 by default.
+    /// Rank of the coarse part, 0 (tiles alone) by default.
     pub coarse: Option<u32>,
+    /// Projected by default; needs a coarse part.
+    pub fine: Option<Fine>,
 }
 
 /// The kinds of [`Recurrence`], without coefficients.
@@ -91,7 +93,7 @@ impl SpecFields {
             }),
             mode,
             criterion: self.criterion()?,
-            coarse: self.coarse.unwrap_or(0),
+            coarse: self.coarse()?,
         };
         spec.check()?;
         Ok(spec)
@@ -114,6 +116,17 @@ impl SpecFields {
             return Err(SpecError::CoefficientsWithRecurrence { recurrence: named });
         }
         Ok(named)
+    }
+
+    fn coarse(&self) -> Result<Coarse, SpecError> {
+        match (self.coarse.unwrap_or(0), self.fine) {
+            (0, None) => Ok(Coarse::Off),
+            (0, Some(_)) => Err(SpecError::FineWithoutCoarse),
+            (rank, fine) => Ok(Coarse::Polar {
+                rank,
+                fine: fine.unwrap_or(Fine::Projected),
+            }),
+        }
     }
 
     fn criterion(&self) -> Result<Criterion, SpecError> {

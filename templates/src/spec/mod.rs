@@ -1,6 +1,7 @@
 //! The specification of a kernel: what the user asked for, rounding included.
 
 mod check;
+mod coarse;
 mod criterion;
 mod element;
 mod error;
@@ -10,6 +11,7 @@ mod recurrence;
 mod tile;
 
 pub use check::MAX_TILE_EDGE;
+pub use coarse::{Coarse, Fine, MAX_COARSE_RANK};
 pub use criterion::{Criterion, Measure, Otherwise, Scope};
 pub use element::{Element, Finite, Mode, Operand, Storage};
 pub use error::{Field, SpecError};
@@ -40,8 +42,8 @@ pub struct KernelSpec {
     pub mode: Mode,
     /// When a tile is orthogonalised at all (MiMuon).
     pub criterion: Criterion,
-    /// Rank of the coarse part that couples the tiles; 0: tiles alone.
-    pub coarse: u32,
+    /// The part that couples the tiles.
+    pub coarse: Coarse,
 }
 
 impl KernelSpec {
@@ -63,7 +65,7 @@ impl KernelSpec {
             operand: Operand::F32,
             mode: Mode::Accurate,
             criterion: Criterion::Always,
-            coarse: 0,
+            coarse: Coarse::Off,
         }
     }
 }

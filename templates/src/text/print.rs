@@ -1,8 +1,8 @@
 //! Printing.
 
 use crate::spec::{
-    CoefficientSet, Criterion, Element, Finite, KernelSpec, Measure, Mode, Operand, Otherwise,
-    Power, Recurrence, RecurrenceName, Scope, Tile,
+    Coarse, CoefficientSet, Criterion, Element, Fine, Finite, KernelSpec, Measure, Mode, Operand,
+    Otherwise, Power, Recurrence, RecurrenceName, Scope, Tile,
 };
 use std::fmt;
 
@@ -28,7 +28,11 @@ impl fmt::Display for KernelSpec {
         {
             write!(f, " scope={scope} otherwise={otherwise}")?;
         }
-        write!(f, " coarse={}", self.coarse)
+        write!(f, " coarse={}", self.coarse.rank())?;
+        match self.coarse {
+            Coarse::Off => Ok(()),
+            Coarse::Polar { fine, .. } => write!(f, " fine={fine}"),
+        }
     }
 }
 
@@ -147,6 +151,7 @@ named!(Measure, "criterion": FroNorm = "fro_norm", EffectiveRank = "effective_ra
     NuclearRank = "nuclear_rank", MinGap = "min_gap");
 named!(Scope, "scope": Tile = "tile", Matrix = "matrix");
 named!(Otherwise, "otherwise": Momentum = "momentum", RmsMatched = "rms-matched");
+named!(Fine, "fine part": Projected = "projected", Fused = "fused", Nothing = "none");
 named!(RecurrenceName, "recurrence": NewtonSchulz = "newton-schulz", Fitted = "fitted",
     Coupled = "coupled", Authors = "authors", Identity = "identity");
 

@@ -79,7 +79,7 @@ impl From<SpecError> for ParseError {
 
 impl SpecFields {
     /// Every key of the text form.
-    pub const KEYS: [&'static str; 14] = [
+    pub const KEYS: [&'static str; 15] = [
         "tile",
         "steps",
         "power",
@@ -94,6 +94,7 @@ impl SpecFields {
         "scope",
         "otherwise",
         "coarse",
+        "fine",
     ];
 
     /// Sets the field `key` from its text.
@@ -116,6 +117,7 @@ impl SpecFields {
             "scope" => fill(&mut self.scope, key, value.parse()?),
             "otherwise" => fill(&mut self.otherwise, key, value.parse()?),
             "coarse" => fill(&mut self.coarse, key, number("coarse", value)?),
+            "fine" => fill(&mut self.fine, key, value.parse()?),
             _ => Err(ParseError::UnknownKey {
                 found: key.to_owned(),
             }),

@@ -3,8 +3,8 @@
 use super::print::Named;
 use super::read::ParseError;
 use crate::spec::{
-    CoefficientSet, Element, Finite, Measure, Mode, Operand, Otherwise, Power, RecurrenceName,
-    Scope, Tile,
+    CoefficientSet, Element, Fine, Finite, Measure, Mode, Operand, Otherwise, Power,
+    RecurrenceName, Scope, Tile,
 };
 use std::borrow::Cow;
 use std::str::FromStr;
@@ -58,6 +58,7 @@ read_by_name!(
     Measure,
     Scope,
     Otherwise,
+    Fine,
     RecurrenceName
 );
 

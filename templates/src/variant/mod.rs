@@ -10,7 +10,7 @@ pub use streamed::{
 };
 
 use crate::ParseError;
-use crate::spec::{Criterion, KernelSpec, Measure, Scope};
+use crate::spec::{Coarse, Criterion, KernelSpec, Measure, Scope};
 use crate::target::{Architecture, DeviceLimits};
 use std::fmt;
 use std::str::FromStr;
@@ -77,6 +77,11 @@ pub enum VariantError {
         /// The criterion.
         criterion: Criterion,
     },
+    /// There is no CUDA kernel of a coarse part.
+    Coarse {
+        /// Its rank.
+        rank: u32,
+    },
 }
 
 impl fmt::Display for VariantError {
@@ -105,6 +110,10 @@ impl fmt::Display for VariantError {
                 "criterion {criterion} is decided on the host: found a kernel variant, accepted per tile are \
                  fro_norm, effective_rank and nuclear_rank with scope tile"
             ),
+            VariantError::Coarse { rank } => write!(
+                f,
+                "coarse rank: found {rank}, accepted for a CUDA kernel is 0; the coarse part runs on the CPU"
+            ),
         }
     }
 }
@@ -130,6 +139,10 @@ impl Variant {
     /// The first limit that is exceeded.
     pub fn fits(&self, spec: &KernelSpec, limits: DeviceLimits) -> Result<(), VariantError> {
         decided_in_a_kernel(spec.criterion)?;
+        if spec.coarse != Coarse::Off {
+            let rank = spec.coarse.rank();
+            return Err(VariantError::Coarse { rank });
+        }
         match self {
             Variant::Plain(Plain { warps }) => {
                 let found = warps.saturating_mul(32);

@@ -248,6 +248,7 @@ fn launch(
                 beta2: 0.95,
                 epsilon: 1e-8,
             }),
+            coarse: None,
             scalars: case.scalars,
             diagnostics: Some(diagnostics),
         })

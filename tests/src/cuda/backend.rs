@@ -176,6 +176,7 @@ impl CudaBackend {
                 tiles: tile_count as usize,
                 non_finite_tiles: counter(0) as usize,
                 unorthogonalised_tiles: counter(1) as usize,
+                uncoupled_matrices: 0,
             },
             tile_reports: self.device.download(&session.reports)?,
         })

@@ -141,6 +141,7 @@ fn counted(
             weight: weight.write(),
             weight_leading: columns,
             row_normalisation: None,
+            coarse: None,
             scalars: GroupScalars {
                 learning_rate: 0.02,
                 weight_decay: 0.1,

@@ -38,6 +38,9 @@ struct Scheduled;
 #[himuon(tile = 64, coefficients = [(1.5, -0.5, 0), (1.875, -1.25, 0.375)], coarse = 0)]
 struct Custom;
 
+#[himuon(tiles = [32, "full"], steps = 5, coarse = 16, fine = "fused")]
+struct TwoLevels;
+
 #[himuon(
     tile = 64,
     mode = "reference",
@@ -88,6 +91,14 @@ fn every_key_stands_for_its_value() {
     check::<Criterion>(&[
         "tile=64 mode=reference element=bf16 criterion=effective_rank(0.1) otherwise=rms-matched",
     ]);
+    // The whole matrix among the tiles of a schedule has nothing to couple; a coarse part has no CUDA kernel.
+    let expected = ["tile=32 coarse=16 fine=fused", "tile=full"].map(str::parse);
+    assert_eq!(
+        TwoLevels::SPECS.iter().cloned().map(Ok).collect::<Vec<_>>(),
+        expected
+    );
+    assert!(TwoLevels::SOURCES.iter().all(|source| source.spec == 1));
+    assert_eq!(TwoLevels::SOURCES.len(), Architecture::ALL.len());
     assert_eq!(OnTheHost::SPECS.len(), 1);
     assert!(OnTheHost::SOURCES.is_empty());
 }

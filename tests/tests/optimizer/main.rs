@@ -1,6 +1,7 @@
 //! The optimizer: steps against the formulas in f64, schedules, errors that change nothing, plans, state.
 #![allow(clippy::unwrap_used, clippy::panic)] // Helpers fail their test.
 
+mod coarse;
 mod damage;
 mod determinism;
 mod device;

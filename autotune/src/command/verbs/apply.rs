@@ -7,7 +7,9 @@ use super::super::table::table;
 use super::Device;
 use crate::apply::{Applied, Place, Request, apply};
 use clap::{Args, ValueEnum};
+use himuon::coarse::COLD_START_ITERATIONS;
 use himuon::cpu::ApplyScale;
+use himuon::templates::Coarse;
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -17,9 +19,13 @@ use std::path::PathBuf;
 /// of the recurrence. A stack (experts, H, W) is mapped matrix by matrix, a convolution (out, in, h, w) as
 /// (out, in h w). Vectors and tensors of other types are copied. A tile with a NaN or an infinity is left as it
 /// is, and counted.
+///
+/// With --coarse RANK the tiles are coupled: a polar factor of that rank by 8 power iterations from seeded columns, and
+/// the tiles of what it leaves. A matrix with a NaN or an infinity is mapped by its tiles alone.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
     himuon apply --in m.safetensors --out o.safetensors --tile 128\n  \
+    himuon apply --in m.safetensors --out o.safetensors --tile 32 --coarse 32 --fine fused\n  \
     himuon apply --in m.safetensors --out o.safetensors --tile full --power 1/2 --scale rms --json")]
 pub(in super::super) struct Arguments {
     /// File to read
@@ -95,6 +101,7 @@ pub(in super::super) fn run(
             "input": arguments.input,
             "output": arguments.output,
             "spec": spec.to_string(),
+            "power_iterations": if spec.coarse == Coarse::Off { 0 } else { COLD_START_ITERATIONS },
             "scale": format!("{:?}", arguments.scale).to_lowercase(),
             "device": device,
             "worker": applied.worker,

@@ -8,10 +8,12 @@ mod corner;
 mod finish;
 mod piece;
 mod symmetric;
+mod transposed;
 mod update;
 
 pub(crate) use finish::{Affine, Combine, Finish, Scaled};
 pub(crate) use symmetric::{SymmetricPart, symmetric};
+pub(crate) use transposed::{TransposedPart, transposed};
 pub(crate) use update::{UpdatePart, update};
 
 /// Length of the part of a sum that one pass over a block covers: three panels of the right operand and

@@ -1,5 +1,6 @@
 //! The kernels against the same map in `f64`, and against each other.
 
+mod coarse;
 mod inputs;
 mod maps;
 mod same_bits;

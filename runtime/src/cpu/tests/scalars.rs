@@ -39,6 +39,7 @@ fn step(spec: &KernelSpec, diagnosed: bool, threads: usize) -> (Vec<u32>, Vec<u3
         weight: TensorMut::F32(&mut weight),
         weight_leading: columns,
         row_normalisation: None,
+        coarse: None,
         scalars: SCALARS,
         diagnostics: diagnosed.then_some(&mut diagnostics),
     }];

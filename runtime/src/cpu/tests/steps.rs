@@ -70,6 +70,7 @@ impl State {
                 beta2: 0.95,
                 epsilon: 1e-8,
             }),
+            coarse: None,
             scalars,
             diagnostics: Some(&mut diagnostics),
         }];
@@ -271,6 +272,7 @@ fn bf16_storage_rounds_the_stored_result_once() {
         weight: TensorMut::Bf16(&mut weight),
         weight_leading: 50,
         row_normalisation: None,
+        coarse: None,
         scalars: SCALARS,
         diagnostics: None,
     }];

@@ -33,7 +33,10 @@ impl<S: Simd> Work<'_, S> {
             } else {
                 x
             };
-            let loaded = self.load(&rectangle, target);
+            let loaded = match self.job.coupling.filter(|coupling| !coupling.mute) {
+                Some(coupling) => self.load_remainder(tile, coupling, target),
+                None => self.load(&rectangle, target),
+            };
             if loaded.non_finite {
                 return;
             }
@@ -60,7 +63,7 @@ impl<S: Simd> Work<'_, S> {
         let norm = if rounds {
             Norm::published(squares)
         } else {
-            Norm::of(scale, squares)
+            self.without_rounding(Norm::of(scale, squares), loaded.largest)
         };
         self.engine.normalise(x, norm.scale, norm.inverse);
         self.outcomes[tile] = Outcome {
@@ -76,7 +79,7 @@ impl<S: Simd> Work<'_, S> {
     }
 
     /// Loads m: at once, or strip by strip on a team.
-    unsafe fn load(&self, rectangle: &Rectangle, target: Panels) -> Loaded {
+    pub(super) unsafe fn load(&self, rectangle: &Rectangle, target: Panels) -> Loaded {
         let (simd, source) = (self.engine.simd, &self.job.source);
         if self.engine.team.is_alone() {
             // SAFETY: the rows exist in the tile and in the target.

@@ -38,15 +38,13 @@ impl<S: Simd> Work<'_, S> {
     pub(super) unsafe fn store(&self, tile: usize, slot: Slot, factor: f64) {
         let simd = self.engine.simd;
         let rectangle = self.batch.rectangle(tile);
+        let (mut slot, mut factor) = (slot, factor);
         let mut from = self.engine.tall(tile, slot);
         // SAFETY: see above.
         unsafe {
             if self.turns {
-                let free = match slot {
-                    Slot::Tall(number) => Slot::Tall((number + 1) % self.engine.slots.tall),
-                    Slot::Gram | Slot::Kept => Slot::Tall(0),
-                };
-                let to = self.unturned(tile, free);
+                slot = self.other(slot);
+                let to = self.unturned(tile, slot);
                 let (panels, blocks) = (
                     rectangle.rows.div_ceil(LANES),
                     rectangle.columns.div_ceil(LANES),
@@ -56,6 +54,7 @@ impl<S: Simd> Work<'_, S> {
                 });
                 from = to;
             }
+            (from, factor) = self.with_coarse_part(tile, slot, (from, factor));
             if self.engine.team.is_alone() {
                 return store(simd, &self.job.sink, &rectangle, from, factor);
             }

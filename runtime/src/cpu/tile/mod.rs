@@ -2,9 +2,10 @@
 //! decay and update, while they are in the cache.
 //!
 //! `ahead` asks for what is needed next, `enter` brings tiles from memory to a normalised X, `map` runs the recurrence on those that the criterion asks
-//! for, `leave` writes them.
+//! for, `leave` writes them; `coupling` is what a coarse part does to them on both ways.
 
 pub(super) mod ahead;
+mod coupling;
 mod enter;
 mod leave;
 mod map;

@@ -149,6 +149,7 @@ impl TuningTarget for CpuTarget {
             weight: weight.as_mut(),
             weight_leading: case.columns,
             row_normalisation: None,
+            coarse: None,
             scalars: case.scalars,
             diagnostics: None,
         }];

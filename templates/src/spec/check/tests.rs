@@ -1,7 +1,7 @@
 //! Each rule: what it accepts, what it refuses, and what it says.
 
 use super::*;
-use crate::spec::{Field, Finite, Otherwise, Scope};
+use crate::spec::{Field, Fine, Finite, Otherwise, Scope};
 use std::borrow::Cow;
 
 fn spec() -> KernelSpec {
@@ -271,10 +271,49 @@ fn types() {
 }
 
 #[test]
-fn coarse_is_for_later() {
-    refused(
-        with(|spec| spec.coarse = 32),
-        Field::Coarse,
-        &["found 32", "0"],
-    );
+fn a_coarse_part_couples_tiles_of_a_polar_map() {
+    let polar = |rank| Coarse::Polar {
+        rank,
+        fine: Fine::Projected,
+    };
+    assert_eq!(with(|spec| spec.coarse = polar(MAX_COARSE_RANK)), Ok(()));
+    for rank in [0, MAX_COARSE_RANK + 1] {
+        let found = format!("found {rank}");
+        refused(
+            with(|spec| spec.coarse = polar(rank)),
+            Field::Coarse,
+            &[&found, "512"],
+        );
+    }
+    type Change = fn(&mut KernelSpec);
+    let conflicts: [(Change, &str); 4] = [
+        (|spec| spec.tile = Tile::Full, "one tile"),
+        (
+            |spec| {
+                spec.power = Power::ONE;
+                spec.recurrence = Recurrence::Identity;
+                spec.steps = 0;
+            },
+            "maps nothing",
+        ),
+        (|spec| spec.mode = Mode::Reference, "rounding points"),
+        (
+            |spec| {
+                spec.criterion = Criterion::Tested {
+                    measure: Measure::FroNorm,
+                    threshold: Finite::ZERO,
+                    scope: Scope::Tile,
+                    otherwise: Otherwise::Momentum,
+                };
+            },
+            "independent",
+        ),
+    ];
+    for (change, says) in conflicts {
+        let both = with(|spec| {
+            change(spec);
+            spec.coarse = polar(8);
+        });
+        refused(both, Field::Coarse, &[says, "leave `coarse` out"]);
+    }
 }

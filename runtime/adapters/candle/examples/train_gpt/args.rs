@@ -6,7 +6,7 @@ use crate::settings::OptimizerKind;
 use crate::tile_schedule::ScheduleText;
 use clap::{Parser, ValueEnum};
 use himuon::Tile;
-use himuon::templates::Power;
+use himuon::templates::{Fine, Power};
 use std::path::PathBuf;
 
 /// Trains a byte-level GPT on real text with HiMuon, full-matrix Muon and AdamW, and compares them.
@@ -37,6 +37,18 @@ pub(crate) struct Args {
     /// HiMuon's power p of U S^p V^T, as 1/2 or 0.5.
     #[arg(long)]
     pub(crate) power: Option<Power>,
+
+    /// Couples HiMuon's tiles by a coarse polar factor of this rank.
+    #[arg(long, value_name = "RANK", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) coarse: Option<u32>,
+
+    /// What the tiles add to the coarse part: projected, fused or none.
+    #[arg(long, requires = "coarse", default_value = "projected")]
+    pub(crate) fine: Fine,
+
+    /// Steps from one refresh of the coarse part's basis to the next.
+    #[arg(long, requires = "coarse", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) coarse_refresh: u64,
 
     /// Training steps of each optimizer.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
@@ -74,7 +86,7 @@ pub(crate) struct Args {
 
     /// Trains the rows of an experiment with every seed, and writes its table and plot. Finished runs are kept in --out: a
     /// stopped experiment goes on there.
-    #[arg(long, value_enum, conflicts_with_all = ["optimizer", "tile", "schedule", "power", "learning_rate", "sweep_lr", "batch_sweep", "resume", "checkpoint"])]
+    #[arg(long, value_enum, conflicts_with_all = ["optimizer", "tile", "schedule", "power", "coarse", "learning_rate", "sweep_lr", "batch_sweep", "resume", "checkpoint"])]
     pub(crate) experiment: Option<Experiment>,
 
     /// The second text of `--experiment fine-tuning`.
@@ -207,6 +219,9 @@ mod tests {
         assert!(parse("--steps 0").is_err());
         assert!(parse("--tile 64by32").is_err());
         assert!(parse("--sweep-lr --resume x").is_err());
+        assert!(parse("--fine fused").is_err());
+        assert!(parse("--experiment two-levels --tile 64").is_err());
+        assert!(parse("--coarse 32 --fine fused --coarse-refresh 4").is_ok());
         assert!(parse("--tile 64x256 --power 1/2").is_ok_and(|args| args.check().is_ok()));
         assert!(parse("--learning-rate 0.1").is_ok_and(|args| args.check().is_err()));
         assert!(parse("--batch 16 --accumulate 5").is_ok_and(|args| args.check().is_err()));

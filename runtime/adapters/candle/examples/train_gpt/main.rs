@@ -22,6 +22,7 @@ mod settings;
 mod tile_schedule;
 mod trainer;
 mod tuning;
+mod two_levels;
 
 use anyhow::{Context, Result};
 use clap::Parser;

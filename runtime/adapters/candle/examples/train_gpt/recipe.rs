@@ -1,9 +1,9 @@
 //! Which optimizer gets which settings: the layers' configs, the groups, the learning rates.
 
-use crate::settings::{OptimizerKind, RunSettings};
+use crate::settings::{CoarseChoice, OptimizerKind, RunSettings};
 use crate::tile_schedule::ScheduleText;
 use anyhow::{Result, anyhow};
-use himuon::optimizer::{AdamWOptions, HiMuonBuilder, LearningRate, MuonOptions};
+use himuon::optimizer::{AdamWOptions, CoarseSchedule, HiMuonBuilder, LearningRate, MuonOptions};
 use himuon::schedule::TileSchedule;
 use himuon::templates::{Power, SpecFields};
 use himuon::{KernelSpec, LayerConfig, Tile, himuon};
@@ -81,32 +81,47 @@ fn chosen(options: MuonOptions, settings: &RunSettings) -> MuonOptions {
 /// A layer's own tiles, unless the command line names others.
 fn tiled<C: LayerConfig>(settings: &RunSettings) -> Result<MuonOptions> {
     let power = settings.power.as_deref().map(parse::<Power>).transpose()?;
-    if let Some(text) = &settings.schedule {
+    let coarse = settings.coarse.as_ref();
+    let options =
+        |tiles: &[Tile]| Ok::<_, anyhow::Error>(MuonOptions::specs(specs(tiles, power, coarse)?));
+    let options = if let Some(text) = &settings.schedule {
         let schedule: ScheduleText = parse(text)?;
-        let specs = with_power(&schedule.tiles(), power)?;
-        return Ok(MuonOptions::specs(specs).schedule(schedule.schedule()?));
-    }
-    let tile = settings.tile.as_deref().map(parse::<Tile>).transpose()?;
-    if let Some(criterion) = &settings.choices.criterion {
-        return tested(tile.unwrap_or(C::SPECS[0].tile), criterion);
-    }
-    match (tile, power) {
-        (None, None) => Ok(MuonOptions::of::<C>()),
-        (Some(tile), power) => Ok(MuonOptions::specs(with_power(&[tile], power)?)),
-        (None, power) => Ok(MuonOptions::specs(with_power(&[C::SPECS[0].tile], power)?)),
-    }
+        options(&schedule.tiles())?.schedule(schedule.schedule()?)
+    } else {
+        let tile = settings.tile.as_deref().map(parse::<Tile>).transpose()?;
+        if let Some(criterion) = &settings.choices.criterion {
+            return tested(tile.unwrap_or(C::SPECS[0].tile), criterion);
+        }
+        match tile {
+            Some(tile) => options(&[tile])?,
+            None if power.is_none() && coarse.is_none() => MuonOptions::of::<C>(),
+            None => options(&[C::SPECS[0].tile])?,
+        }
+    };
+    Ok(match coarse {
+        Some(coarse) => options.coarse_schedule(CoarseSchedule::refresh_every(coarse.refresh)),
+        None => options,
+    })
 }
 
-fn with_power(tiles: &[Tile], power: Option<Power>) -> Result<Vec<KernelSpec>> {
+fn specs(
+    tiles: &[Tile],
+    power: Option<Power>,
+    coarse: Option<&CoarseChoice>,
+) -> Result<Vec<KernelSpec>> {
     tiles
         .iter()
         .map(|tile| {
-            Ok(SpecFields {
+            // A schedule's whole-matrix steps need no coupling.
+            let coarse = coarse.filter(|_| *tile != Tile::Full);
+            let fields = SpecFields {
                 tile: Some(*tile),
                 power,
+                coarse: coarse.map(|coarse| coarse.rank),
+                fine: coarse.map(|coarse| parse(&coarse.fine)).transpose()?,
                 ..SpecFields::default()
-            }
-            .resolve()?)
+            };
+            Ok(fields.resolve()?)
         })
         .collect()
 }

@@ -6,7 +6,7 @@ use crate::corpus::{Batch, Corpus};
 use crate::learning_rates::Sweep;
 use crate::progress::Progress;
 use crate::record::RunRecord;
-use crate::settings::{Choices, OptimizerKind, RunSettings};
+use crate::settings::{Choices, CoarseChoice, OptimizerKind, RunSettings};
 use crate::trainer::Trainer;
 use crate::tuning::{Workload, tuned, workload};
 use anyhow::Result;
@@ -89,6 +89,11 @@ impl Session {
                 .filter(|_| tiled)
                 .map(ToString::to_string),
             power: args.power.filter(|_| tiled).map(|power| power.to_string()),
+            coarse: args.coarse.filter(|_| tiled).map(|rank| CoarseChoice {
+                rank,
+                fine: args.fine.to_string(),
+                refresh: args.coarse_refresh,
+            }),
             model: args.model(),
             batch: args.batch,
             steps: args.steps,
@@ -126,13 +131,28 @@ impl Session {
 
     /// Tunes the kernels of all chosen optimizers for this machine.
     pub(crate) fn tune(&mut self) -> Result<()> {
+        let optimizers = self.args.optimizers();
+        let settings = optimizers
+            .into_iter()
+            .map(|optimizer| self.settings(optimizer, 1.0, 1.0, self.args.seed));
+        self.tune_for(settings.collect())
+    }
+
+    /// Tunes the kernels of some runs for this machine.
+    pub(crate) fn tune_for(&mut self, runs: Vec<RunSettings>) -> Result<()> {
         let mut all = Workload::new();
-        for optimizer in self.args.optimizers() {
-            let settings = self.settings(optimizer, 1.0, 1.0, self.args.seed);
+        for settings in runs {
             all.append(&mut workload(&mut Trainer::new(settings, &self.tuning)?)?);
         }
         self.tuning = tuned(&all)?;
         Ok(())
+    }
+
+    /// One run that keeps its checkpoints in `root` and goes on from them.
+    pub(crate) fn run_in(&mut self, settings: RunSettings, root: PathBuf) -> Result<RunRecord> {
+        self.checkpoints = Some(root.clone());
+        self.args.resume = Some(root);
+        self.run(settings)
     }
 
     /// One run from start, or from its newest checkpoint, to end.

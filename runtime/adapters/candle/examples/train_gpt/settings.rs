@@ -79,6 +79,16 @@ impl Choices {
     }
 }
 
+/// The coarse part that couples the tiles of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CoarseChoice {
+    pub(crate) rank: u32,
+    /// What the tiles add: `projected`, `fused` or `none`.
+    pub(crate) fine: String,
+    /// Steps from one refresh of the basis to the next.
+    pub(crate) refresh: u64,
+}
+
 /// One run. Two runs of equal settings on one machine give the same weights, bit for bit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct RunSettings {
@@ -90,6 +100,9 @@ pub(crate) struct RunSettings {
     pub(crate) tile: Option<String>,
     pub(crate) schedule: Option<String>,
     pub(crate) power: Option<String>,
+    /// HiMuon's coarse part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) coarse: Option<CoarseChoice>,
     pub(crate) model: GptConfig,
     pub(crate) batch: usize,
     pub(crate) steps: u64,
@@ -154,6 +167,7 @@ pub(crate) mod tests {
             tile: None,
             schedule: None,
             power: None,
+            coarse: None,
             model: GptConfig {
                 layers: 2,
                 width: 32,

@@ -26,7 +26,7 @@ pub(crate) fn workload(trainer: &mut Trainer) -> Result<Workload> {
                 .iter()
                 .map(|matrix| (matrix.rows, matrix.columns));
             workload
-                .entry(launch.spec.clone())
+                .entry(launch.spec.tiles_alone())
                 .or_default()
                 .extend(shapes);
         }

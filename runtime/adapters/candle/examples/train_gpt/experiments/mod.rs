@@ -13,6 +13,7 @@ mod tiles;
 
 use crate::session::Session;
 use crate::settings::RunSettings;
+use crate::two_levels;
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,10 @@ pub(crate) enum Experiment {
     FineTuning,
     /// Weight and gradient norms with and without decay, against the bound.
     Decay,
+    /// Tiles coupled by a coarse part, beside tiles alone, Muon and AdamW.
+    TwoLevels,
+    /// The times of a few steps of the same rows, for a quiet machine.
+    TwoLevelsTimes,
 }
 
 /// A number that a run ended with, and its name; none where it has no meaning.
@@ -74,6 +79,8 @@ pub(crate) fn run(session: &mut Session, experiment: Experiment) -> Result<()> {
         Experiment::Generalisation => (generalisation::rows(session)?, generalisation::train),
         Experiment::FineTuning => (fine_tuning::rows(session)?, fine_tuning::train),
         Experiment::Decay => (decay::rows(session)?, decay::train),
+        Experiment::TwoLevels => return two_levels::losses(session),
+        Experiment::TwoLevelsTimes => return two_levels::times(session),
     };
     let name = experiment
         .to_possible_value()

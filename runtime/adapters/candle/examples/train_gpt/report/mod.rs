@@ -100,6 +100,7 @@ pub(crate) mod tests {
                         tile: None,
                         schedule: None,
                         power: None,
+                        coarse: None,
                         model: GptConfig {
                             layers: 1,
                             width: 8,

@@ -1,6 +1,6 @@
 use himuon::himuon;
 
-#[himuon(tile = 64, coarse = 32)]
+#[himuon(tile = 64, power = 1, coarse = 32)]
 struct Layer;
 
 fn main() {}

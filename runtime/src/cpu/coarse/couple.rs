@@ -1,0 +1,114 @@
+//! What the coarse part does to a tile: its captured part is subtracted when the tile is loaded, and the coarse part
+//! added when it is stored.
+
+use super::buffers::Packed;
+use crate::cpu::layout::Panels;
+use crate::cpu::load::Rectangle;
+use crate::cpu::product::{Affine, Finish, UpdatePart, update};
+use crate::cpu::simd::{LANES, Simd};
+use std::ops::Range;
+
+/// The factors of one matrix. With V'^T cut into columns of tiles on the right of both.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::cpu) struct Coupling {
+    /// P X, H x r.
+    pub(super) captured: Panels,
+    /// P S, H x r, and its scale; `None` where it is added later.
+    pub(super) added: Option<(Panels, f32)>,
+    pub(super) right: Packed,
+    pub(super) rank: usize,
+    /// The coarse part is all there is: the remainder counts as zero.
+    pub(in crate::cpu) mute: bool,
+}
+
+/// A tile in its own layout, and where it lies.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::cpu) struct Place {
+    pub(in crate::cpu) rectangle: Rectangle,
+    /// Number of its column of tiles.
+    pub(in crate::cpu) column: usize,
+    /// Panels of a piece of the product.
+    pub(in crate::cpu) width: usize,
+}
+
+impl Coupling {
+    /// Whether something is added on store.
+    pub(in crate::cpu) fn adds(&self) -> bool {
+        self.added.is_some()
+    }
+
+    /// to <- from - captured, for some rows of the tile.
+    ///
+    /// # Safety
+    /// `from` and `to` hold the tile, two buffers; `to` is the caller's alone in these rows.
+    pub(in crate::cpu) unsafe fn subtract<S: Simd>(
+        &self,
+        simd: S,
+        place: Place,
+        rows: Range<usize>,
+        from: Panels,
+        to: Panels,
+    ) {
+        let finish = Affine {
+            base: from,
+            linear: 1.0,
+            factor: -1.0,
+        };
+        // SAFETY: the caller's word.
+        unsafe { self.product(simd, self.captured, place, rows, to, finish) }
+    }
+
+    /// to <- factor from + the scaled coarse part, for some rows of the tile.
+    ///
+    /// # Safety
+    /// As [`Coupling::subtract`].
+    pub(in crate::cpu) unsafe fn add<S: Simd>(
+        &self,
+        simd: S,
+        place: Place,
+        rows: Range<usize>,
+        (from, factor): (Panels, f32),
+        to: Panels,
+    ) {
+        if let Some((left, scale)) = self.added {
+            let finish = Affine {
+                base: from,
+                linear: factor,
+                factor: scale,
+            };
+            // SAFETY: the caller's word.
+            unsafe { self.product(simd, left, place, rows, to, finish) }
+        }
+    }
+
+    unsafe fn product<S: Simd>(
+        &self,
+        simd: S,
+        left: Panels,
+        place: Place,
+        rows: Range<usize>,
+        output: Panels,
+        finish: Affine,
+    ) {
+        // SAFETY: the factors have the rows of the tile and the panels of its column of tiles. A product reads up to seven
+        // rows of the left factor more than it has: the padding of the buffer follows.
+        unsafe {
+            update::<S, false>(
+                simd,
+                UpdatePart {
+                    left: Panels {
+                        start: left.row(0, place.rectangle.row),
+                        ..left
+                    },
+                    right: self.right.column(place.column),
+                    depth: self.rank,
+                    output,
+                    rows,
+                    columns: 0..place.rectangle.columns.div_ceil(LANES),
+                    width: place.width,
+                },
+                Finish::Affine(finish),
+            );
+        }
+    }
+}

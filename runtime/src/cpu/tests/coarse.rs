@@ -1,0 +1,375 @@
+//! Two levels against the reference's, and against themselves on other threads and instruction sets.
+
+use super::inputs::{Normal, low_rank};
+use super::steps::SCALARS;
+use crate::coarse::coarse_rank;
+use crate::cpu::{CpuKernel, CpuVariant, InstructionSet, Pool, Workspace};
+use crate::launch::{
+    CoarseBasis, GroupScalars, LaunchReport, MatrixDemand, MatrixStep, RowNormalisation,
+};
+use crate::reference::{
+    Matrix, ReferenceMap, RowMoments, StepState, seeded_basis, step, two_level_step,
+};
+use crate::tensor::{TensorMut, TensorRef};
+use himuon_templates::{Coarse, CoefficientSet, Fine, KernelSpec, Power, Recurrence, Tile};
+
+/// A matrix with its state.
+#[derive(Clone)]
+struct State {
+    rows: usize,
+    columns: usize,
+    gradient: Vec<f32>,
+    momentum: Vec<f32>,
+    weight: Vec<f32>,
+    moments: Option<Vec<f32>>,
+    basis: Vec<f32>,
+    refresh: bool,
+}
+
+impl State {
+    fn of(spec: &KernelSpec, gradient: Vec<f32>, rows: usize, columns: usize) -> State {
+        let rank = coarse_rank(spec, rows, columns);
+        State {
+            rows,
+            columns,
+            momentum: vec![0.0; gradient.len()],
+            weight: vec![0.0; gradient.len()],
+            moments: None,
+            basis: vec![0.0; columns * rank],
+            refresh: true,
+            gradient,
+        }
+    }
+
+    fn random(spec: &KernelSpec, seed: u64, rows: usize, columns: usize) -> State {
+        let gradient = Normal::new(seed).numbers(rows * columns);
+        State::of(spec, gradient, rows, columns)
+    }
+
+    fn matrix(&mut self, scalars: GroupScalars) -> MatrixStep<'_> {
+        MatrixStep {
+            rows: self.rows,
+            columns: self.columns,
+            gradient: TensorRef::F32(&self.gradient),
+            gradient_leading: self.columns,
+            momentum: TensorMut::F32(&mut self.momentum),
+            weight: TensorMut::F32(&mut self.weight),
+            weight_leading: self.columns,
+            row_normalisation: self.moments.as_mut().map(|moments| RowNormalisation {
+                second_moment: moments.as_mut_slice(),
+                beta2: 0.95,
+                epsilon: 1e-8,
+            }),
+            coarse: Some(CoarseBasis {
+                capacity: self.basis.len() / self.columns,
+                values: self.basis.as_mut_slice(),
+                refresh: self.refresh,
+                figures: None,
+            }),
+            scalars,
+            diagnostics: None,
+        }
+    }
+}
+
+/// One launch, of exactly the workspace that was announced.
+fn launch(
+    kernel: &CpuKernel,
+    states: &mut [State],
+    scalars: GroupScalars,
+    threads: usize,
+) -> LaunchReport {
+    let mut matrices: Vec<_> = states
+        .iter_mut()
+        .map(|state| state.matrix(scalars))
+        .collect();
+    let demands: Vec<_> = matrices.iter().map(MatrixDemand::of).collect();
+    let mut workspace = Workspace::new();
+    let report = kernel
+        .step(&Pool::new(threads).unwrap(), &mut matrices, &mut workspace)
+        .unwrap();
+    assert_eq!(workspace.bytes(), kernel.workspace_bytes(&demands, threads));
+    report
+}
+
+/// The same state in f64.
+struct Exact {
+    gradient: Matrix,
+    state: StepState,
+    basis: Matrix,
+}
+
+impl Exact {
+    fn of(spec: &KernelSpec, state: &State) -> Exact {
+        let (rows, columns) = (state.rows, state.columns);
+        let matrix = |numbers: &[f32]| Matrix::from_f32(rows, columns, numbers);
+        Exact {
+            gradient: matrix(&state.gradient),
+            state: StepState {
+                weight: matrix(&state.weight),
+                momentum: matrix(&state.momentum),
+                row_moments: state.moments.as_ref().map(|moments| RowMoments {
+                    values: moments.iter().map(|v| f64::from(*v)).collect(),
+                    beta2: f64::from(0.95_f32),
+                    epsilon: f64::from(1e-8_f32),
+                }),
+            },
+            basis: seeded_basis(columns, coarse_rank(spec, rows, columns)),
+        }
+    }
+}
+
+fn spec(tile: Tile, rank: u32, fine: Fine) -> KernelSpec {
+    KernelSpec {
+        coarse: Coarse::Polar { rank, fine },
+        ..KernelSpec::new(tile)
+    }
+}
+
+const fn tile(rows: u32, columns: u32) -> Tile {
+    Tile::Sized { rows, columns }
+}
+
+/// Relative Frobenius distance of the weights after some steps, gradients alike, without decay.
+fn distance(spec: &KernelSpec, mut state: State, refreshes: &[bool]) -> f64 {
+    let kernel = CpuKernel::new(spec).unwrap();
+    let map = ReferenceMap::new(spec).unwrap();
+    let mut exact = Exact::of(spec, &state);
+    let scalars = GroupScalars {
+        weight_decay: 0.0,
+        ..SCALARS
+    };
+    for &refresh in refreshes {
+        state.refresh = refresh;
+        launch(&kernel, std::slice::from_mut(&mut state), scalars, 2);
+        let Exact {
+            gradient,
+            state,
+            basis,
+        } = &mut exact;
+        two_level_step(&map, &scalars, gradient, state, basis, refresh).unwrap();
+    }
+    let found = Matrix::from_f32(state.rows, state.columns, &state.weight);
+    found.combined(1.0, -1.0, &exact.state.weight).norm() / exact.state.weight.norm()
+}
+
+/// Relative Frobenius distance of the weights after up to three steps on Gaussian gradients; worst measured 1.5e-5.
+const TOLERANCE: f64 = 6e-5;
+
+#[test]
+fn steps_agree_with_the_reference() {
+    let mut worst = 0.0_f64;
+    for (rows, columns) in [(96, 80), (50, 70), (33, 101)] {
+        for (tile, rank) in [
+            (tile(16, 16), 8),
+            (tile(32, 32), 20),
+            (tile(24, 9), 16),
+            (tile(7, 40), 3),
+        ] {
+            for fine in [Fine::Projected, Fine::Fused, Fine::Nothing] {
+                let spec = spec(tile, rank, fine);
+                let state = State::random(&spec, 1, rows, columns);
+                for refreshes in [&[true, true, true][..], &[true, false, false]] {
+                    let distance = distance(&spec, state.clone(), refreshes);
+                    assert!(
+                        distance < TOLERANCE,
+                        "{rows}x{columns} {spec} {refreshes:?}: {distance:e}"
+                    );
+                    worst = worst.max(distance);
+                }
+            }
+        }
+    }
+    println!("worst {worst:e}");
+}
+
+#[test]
+fn powers_and_normalised_rows_agree_with_the_reference() {
+    let mut worst = 0.0_f64;
+    for fine in [Fine::Projected, Fine::Fused, Fine::Nothing] {
+        for (power, normalised) in [((1, 2), false), ((1, 3), true), ((0, 1), true)] {
+            let mut spec = spec(tile(16, 16), 12, fine);
+            if power.0 > 0 {
+                spec.power = Power::new(power.0, power.1).unwrap();
+                spec.recurrence = Recurrence::Coupled;
+                spec.steps = 8;
+            }
+            let mut state = State::random(&spec, 2, 60, 44);
+            state.moments = normalised.then(|| vec![0.0; 60]);
+            let distance = distance(&spec, state, &[true, true, false]);
+            // Gaussian; worst measured 1.6e-6.
+            assert!(distance < 1e-5, "{spec} {normalised}: {distance:e}");
+            worst = worst.max(distance);
+        }
+    }
+    println!("worst {worst:e}");
+}
+
+#[test]
+fn difficult_matrices_agree_with_the_reference() {
+    for fine in [Fine::Projected, Fine::Fused] {
+        let spec = spec(tile(16, 16), 8, fine);
+        let scaled = |factor: f32| -> Vec<f32> {
+            Normal::new(3)
+                .numbers(48 * 40)
+                .iter()
+                .map(|v| factor * v)
+                .collect()
+        };
+        // Rank 3 of 8: five columns collapse, and no tile has anything left. Rank 4 with noise: the noise is captured too.
+        for (name, gradient, tolerance) in [
+            ("rank 3", low_rank(4, 48, 40, 3, 0.0), 5e-5),
+            ("rank 4 with noise", low_rank(5, 48, 40, 4, 1e-2), 2e-4),
+            ("huge", scaled(1e20), TOLERANCE),
+            ("tiny", scaled(1e-25), TOLERANCE),
+        ] {
+            let state = State::of(&spec, gradient, 48, 40);
+            let distance = distance(&spec, state, &[true, true]);
+            assert!(distance < tolerance, "{name} {fine:?}: {distance:e}");
+        }
+        let zero = State::of(&spec, vec![0.0; 48 * 40], 48, 40);
+        let mut states = [zero];
+        let report = launch(&CpuKernel::new(&spec).unwrap(), &mut states, SCALARS, 1);
+        assert_eq!(report.uncoupled_matrices, 0);
+        assert!(states[0].weight.iter().all(|w| *w == 0.0));
+    }
+}
+
+#[test]
+fn at_full_rank_the_step_is_that_of_the_whole_matrix() {
+    for (rows, columns) in [(40, 40), (30, 50), (50, 30)] {
+        let mut whole = KernelSpec::new(Tile::Full);
+        whole.recurrence = Recurrence::NewtonSchulz(CoefficientSet::Quintic);
+        whole.steps = 10;
+        let coupled = KernelSpec {
+            coarse: Coarse::Polar {
+                rank: 64,
+                fine: Fine::Projected,
+            },
+            tile: Tile::square(16),
+            ..whole.clone()
+        };
+        let mut gradient = Normal::new(6).numbers(rows * columns);
+        // A square Gaussian matrix has singular values that ten quintic steps do not bring to 1.
+        for i in 0..rows.min(columns) {
+            gradient[i * columns + i] += if rows == columns { 20.0 } else { 0.0 };
+        }
+        let mut states = [State::of(&coupled, gradient, rows, columns)];
+        let mut exact = Exact::of(&coupled, &states[0]);
+        launch(&CpuKernel::new(&coupled).unwrap(), &mut states, SCALARS, 2);
+        step(
+            &ReferenceMap::new(&whole).unwrap(),
+            &SCALARS,
+            &exact.gradient,
+            &mut exact.state,
+        )
+        .unwrap();
+        let found = Matrix::from_f32(rows, columns, &states[0].weight);
+        let distance =
+            found.combined(1.0, -1.0, &exact.state.weight).norm() / exact.state.weight.norm();
+        assert!(distance < 1e-4, "{rows}x{columns}: {distance:e}");
+    }
+}
+
+#[test]
+fn a_matrix_that_is_not_finite_takes_its_tiles_alone() {
+    for (fine, place) in [(Fine::Projected, "gradient"), (Fine::Fused, "momentum")] {
+        let coupled = spec(tile(16, 16), 8, fine);
+        let mut before = State::random(&coupled, 7, 40, 40);
+        before.momentum = Normal::new(8).numbers(1600);
+        before.basis = Normal::new(9).numbers(before.basis.len());
+        match place {
+            "gradient" => before.gradient[45] = f32::NAN,
+            _ => before.momentum[45] = f32::INFINITY,
+        }
+        let mut states = [before.clone(), State::random(&coupled, 10, 40, 40)];
+        let report = launch(&CpuKernel::new(&coupled).unwrap(), &mut states, SCALARS, 2);
+        assert_eq!((report.uncoupled_matrices, report.non_finite_tiles), (1, 1));
+        let mut alone = [before.clone()];
+        launch(
+            &CpuKernel::new(&coupled.tiles_alone()).unwrap(),
+            &mut alone,
+            SCALARS,
+            1,
+        );
+        assert_eq!(states[0].weight, alone[0].weight);
+        assert_eq!(states[0].basis, before.basis);
+        assert!(states[1].basis.iter().any(|v| *v != 0.0));
+    }
+}
+
+#[test]
+fn threads_instruction_sets_and_company_do_not_change_a_bit() {
+    let shapes = [(70, 50), (128, 33), (16, 16), (20, 90)];
+    for fine in [Fine::Projected, Fine::Fused, Fine::Nothing] {
+        let spec = spec(tile(16, 24), 10, fine);
+        let fresh = || -> Vec<State> {
+            let numbered = shapes.iter().enumerate();
+            numbered
+                .map(|(seed, (rows, columns))| State::random(&spec, seed as u64, *rows, *columns))
+                .collect()
+        };
+        let run = |kernel: &CpuKernel, states: &mut [State], threads: usize| {
+            for refresh in [true, false, true] {
+                states.iter_mut().for_each(|state| state.refresh = refresh);
+                launch(kernel, states, SCALARS, threads);
+            }
+        };
+        let mut expected = fresh();
+        run(&CpuKernel::new(&spec).unwrap(), &mut expected, 1);
+        let same = |found: &[State], name: &str| {
+            for (found, expected) in found.iter().zip(&expected) {
+                assert_eq!(found.weight, expected.weight, "{name}");
+                assert_eq!(found.basis, expected.basis, "{name}");
+            }
+        };
+        for threads in [2, 3] {
+            let mut found = fresh();
+            run(&CpuKernel::new(&spec).unwrap(), &mut found, threads);
+            same(&found, &format!("{threads} threads"));
+        }
+        for set in InstructionSet::ALL
+            .into_iter()
+            .filter(|set| set.is_available())
+        {
+            let kernel = CpuKernel::with_variant(&spec, CpuVariant::new(set)).unwrap();
+            let mut found = fresh();
+            run(&kernel, &mut found, 2);
+            same(&found, set.name());
+        }
+        let mut alone = fresh();
+        for state in &mut alone {
+            run(
+                &CpuKernel::new(&spec).unwrap(),
+                std::slice::from_mut(state),
+                1,
+            );
+        }
+        same(&alone, "one by one");
+    }
+}
+
+#[test]
+fn a_basis_that_is_missing_or_too_short_is_refused() {
+    let spec = spec(tile(16, 16), 8, Fine::Projected);
+    let kernel = CpuKernel::new(&spec).unwrap();
+    let mut state = State::random(&spec, 11, 40, 40);
+    state.basis.truncate(40 * 7);
+    let mut matrices = [state.matrix(SCALARS)];
+    let pool = Pool::new(1).unwrap();
+    let error = kernel
+        .step(&pool, &mut matrices, &mut Workspace::new())
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("coarse basis holds 280 numbers, 320"),
+        "{error}"
+    );
+    matrices[0].coarse = None;
+    assert!(
+        kernel
+            .step(&pool, &mut matrices, &mut Workspace::new())
+            .is_err()
+    );
+}

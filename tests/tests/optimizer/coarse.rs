@@ -1,0 +1,236 @@
+//! Two levels in the optimizer: state, schedules, plans and words.
+
+use himuon::optimizer::{CoarseSchedule, HiMuonBuilder, MuonOptions, View};
+use himuon::reference::{Matrix, ReferenceMap, StepState, seeded_basis, two_level_step};
+use himuon::schedule::TileSchedule;
+use himuon::templates::{Coarse, Fine};
+use himuon::{HiMuon, KernelSpec, Tile};
+
+use crate::model::{Model, Normal};
+use crate::refusals::state_of;
+
+const STEPS: u64 = 7;
+
+fn coupled(rank: u32, fine: Fine) -> KernelSpec {
+    KernelSpec {
+        coarse: Coarse::Polar { rank, fine },
+        ..KernelSpec::new(Tile::square(16))
+    }
+}
+
+/// Every form, a stack, full steps in between, a basis that stands still, and a rank that shrinks and grows.
+fn configured(model: &Model) -> HiMuonBuilder {
+    let options = |fine| MuonOptions::specs([coupled(8, fine), KernelSpec::new(Tile::Full)]);
+    let periodic = TileSchedule::periodic(Tile::square(16), Tile::Full, 4, 0.5).unwrap();
+    let ranks = CoarseSchedule::refresh_every(2).ranks([(2, 3), (5, 6)]);
+    model
+        .builder()
+        .group_with("*.experts", options(Fine::Projected).view(View::Stack))
+        .group_with("*.mlp.*", options(Fine::Fused).coarse_schedule(ranks))
+        .group_with("blocks.*", options(Fine::Projected).schedule(periodic))
+}
+
+#[test]
+fn a_run_resumed_after_any_step_has_the_same_bits() {
+    let mut whole = Model::mixed();
+    let mut optimizer = configured(&whole).build().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = |step: u64| folder.path().join(format!("{step}.safetensors"));
+    let mut kept = Vec::new();
+    for step in 0..STEPS {
+        optimizer.save_state(path(step)).unwrap();
+        kept.push(whole.clone());
+        whole.step(&mut optimizer);
+    }
+    let final_state = state_of(&optimizer);
+    for (step, mut model) in (0..STEPS).zip(kept) {
+        let mut resumed = configured(&model).build().unwrap();
+        let report = resumed.load_state(path(step)).unwrap();
+        assert!(report.differences.is_empty(), "{:?}", report.differences);
+        while resumed.steps_taken() < STEPS {
+            model.step(&mut resumed);
+        }
+        assert_eq!(model.bits(), whole.bits(), "resumed at step {step}");
+        assert!(state_of(&resumed) == final_state, "resumed at step {step}");
+    }
+}
+
+#[test]
+fn the_basis_is_state_with_a_column_for_each_rank() {
+    let mut model = Model::mixed();
+    let mut optimizer = configured(&model).build().unwrap();
+    model.step(&mut optimizer);
+    let bytes = state_of(&optimizer);
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let shape = |name: &str| tensors.tensor(name).unwrap().shape().to_vec();
+    assert_eq!(shape("blocks.0.mlp.experts.coarse_basis"), [3, 30, 8]);
+    assert_eq!(shape("blocks.0.attn.q.weight.coarse_basis"), [1, 24, 8]);
+    // 8 x 27: two tiles side by side.
+    assert_eq!(shape("blocks.0.conv.weight.coarse_basis"), [1, 27, 8]);
+    let explanation = optimizer.explain().unwrap();
+    let experts = explanation
+        .parameters
+        .iter()
+        .find(|p| p.name == "blocks.0.mlp.experts");
+    assert_eq!(experts.unwrap().state_bytes, 4 * 3 * (20 * 30 + 30 * 8));
+    let text = explanation.to_string();
+    assert!(text.contains("operations an element: "), "{text}");
+    assert!(text.contains("of the coarse part"), "{text}");
+    assert!(
+        text.contains("refresh every 2 steps, rank 3 from step 2, 6 from step 5"),
+        "{text}"
+    );
+}
+
+/// Three steps of a group against the step in f64, weights and momentum alike.
+#[test]
+fn steps_are_those_of_the_reference() {
+    for fine in [Fine::Projected, Fine::Fused, Fine::Nothing] {
+        let mut model = Model::new(&[("w", &[50, 40])]);
+        let spec = coupled(8, fine);
+        let options =
+            MuonOptions::specs([spec.clone()]).coarse_schedule(CoarseSchedule::refresh_every(2));
+        let mut optimizer = model.builder().group_with("w", options).build().unwrap();
+        let matrix = |numbers: &[f32]| Matrix::from_f32(50, 40, numbers);
+        let mut state = StepState {
+            weight: matrix(&model.weights[0]),
+            momentum: Matrix::zeros(50, 40),
+            row_moments: None,
+        };
+        let before = state.weight.clone();
+        let mut basis = seeded_basis(40, 8);
+        let map = ReferenceMap::new(&spec).unwrap();
+        let scalars = himuon::launch::GroupScalars {
+            learning_rate: 0.02,
+            weight_decay: 0.1,
+            mu: 0.95,
+            c: 1.0,
+            alpha: 1.0,
+            beta: 0.95,
+            scale_factor: 0.2,
+            scale: himuon::launch::ScaleRule::Exact,
+        };
+        for step in 0..3 {
+            let gradient = matrix(&model.gradients(step)[0]);
+            model.step(&mut optimizer);
+            two_level_step(
+                &map,
+                &scalars,
+                &gradient,
+                &mut state,
+                &mut basis,
+                step % 2 == 0,
+            )
+            .unwrap();
+        }
+        let moved = state.weight.combined(1.0, -1.0, &before).norm();
+        let error = matrix(&model.weights[0])
+            .combined(1.0, -1.0, &state.weight)
+            .norm()
+            / moved;
+        // Frobenius, Gaussian, relative to the way the weight went.
+        assert!(error < 1e-4, "{fine:?}: {error:e}");
+    }
+}
+
+#[test]
+fn a_matrix_that_is_not_finite_is_counted_and_named() {
+    let mut model = Model::new(&[("w", &[40, 40]), ("v", &[40, 40])]);
+    let options = MuonOptions::specs([coupled(8, Fine::Projected)]);
+    let mut optimizer = model.builder().group_with("*", options).build().unwrap();
+    let mut gradients = model.gradients(0);
+    gradients[0][5] = f32::NAN;
+    let report = model.step_with(&mut optimizer, &gradients).unwrap();
+    assert_eq!((report.uncoupled_matrices, report.non_finite_tiles), (1, 1));
+    let text = report.to_string();
+    assert!(
+        text.contains("1 non-finite matrices without their coarse part"),
+        "{text}"
+    );
+    assert_eq!(model.step(&mut optimizer).uncoupled_matrices, 0);
+}
+
+/// A matrix of rank 4 with noise: four columns of eight hold most of the nuclear norm.
+#[test]
+fn diagnostics_say_what_the_basis_holds() {
+    let mut model = Model::new(&[("w", &[60, 48])]);
+    let options = MuonOptions::specs([coupled(8, Fine::Fused)]);
+    let builder = model.builder().group_with("w", options).diagnostics(true);
+    let mut optimizer = builder.build().unwrap();
+    let mut normal = Normal::new(3);
+    let (left, right) = (normal.vector(60 * 4), normal.vector(4 * 48));
+    let mut gradient = normal.vector(60 * 48);
+    for (at, value) in gradient.iter_mut().enumerate() {
+        let (i, j) = (at / 48, at % 48);
+        let product: f32 = (0..4).map(|k| left[i * 4 + k] * right[k * 48 + j]).sum();
+        *value = product + 1e-2 * *value;
+    }
+    for _ in 0..3 {
+        model
+            .step_with(&mut optimizer, &[gradient.clone()])
+            .unwrap();
+    }
+    let figures = optimizer.coarse_figures(0)[0];
+    assert!(
+        figures.nuclear_norm > figures.norm && figures.collapsed == 0,
+        "{figures:?}"
+    );
+    let share = optimizer.captured_shares(0)[0];
+    assert!((0.9..1.0).contains(&share), "{share}");
+}
+
+#[test]
+fn rank_zero_is_tiles_alone() {
+    let run = |options: MuonOptions| {
+        let mut model = Model::new(&[("w", &[50, 40])]);
+        let mut optimizer = model.builder().group_with("w", options).build().unwrap();
+        for _ in 0..3 {
+            model.step(&mut optimizer);
+        }
+        model.bits()
+    };
+    let alone = run(MuonOptions::specs([KernelSpec::new(Tile::square(16))]));
+    let coupled = || MuonOptions::specs([coupled(8, Fine::Fused)]);
+    let none = CoarseSchedule::default().ranks([(0, 0)]);
+    assert_eq!(run(coupled().coarse_schedule(none)), alone);
+    assert_ne!(run(coupled()), alone);
+}
+
+#[test]
+fn a_budget_holds_the_coarse_part_too() {
+    let model = Model::new(&[("a", &[80, 64]), ("b", &[80, 64]), ("c", &[64, 80])]);
+    let options = || MuonOptions::specs([coupled(16, Fine::Projected)]);
+    let build = |builder: HiMuonBuilder| -> Result<HiMuon, himuon::Error> {
+        builder.group_with("*", options()).build()
+    };
+    let free = build(model.builder()).unwrap();
+    let all = free.plan(0).unwrap();
+    assert_eq!(all.launches[0].chunks.len(), 1);
+    let budget = all.workspace_bytes - 1;
+    let tight = build(model.builder().memory_budget(budget)).unwrap();
+    let plan = tight.plan(0).unwrap();
+    assert!(plan.launches[0].chunks.len() > 1 && plan.workspace_bytes <= budget);
+    assert!(build(model.builder().memory_budget(1024)).is_err());
+    let step = |mut optimizer: HiMuon| {
+        let mut model = model.clone();
+        model.step(&mut optimizer);
+        model.bits()
+    };
+    assert_eq!(step(free), step(tight));
+}
+
+#[test]
+fn a_basis_that_never_moves_is_refused() {
+    let model = Model::new(&[("w", &[50, 40])]);
+    let options = MuonOptions::specs([coupled(8, Fine::Fused)])
+        .coarse_schedule(CoarseSchedule::refresh_every(0));
+    let error = model
+        .builder()
+        .group_with("w", options)
+        .build()
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("refreshed every 0 steps"),
+        "{error}"
+    );
+}

@@ -1,0 +1,6 @@
+use himuon::himuon;
+
+#[himuon(tile = "full", coarse = 32)]
+struct Layer;
+
+fn main() {}
