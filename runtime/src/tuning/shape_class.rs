@@ -28,7 +28,7 @@ impl ShapeClass {
     /// let attention = ShapeClass::of(Tile::square(64), [(768, 768), (768, 2304)]);
     /// assert_eq!(attention.to_string(), "tiles>=256");
     /// let whole = ShapeClass::of(Tile::Full, [(1000, 3000)]);
-    /// assert_eq!(whole.to_string(), "tiles>=1 of 1024x2048");
+    /// assert_eq!(whole.to_string(), "tiles>=1 of 1024x4096");
     /// ```
     pub fn of(tile: Tile, shapes: impl IntoIterator<Item = (usize, usize)>) -> Self {
         let mut tiles: u64 = 0;
