@@ -10,6 +10,7 @@ use himuon_tests::svd::cosine;
 use crate::model::{Model, Normal};
 
 const SHAPE: (usize, usize) = (48, 64);
+const RANK: usize = 12;
 
 fn model() -> Model {
     Model::new(&[
@@ -19,17 +20,18 @@ fn model() -> Model {
     ])
 }
 
-/// Noise for the first parameter. For the second what tiles cannot see: a matrix of rank 2 with little noise.
+/// Noise for the first parameter. For the second what tiles of 8 cannot see: a matrix of rank 12, which fills each of
+/// them, over little noise, which makes up the rest of the whole matrix's map.
 fn gradients(model: &Model, step: u64) -> Vec<Vec<f32>> {
     let mut gradients = model.gradients(step);
     let mut normal = Normal::new(50);
-    let (left, right) = (normal.vector(2 * SHAPE.0), normal.vector(2 * SHAPE.1));
+    let (left, right) = (normal.vector(RANK * SHAPE.0), normal.vector(RANK * SHAPE.1));
     for (place, value) in gradients[1].iter_mut().enumerate() {
         let (row, column) = (place / SHAPE.1, place % SHAPE.1);
-        let low: f32 = (0..2)
-            .map(|k| left[2 * row + k] * right[2 * column + k])
+        let low: f32 = (0..RANK)
+            .map(|k| left[RANK * row + k] * right[RANK * column + k])
             .sum();
-        *value = low + 0.01 * *value;
+        *value = low + 0.1 * *value;
     }
     gradients
 }
