@@ -12,7 +12,7 @@ pub(super) enum Kind {
     Gaussian,
     /// Rows from 1 down to 1e-4: singular values over many orders.
     Graded,
-    /// One element is NaN: the tile becomes zero, and its neighbours do not notice.
+    /// One element is NaN: the tile becomes zero or is not written, and its neighbours do not notice.
     NotFinite,
     /// Nothing at all: no norm to divide by.
     Zero,
