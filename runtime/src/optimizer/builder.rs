@@ -252,6 +252,7 @@ impl HiMuonBuilder {
             torn: None,
             recorded: None,
             loaded_ahead: false,
+            resumed_kernels: BTreeMap::new(),
             counts: TileCounts::default(),
             warnings,
         };

@@ -89,6 +89,7 @@ impl<M: Memory> HiMuon<M> {
     }
 
     /// Takes one update of every parameter back.
+    #[cfg(feature = "cuda")]
     pub(super) fn uncount_updates(&mut self) {
         for parameter in &mut self.parameters {
             if let ParameterState::AdamW { updates, .. } = &mut parameter.state {

@@ -119,6 +119,8 @@ pub struct HiMuon<M: Memory = Host> {
     recorded: Option<RecordedSteps>,
     /// Whether the kernels of later phases have been loaded.
     loaded_ahead: bool,
+    /// Kernels of the state that was loaded, by the text of their specification.
+    resumed_kernels: BTreeMap<String, crate::state::KernelRecord>,
     /// What reports of steps have told; a device may hold more.
     counts: TileCounts,
     warnings: Vec<String>,

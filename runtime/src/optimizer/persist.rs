@@ -89,7 +89,8 @@ impl<M: Memory> HiMuon<M> {
 
     fn metadata(&self) -> Result<Metadata, Error> {
         let (plan, _) = self.planned(self.step)?;
-        let mut kernels = BTreeMap::new();
+        // Those of earlier steps stay known, also where this run has not met them again.
+        let mut kernels = self.resumed_kernels.clone();
         for plan in self.plans.values() {
             kernels.extend(self.kernels_of(plan));
         }
@@ -111,15 +112,16 @@ impl<M: Memory> HiMuon<M> {
 
     fn kernels_of(&self, plan: &Plan) -> Vec<(String, KernelRecord)> {
         let launches = plan.launches.iter();
-        let record = |launch: &crate::plan::Launch| KernelRecord {
-            id: self
-                .backend
-                .kernel_id(&launch.spec, launch.variant.as_deref()),
-            variant: launch.variant.clone(),
-        };
         launches
-            // A variant is a way to compute tiles, whatever couples them.
-            .map(|launch| (launch.spec.tiles_alone().to_string(), record(launch)))
+            .map(|launch| {
+                // A variant is a way to compute tiles, whatever couples them.
+                let tiles = launch.spec.tiles_alone();
+                let record = KernelRecord {
+                    id: self.backend.kernel_id(&tiles, launch.variant.as_deref()),
+                    variant: launch.variant.clone(),
+                };
+                (tiles.to_string(), record)
+            })
             .collect()
     }
 
@@ -309,6 +311,7 @@ impl<M: Memory> HiMuon<M> {
 
     /// Goes on with the kernels that the saved run used, where this backend has them.
     fn pin_kernels(&mut self, metadata: &Metadata, differences: &mut Vec<String>) {
+        self.resumed_kernels.clear();
         if metadata.backend != self.backend.name() {
             differences.push(format!(
                 "saved by the {} backend, resumed by {}: other orders of summation",
@@ -324,6 +327,7 @@ impl<M: Memory> HiMuon<M> {
             });
             if known {
                 self.tuning.pin(spec, kernel.variant.as_deref());
+                self.resumed_kernels.insert(spec.clone(), kernel.clone());
             } else {
                 differences.push(format!("kernel {} of {spec} is not available", kernel.id));
             }

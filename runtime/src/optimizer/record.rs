@@ -165,6 +165,7 @@ impl<M: Memory> HiMuon<M> {
     }
 
     /// Takes back what [`begin_replay`](Self::begin_replay) counted, for a replay that was refused.
+    #[cfg(feature = "cuda")]
     pub(crate) fn cancel_replay(&mut self) {
         self.step = self.step.saturating_sub(1);
         self.uncount_updates();
