@@ -40,13 +40,16 @@ fn the_spectrum_is_that_of_the_decomposition() {
         let options = nearly_exact(&[16], &[(0, 1)]);
         let found = measured(&matrix, &options);
         assert_eq!(found.method, Method::Exact);
-        for (found, expected) in found.spectrum.values.iter().zip(&expected) {
-            // Worst measured: 2e-9 of the largest.
-            assert!(
-                (found - expected).abs() < 1e-7 * matrix.norm(),
-                "{found} for {expected}"
-            );
-        }
+        let pairs = found.spectrum.values.iter().zip(&expected);
+        let worst = pairs
+            .map(|(found, expected)| (found - expected).abs())
+            .fold(0.0, f64::max);
+        println!(
+            "{rows} x {columns}: {:.1e} of the norm",
+            worst / matrix.norm()
+        );
+        // The square root of rounding, at most: eigenvalues of the Gram matrix.
+        assert!(worst < 1e-7 * matrix.norm(), "{worst}");
         let squares: Vec<f64> = expected.iter().map(|s| s * s).collect();
         let (sum, largest) = (squares.iter().sum::<f64>(), squares[0]);
         let near = |found: f64, expected: f64| (found / expected - 1.0).abs() < 1e-6;
@@ -78,7 +81,7 @@ fn cosine_orthogonality_and_spectral_norm_are_those_of_the_polar_factors() {
     let full = svd(&matrix).polar();
     let tiled = tiled_polar(&matrix, options.tiles[0]);
     let map = &tile.maps[0];
-    // Worst measured: 1e-6.
+    println!("{}", map.cosine.value - cosine(&tiled, &full));
     assert!(
         (map.cosine.value - cosine(&tiled, &full)).abs() < 1e-4,
         "{:?}",

@@ -1,11 +1,13 @@
-//! When the probe looks, at how much, and what it reports.
+//! What the probe is told, and what it tells.
 
 use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::optimizer::error::BuildError;
+use crate::optimizer::BuildError;
+#[cfg(doc)]
+use crate::optimizer::HiMuon;
 
 /// What becomes of a reading.
 pub type ProbeCallback = dyn Fn(&ProbeReading) + Send + Sync;
@@ -94,7 +96,7 @@ impl ProbeOptions {
     }
 
     /// A layer whose cosine to its whole map falls below this has drifted: it is named once, in the log and in
-    /// [`HiMuon::warnings`](crate::HiMuon::warnings). 0.4 by default: noise alone gives 0.7, whatever the tile.
+    /// [`HiMuon::warnings`]. 0.4 by default: noise alone gives 0.7, whatever the tile.
     pub fn threshold(mut self, cosine: f64) -> Self {
         self.threshold = cosine;
         self

@@ -1,4 +1,4 @@
-//! Maps what is looked at, on the CPU.
+//! The maps of what is looked at.
 
 use himuon_templates::{Criterion, KernelSpec, Power};
 
@@ -7,7 +7,7 @@ use crate::cpu::{ApplyScale, CpuError, CpuKernel, Pool, Workspace};
 use crate::reference::{TileBounds, tiles};
 use crate::tensor::TensorRef;
 
-/// What maps are made with.
+/// Maps what is looked at, on the CPU.
 pub(super) struct Prober<'a> {
     pub(super) pool: Pool,
     pub(super) workspace: Workspace,
