@@ -277,6 +277,8 @@ fn one_tile_that_is_the_matrix_needs_no_heat_map() {
     let report = folder.path("r.html");
     let run = diagnose(&input, &["--html", report.to_str().unwrap()]);
     assert_eq!(run.code, 0, "{}", run.err);
+    // 8, 16 and full are one tile here.
+    assert!(run.out.contains("-> tile full"), "{}", run.out);
     assert_eq!(
         std::fs::read_to_string(report)
             .unwrap()

@@ -43,6 +43,8 @@ mod tile_statistics;
 
 use std::time::Instant;
 
+use himuon_templates::Tile;
+
 pub use convergence::{Curvature, polar_factor};
 pub use critical_batch::{BatchFitError, BatchRun, CriticalBatch, predicted_batch};
 pub use error::DiagnoseError;
@@ -57,7 +59,8 @@ use comparison::Comparison;
 use operator::Operator;
 use sampled::Sample;
 
-/// Measures a `rows` x `columns` matrix, row by row in `values`.
+/// Measures a `rows` x `columns` matrix, row by row in `values`. Of tiles that cut it alike, such as all larger ones,
+/// one is measured.
 ///
 /// # Errors
 /// An empty, wrongly sized, all-zero or non-finite matrix; tiles and powers that no kernel has.
@@ -82,8 +85,9 @@ pub fn diagnose(
     };
     let whole = dense.then_some(&spectrum);
     let mut comparison = Comparison::new(matrix, sample.as_ref(), options, &workers)?;
-    let mut tiles = Vec::with_capacity(options.tiles.len());
-    for tile in &options.tiles {
+    let distinct = distinct(&options.tiles, rows, columns);
+    let mut tiles = Vec::with_capacity(distinct.len());
+    for tile in &distinct {
         tiles.push(TileDiagnosis {
             tile: tile.to_string(),
             statistics: workers
@@ -92,7 +96,7 @@ pub fn diagnose(
         });
     }
     for power in &options.powers {
-        let maps = comparison.power(*power, &options.tiles)?;
+        let maps = comparison.power(*power, &distinct)?;
         for (tile, map) in tiles.iter_mut().zip(maps) {
             tile.maps.push(map);
         }
@@ -174,6 +178,20 @@ fn check_matrix(values: &[f32], rows: usize, columns: usize) -> Result<(), Diagn
         return Err(DiagnoseError::Zero { rows, columns });
     }
     Ok(())
+}
+
+/// Tiles that cut the matrix alike are one; where one of them is `full` that names it.
+fn distinct(tiles: &[Tile], rows: usize, columns: usize) -> Vec<Tile> {
+    let mut distinct: Vec<Tile> = Vec::with_capacity(tiles.len());
+    for tile in tiles {
+        let alike = |kept: &Tile| kept.effective(rows, columns) == tile.effective(rows, columns);
+        match distinct.iter().position(alike) {
+            None => distinct.push(*tile),
+            Some(place) if *tile == Tile::Full => distinct[place] = Tile::Full,
+            Some(_) => {}
+        }
+    }
+    distinct
 }
 
 /// Bytes that the diagnosis holds at its peak, kernels' scratch memory not counted.

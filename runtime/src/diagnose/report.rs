@@ -45,7 +45,7 @@ pub struct MatrixDiagnosis {
     pub method: Method,
     /// Its singular values.
     pub spectrum: Spectrum,
-    /// In the order asked for.
+    /// In the order asked for; of tiles that cut the matrix alike one.
     pub tiles: Vec<TileDiagnosis>,
     /// What to do.
     pub recommendation: Recommendation,

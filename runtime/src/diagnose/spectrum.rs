@@ -50,7 +50,10 @@ impl Spectrum {
             let small = pairs.iter().filter(|pair| pair.0 < below * largest);
             Tail {
                 below,
-                fraction: small.map(|pair| pair.1).sum::<f64>() / count,
+                fraction: small
+                    .map(|pair| pair.1)
+                    .fold(0.0, |sum, weight| sum + weight)
+                    / count,
             }
         });
         Spectrum {
