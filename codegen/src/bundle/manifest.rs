@@ -164,7 +164,7 @@ impl Grid {
 /// A tile of h x w as cut is m = min(h, w) by n = max(h, w); n' and m' are n and m rounded up to `padded_to`. Its
 /// part is the sum of `f32_matrices` of 4 m n', `operand_matrices` of b m n', `squares` of b m m', with b =
 /// `operand_bytes`, of 8 max(patches, triangle), and of 4 m if `row_factors`, each rounded up to `alignment`.
-/// patches = ceil(m / patch[0]) ceil(n' / patch[1]), triangle = e (e + 1) / 2 and blocks = e ceil(n' / block) with
+/// patches = `ceil(m / patch[0]) ceil(n' / patch[1])`, triangle = e (e + 1) / 2 and blocks = e ceil(n' / block) with
 /// e = ceil(m / block).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TileWorkspace {
