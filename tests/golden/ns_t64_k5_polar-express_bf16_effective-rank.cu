@@ -983,9 +983,19 @@ struct NewtonSchulz {
       }
   }
 
+  // Whether the effective rank 1 / (rank ||X X^T||_F^2) lies below the threshold; `squares` is this lane's part of
+  // ||X X^T||_F^2. A zero tile has rank 0.
+  __device__ __forceinline__ bool below_effective_rank(float squares, u32 rank) const {
+    squares = site.sum(squares, 4);
+    const float threshold = Kernel::threshold();
+    return squares > 0.0f ? squares * float(rank) * threshold > 1.0f : threshold > 0.0f;
+  }
+
   // The almost-orthogonal rescale X_i <- X_i / sqrt(sum_j |X X^T|_ij) (arXiv 2512.04632); zero rows stay zero.
-  __device__ __forceinline__ void almost_orthogonal(Rows& x) {
+  // False: the criterion, which is of X before it, does not hold, and x is as it was.
+  __device__ __forceinline__ bool almost_orthogonal(Rows& x, u32 rank) {
     publish(x, 1);
+    float squares = 0.0f;
     float sums[ROW_BLOCKS][2];
 #pragma unroll
     for (int m = 0; m < ROW_BLOCKS; m++) sums[m][0] = sums[m][1] = 0.0f;
@@ -1006,6 +1016,13 @@ struct NewtonSchulz {
         for (int c = 0; c < 2; c++)
 #pragma unroll
           for (int i = 0; i < 4; i++) sums[m][i / 2] += absolute(gram_block[m].value[c][i]);
+      if constexpr (Kernel::CRITERION == CRITERION_EFFECTIVE_RANK) {
+#pragma unroll
+        for (int m = 0; m < ROW_BLOCKS; m++) squares += sum_of_squares(gram_block[m]);
+      }
+    }
+    if constexpr (Kernel::CRITERION == CRITERION_EFFECTIVE_RANK) {
+      if (below_effective_rank(squares, rank)) return false;
     }
 #pragma unroll
     for (int m = 0; m < ROW_BLOCKS; m++)
@@ -1029,22 +1046,23 @@ struct NewtonSchulz {
 #pragma unroll
         for (int n = 0; n < COLUMN_BLOCKS; n++) x[m][n] = unpack<Operand>(pack<Operand>(x[m][n]));
     }
+    return true;
   }
 
   // All steps on X with ||X||_F = 1. False: the criterion does not hold, and x is as it was. `rank` is
   // min(rows, columns) of the tile.
   __device__ __forceinline__ bool iterate(Rows& x, u32 rank) {
-    if constexpr (Kernel::TURBO) almost_orthogonal(x);
+    if constexpr (Kernel::TURBO) {
+      if (!almost_orthogonal(x, rank)) return false;
+    }
 #pragma unroll 1
     for (int index = 0; index < Kernel::STEPS; index++) {
       publish(x, index);
       Kept kept;
       float squares = 0.0f;
       gram(x, kept, squares);
-      if (Kernel::CRITERION == CRITERION_EFFECTIVE_RANK && index == 0) {
-        squares = site.sum(squares, 4);
-        const float threshold = Kernel::threshold();  // a zero tile has rank 0
-        if (squares > 0.0f ? squares * float(rank) * threshold > 1.0f : threshold > 0.0f) return false;
+      if constexpr (Kernel::CRITERION == CRITERION_EFFECTIVE_RANK && !Kernel::TURBO) {
+        if (index == 0 && below_effective_rank(squares, rank)) return false;
       }
       if (Site::GRAM_SHARED) Site::barrier();
       const float a = Kernel::coefficient(index, 0), b = Kernel::coefficient(index, 1), c = Kernel::coefficient(index, 2);

@@ -30,9 +30,12 @@ const THRESHOLDS: [(Measure, Scope, f32); 8] = [
 /// Runs every measure, scope and replacement.
 pub fn run_all(backend: &mut dyn Backend) -> Report {
     let mut report = Report::default();
-    for (measure, scope, threshold) in THRESHOLDS {
+    let muon = THRESHOLDS.map(|threshold| (threshold, (CoefficientSet::Muon, 5)));
+    // The measure is of X before turbo's own rescale.
+    let turbo = (THRESHOLDS[2], (CoefficientSet::Turbo, 4));
+    for ((measure, scope, threshold), iteration) in muon.into_iter().chain([turbo]) {
         for otherwise in [Otherwise::Momentum, Otherwise::RmsMatched] {
-            let case = case(measure, scope, otherwise, threshold);
+            let case = case(measure, scope, otherwise, threshold, iteration.clone());
             let mut one = run(backend, &case);
             let (tiles, kept) = (one.tiles, one.unorthogonalised);
             if tiles > 0 {
@@ -50,9 +53,15 @@ pub fn run_all(backend: &mut dyn Backend) -> Report {
 }
 
 #[allow(clippy::expect_used)]
-fn case(measure: Measure, scope: Scope, otherwise: Otherwise, threshold: f32) -> StepCase {
-    let label = format!("{measure:?} {scope:?} {otherwise:?} {threshold}");
-    let spec = with_tile(&newton_schulz(CoefficientSet::Muon, 5), Tile::square(16));
+fn case(
+    measure: Measure,
+    scope: Scope,
+    otherwise: Otherwise,
+    threshold: f32,
+    (coefficients, steps): (CoefficientSet, u32),
+) -> StepCase {
+    let label = format!("{measure:?} {scope:?} {otherwise:?} {threshold} {coefficients:?}");
+    let spec = with_tile(&newton_schulz(coefficients, steps), Tile::square(16));
     let spec = KernelSpec {
         criterion: Criterion::Tested {
             measure,
