@@ -85,7 +85,7 @@ pub(crate) fn notes(records: &[RunRecord], rows: &[Summary]) -> Vec<String> {
         format!("Losses are means over {seeds} seeds with their standard deviation; times are medians over all steps.")
     } else {
         format!(
-            "One seed ({}): losses of other seeds differ in the second decimal place; --seeds 3 shows the spread. Times are medians.",
+            "One seed ({}): losses of other seeds differ by up to a tenth; --seeds 3 shows the spread. Times are medians.",
             settings.seed
         )
     });
