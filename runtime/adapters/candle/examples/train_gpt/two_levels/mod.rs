@@ -1,6 +1,7 @@
 //! The experiment on two levels: what a coarse part that couples the tiles gains, and what it costs.
 //!
-//! `--experiment two-levels` trains row by row: the main rows with every seed, the others with the first. Before a
+//! `--experiment two-levels` trains row by row: the main rows with every seed, the others with the first; `--rows` names
+//! rows that are all trained with every seed, also those that are in no table by default. Before a
 //! family's first row its learning rate is chosen with the first seed; AdamW on what is not a matrix of a block has the rate
 //! of the committed sweep everywhere. Finished runs are kept in `runs/`, an interrupted
 //! one goes on from its checkpoint, and the report is written anew after each. `--experiment two-levels-times` takes a
@@ -15,7 +16,7 @@ use crate::record::{RunRecord, median};
 use crate::session::Session;
 use anyhow::{Context, Result};
 use report::Finished;
-use rows::{Family, Row, all};
+use rows::{Family, Row, chosen};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -38,7 +39,7 @@ pub(crate) fn losses(session: &mut Session) -> Result<()> {
     let seeds = session.args.seed..session.args.seed + session.args.seeds;
     let mut finished = Finished::new(read_times(session)?);
     let mut rates = BTreeMap::new();
-    for row in all() {
+    for row in chosen(&session.args.rows)? {
         let family = row.family;
         let rate = match rates.get(&family) {
             Some(rate) => *rate,
@@ -95,14 +96,12 @@ fn train(
 pub(crate) fn times(session: &mut Session) -> Result<()> {
     let settings = |session: &Session, row: &Row| {
         let [_, rate, _] = row.family.rates();
-        row.settings(
-            session,
-            rate,
-            session.rest_learning_rate(),
-            session.args.seed,
-        )
+        let rest = session.rest_learning_rate();
+        let mut settings = row.settings(session, rate, rest, session.args.seed);
+        settings.choices.undiagnosed = true;
+        settings
     };
-    let rows = all();
+    let rows = chosen(&session.args.rows)?;
     let runs = rows.iter().map(|row| settings(session, row)).collect();
     session.tune_for(runs)?;
     let mut times = read_times(session)?;
