@@ -115,6 +115,7 @@ pub fn diagnose(
             },
             None => Method::Exact,
         },
+        coarse_rank: spectrum.rank_holding(options.coarse_share),
         spectrum,
         tiles,
         recommendation,
