@@ -58,7 +58,11 @@ pub(crate) fn losses(session: &mut Session) -> Result<()> {
     Ok(())
 }
 
-/// The best of a family's learning rates, tried on one of its rows with the first seed.
+/// How often a best rate at an end of those tried is followed further.
+const EXTENSIONS: usize = 3;
+
+/// The best of a family's learning rates, tried on one of its rows with the first seed; beyond an end by factors of 2, as
+/// long as the end is the best.
 fn choose_rate(
     session: &mut Session,
     store: &Store,
@@ -66,15 +70,32 @@ fn choose_rate(
     finished: &mut Finished,
 ) -> Result<f64> {
     let row = Row::of_family(family);
+    let seed = session.args.seed;
+    let mut trial = |rate| -> Result<(f64, f64)> {
+        let record = train(session, store, &row, (rate, seed))?;
+        Ok((rate, record.validation_loss()))
+    };
     let mut trials = Vec::new();
     for rate in family.rates() {
-        let record = train(session, store, &row, (rate, session.args.seed))?;
-        trials.push((rate, record.validation_loss()));
+        trials.push(trial(rate)?);
     }
-    let best = trials.iter().min_by(|a, b| a.1.total_cmp(&b.1));
-    let best = best.map_or(f64::NAN, |(rate, _)| *rate);
+    for _ in 0..EXTENSIONS {
+        match best_place(&trials) {
+            0 => trials.insert(0, trial(0.5 * trials[0].0)?),
+            last if last + 1 == trials.len() => trials.push(trial(2.0 * trials[last].0)?),
+            _ => break,
+        }
+    }
+    let best = trials[best_place(&trials)].0;
     finished.rates.push((row.key(), trials));
     Ok(best)
+}
+
+/// Where the loss is least; 0 of none.
+fn best_place(trials: &[(f64, f64)]) -> usize {
+    let losses = trials.iter().map(|(_, loss)| *loss).enumerate();
+    let best = losses.min_by(|a, b| a.1.total_cmp(&b.1));
+    best.map_or(0, |(place, _)| place)
 }
 
 fn train(

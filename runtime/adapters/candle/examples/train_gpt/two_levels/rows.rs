@@ -168,7 +168,7 @@ pub(super) fn chosen(names: &[String]) -> Result<Vec<Row>> {
     if names.is_empty() {
         return Ok(all());
     }
-    let known: Vec<Row> = all().into_iter().chain(variations()).collect();
+    let known: Vec<Row> = all().into_iter().chain(others()).collect();
     names
         .iter()
         .map(|name| {
@@ -181,56 +181,59 @@ pub(super) fn chosen(names: &[String]) -> Result<Vec<Row>> {
         .collect()
 }
 
-/// What might close the rest of the gap to Muon, at small tiles.
-fn variations() -> Vec<Row> {
-    let both = |tile| Row::coarse(tile, 32, "fused", 1);
+/// The rows of the table, the ones that say most first.
+pub(super) fn all() -> Vec<Row> {
+    let fused = |rank, refresh| Row::coarse(32, rank, "fused", refresh);
     vec![
-        Row::plain(Family::Muon).row_normalised(),
-        Row::tiles(32).row_normalised(),
-        both(32).row_normalised(),
+        Row::plain(Family::Muon),
+        Row::of_family(Family::Both),
+        fused(32, 1).main(),
+        Row::coarse(16, 32, "fused", 1).main(),
+        Row::tiles(64),
+        Row::tiles(32),
+        Row::tiles(16),
+        Row::plain(Family::AdamW),
+        fused(8, 1),
+        fused(16, 1),
+        fused(64, 1),
+        fused(32, 4),
+        Row::coarse(64, 32, "fused", 1),
+        Row::coarse(16, 32, "projected", 1),
+        Row {
+            main: false,
+            ..Row::tiles(1)
+        },
+        Row::coarse(1, 32, "fused", 1),
+        Row {
+            main: false,
+            ..Row::of_family(Family::CoarseAlone)
+        },
+        Row {
+            main: false,
+            ..Row::plain(Family::Muon).row_normalised()
+        },
+        fused(32, 1).row_normalised(),
         Row::ranks_by_layer(32, (16, 48), "fused"),
         Row::ranks_by_layer(32, (48, 16), "fused"),
-        Row::coarse(32, 8, "fused", 1),
-        Row::coarse(32, 16, "fused", 1),
-        Row::coarse(32, 48, "fused", 1),
-        Row::coarse(32, 64, "fused", 1),
-        Row::coarse(32, 96, "fused", 1),
-        Row::coarse(32, 32, "fused", 4),
     ]
 }
 
-/// Every row, the ones that say most first.
-pub(super) fn all() -> Vec<Row> {
+/// Rows that are trained when they are named.
+fn others() -> Vec<Row> {
     let mut rows = vec![
-        Row::plain(Family::Muon),
-        Row::coarse(64, 32, "projected", 1).main(),
-        Row::tiles(64),
-        Row::plain(Family::AdamW),
-        Row::coarse(64, 32, "fused", 1).main(),
-        Row::coarse(16, 32, "projected", 1).main(),
-        Row::coarse(16, 32, "fused", 1).main(),
-        Row::coarse(32, 32, "fused", 1).main(),
-        Row::tiles(16),
-        Row::tiles(32),
-        Row::coarse(64, 32, "none", 1).main(),
+        Row::tiles(32).row_normalised(),
+        Row::coarse(32, 96, "fused", 1),
     ];
-    for (tile, fine) in [
-        (64, "projected"),
-        (64, "fused"),
-        (16, "projected"),
-        (16, "fused"),
-    ] {
-        rows.extend([8, 64, 16].map(|rank| Row::coarse(tile, rank, fine, 1)));
-    }
-    for refresh in [4, 16] {
-        rows.extend(["projected", "fused"].map(|fine| Row::coarse(64, 32, fine, refresh)));
+    for tile in [16, 64] {
+        for fine in ["projected", "fused"] {
+            rows.extend([8, 16, 64].map(|rank| Row::coarse(tile, rank, fine, 1)));
+            rows.extend([4, 16].map(|refresh| Row::coarse(tile, 32, fine, refresh)));
+        }
     }
     rows.extend([8, 16, 64].map(|rank| Row::coarse(64, rank, "none", 1)));
-    rows.push(Row::tiles(1).main());
-    rows.extend(["projected", "fused"].map(|fine| Row::coarse(1, 32, fine, 1)));
-    for refresh in [4, 16] {
-        rows.extend(["projected", "fused"].map(|fine| Row::coarse(16, 32, fine, refresh)));
-    }
+    rows.extend([8, 16, 64].map(|rank| Row::coarse(32, rank, "projected", 1)));
+    rows.push(Row::coarse(32, 32, "projected", 1));
+    rows.push(Row::coarse(32, 32, "fused", 16));
     rows
 }
 
@@ -241,7 +244,7 @@ mod tests {
 
     #[test]
     fn every_row_has_its_own_key_and_every_family_its_row() {
-        let rows: Vec<Row> = all().into_iter().chain(variations()).collect();
+        let rows: Vec<Row> = all().into_iter().chain(others()).collect();
         let keys: BTreeSet<_> = rows.iter().map(Row::key).collect();
         assert_eq!(keys.len(), rows.len());
         for key in [
