@@ -62,14 +62,14 @@ impl CudaBackend {
                 .unscale(companion, &self.stream, scale)
                 .map_err(|error| launch_failed("himuon_unscale".to_owned(), error))?;
         }
-        bound
+        let kernels = bound
             .submit(kernel, &self.stream, counters, active)
             .map_err(|error| launch_failed(launch.spec.to_string(), error))?;
         if let Some(workspace) = &self.workspace {
             bound.diagnose(workspace, matrices)?;
         }
         Ok(LaunchReport {
-            kernels: kernel.launches() + usize::from(self.scale.is_some()),
+            kernels: kernels + usize::from(self.scale.is_some()),
             pending: true,
             tiles: bound.tiles(),
             ..LaunchReport::default()

@@ -5,8 +5,10 @@ use himuon_templates::KernelSpec;
 use super::CudaBackend;
 use crate::backend::BackendError;
 use crate::cuda::kernel::Method;
+use crate::cuda::ranges::TileRange;
+use crate::cuda::scratch::order;
 use crate::launch::MatrixDemand;
-use crate::plan::WorkspaceModel;
+use crate::plan::{ChunkCost, WorkspaceModel};
 
 impl WorkspaceModel for CudaBackend {
     fn workspace_bytes(
@@ -26,5 +28,29 @@ impl WorkspaceModel for CudaBackend {
         }
         let method = Method::of(&self.device, spec, variant)?;
         Ok(method.workspace(spec, matrices, threads).bytes as u64)
+    }
+    fn chunk_cost(
+        &self,
+        spec: &KernelSpec,
+        variant: Option<&str>,
+        matrices: &[MatrixDemand],
+        threads: usize,
+    ) -> Result<ChunkCost, BackendError> {
+        let method = Method::of(&self.device, spec, variant)?;
+        let layout = method.workspace(spec, matrices, threads);
+        let shapes: Vec<_> = matrices.iter().map(|m| (m.rows, m.columns)).collect();
+        let order = order(spec, &shapes).into_iter();
+        let shapes: Vec<_> = order.map(|index| shapes[index]).collect();
+        let ranges = method.ranges(spec, &shapes, layout.scratch_bytes);
+        let kernels = method.kernels(ranges.len(), layout.reported);
+        let tables = ranges.iter().map(TileRange::table_bytes);
+        Ok(ChunkCost {
+            kernels: (kernels + usize::from(self.scale.is_some())) as u64,
+            table_bytes: if method.has_tile_tables() {
+                tables.sum::<usize>() as u64
+            } else {
+                0
+            },
+        })
     }
 }
