@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use cudarc::driver::CudaStream;
 
+use super::arguments::TileArguments;
 use super::companion::{Companion, GradientScale};
 use super::driver::DeviceMemory;
 use super::error::CudaError;
-use super::kernel::{TileArguments, TileKernel};
+use super::kernel::{MapsIn, TileKernel};
 use super::memory::Device;
 use super::ranges::BoundRanges;
 use super::scratch::{order, tile_count};
@@ -56,6 +57,7 @@ impl BoundChunk {
         let layout = kernel.method.workspace(spec, &present, launch.threads);
         let shapes: Vec<_> = matrices.iter().map(|m| (m.rows, m.columns)).collect();
         let order = order(spec, &shapes);
+        let maps = kernel.method.maps();
         let mut groups = Groups(Vec::new());
         let mut image = Vec::with_capacity(MATRIX_BYTES * matrices.len());
         let mut first_tile: u64 = 0;
@@ -63,13 +65,15 @@ impl BoundChunk {
         for &index in &order {
             let matrix = &matrices[index];
             self.rows.push((index, first_tile as u32));
-            entry(index, matrix, first_tile as u32)?
-                .in_group(groups.place(matrix.scalars))
-                .mapped_at(
-                    workspace + (layout.mapped_offset + layout.mapped[index]) as u64,
-                    kernel.method.keeps_maps(),
-                )
-                .write(&mut image);
+            let mapped = match maps {
+                MapsIn::Registers => 0,
+                MapsIn::Workspace => {
+                    workspace + (layout.mapped_offset + layout.mapped[index]) as u64
+                }
+                MapsIn::Gradients => consumed(index, matrix)?,
+            };
+            let group = groups.place(matrix.scalars);
+            entry(index, matrix, first_tile as u32, (group, mapped))?.write(&mut image);
             first_tile += tile_count(spec, matrix.rows, matrix.columns);
         }
         self.tiles = u32::try_from(first_tile).map_err(|_| BackendError::Unsupported {
@@ -188,10 +192,25 @@ impl BoundChunk {
     }
 }
 
+/// The address of a gradient that is overwritten by the map.
+fn consumed(index: usize, matrix: &MatrixStep<'_, Device>) -> Result<u64, BackendError> {
+    if matrix.gradient_leading == matrix.columns {
+        return Ok(matrix.gradient.extent().pointer);
+    }
+    Err(BackendError::Tensor {
+        tensor: format!("gradient of the {index}th matrix of a launch"),
+        reason: format!(
+            "rows start {} numbers apart, expected {}; a gradient that is consumed is contiguous",
+            matrix.gradient_leading, matrix.columns
+        ),
+    })
+}
+
 fn entry(
     index: usize,
     matrix: &MatrixStep<'_, Device>,
     first_tile: u32,
+    (group, mapped): (u32, u64),
 ) -> Result<MatrixEntry, BackendError> {
     let side = |what: &str, value: usize| {
         u32::try_from(value).map_err(|_| BackendError::Tensor {
@@ -203,25 +222,12 @@ fn entry(
         gradient: matrix.gradient.extent().pointer,
         momentum: matrix.momentum.extent().pointer,
         weight: matrix.weight.extent().pointer,
-        mapped: 0,
+        mapped,
         rows: side("rows", matrix.rows)?,
         columns: side("columns", matrix.columns)?,
         gradient_leading: side("leading dimension of the gradient", matrix.gradient_leading)?,
         weight_leading: side("leading dimension of the weight", matrix.weight_leading)?,
         first_tile,
-        group: 0,
+        group,
     })
-}
-
-impl MatrixEntry {
-    fn in_group(self, group: u32) -> Self {
-        MatrixEntry { group, ..self }
-    }
-
-    fn mapped_at(self, pointer: u64, used: bool) -> Self {
-        MatrixEntry {
-            mapped: if used { pointer } else { 0 },
-            ..self
-        }
-    }
 }

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use cudarc::driver::sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES as MAX_SHARED;
 use cudarc::driver::{CudaContext, CudaFunction, CudaModule, CudaStream};
-use himuon_codegen::bundle::{Count, Entry, Kind, Launch, Manifest, Parameter, Workspace};
+use himuon_codegen::bundle::{Count, Entry, Launch, Manifest, Workspace};
 use himuon_codegen::render::render;
-use himuon_templates::{KernelId, KernelSpec, Variant};
+use himuon_templates::{Element, KernelId, KernelSpec, Variant};
 
+use super::arguments::{TileArguments, launch_of};
 use super::device::DeviceInfo;
-use super::driver::{Argument, Shape, launch};
+use super::driver::{Shape, launch};
 use super::error::CudaError;
 use super::module;
 use super::ranges::TileRange;
@@ -23,6 +24,8 @@ const MOST_BLOCKS: u32 = i32::MAX as u32;
 pub(super) struct Method {
     pub(super) variant: Variant,
     manifest: Manifest,
+    /// Maps wait in the gradients.
+    consumes_gradients: bool,
 }
 
 impl Method {
@@ -47,6 +50,7 @@ impl Method {
             Ok(Method {
                 variant,
                 manifest: Manifest::new(spec, &variant, architecture, &nameless),
+                consumes_gradients: false,
             })
         };
         let method: Result<Method, BackendError> = match variant {
@@ -64,6 +68,14 @@ impl Method {
             "variant {} is launched in a way that this backend does not know; please report it",
             method.variant
         )))
+    }
+
+    /// With maps kept in the gradients where those hold f32 numbers.
+    pub(super) fn consuming_gradients(self, spec: &KernelSpec, consumes: bool) -> Self {
+        Method {
+            consumes_gradients: consumes && spec.storage.weight == Element::F32,
+            ..self
+        }
     }
 
     /// Whether every parameter of every launch is one that a launch fills in, of the kind it fills in.
@@ -105,11 +117,14 @@ impl Method {
         !self.launches("layout").is_empty()
     }
 
-    /// Whether maps wait in memory for the norm of their matrix.
-    pub(super) fn keeps_maps(&self) -> bool {
-        self.launches("step")
-            .iter()
-            .any(|(_, entry)| is_by_matrix(entry))
+    /// Where maps wait for the norm of their matrix.
+    pub(super) fn maps(&self) -> MapsIn {
+        let mut launches = self.launches("step").into_iter();
+        match launches.any(|(_, entry)| is_by_matrix(entry)) {
+            false => MapsIn::Registers,
+            true if self.consumes_gradients => MapsIn::Gradients,
+            true => MapsIn::Workspace,
+        }
     }
 
     /// Whether the launches read reports themselves.
@@ -127,74 +142,18 @@ impl Method {
     }
 }
 
+/// Where the mapped tiles of a matrix are between the launches of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MapsIn {
+    /// Nowhere: they go into the weight at once.
+    Registers,
+    Workspace,
+    Gradients,
+}
+
 /// Whether a launch is for all tiles together, whatever the range.
 fn is_by_matrix(entry: &Entry) -> bool {
     entry.grid.count == Count::Matrices
-}
-
-/// What the launches of a chunk are handed, by the names that kernels give their parameters.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct TileArguments {
-    pub(super) matrices: u64,
-    pub(super) matrix_count: u32,
-    pub(super) groups: u64,
-    pub(super) reports: u64,
-    pub(super) tile_count: u32,
-    pub(super) counters: u64,
-    pub(super) workspace: u64,
-    pub(super) workspace_of_block: u64,
-    /// Blocks that the scratch memory is for.
-    pub(super) blocks: u32,
-    /// The word that says whether the launch is to do anything; 0: it is.
-    pub(super) active: u64,
-}
-
-impl TileArguments {
-    /// The value of a parameter for one launch over a range of tiles.
-    fn value(&self, parameter: &Parameter, of: &Launch, range: &TileRange) -> Option<Argument> {
-        Some(match parameter.name {
-            "matrices" => Argument::Pointer(self.matrices),
-            "matrix_count" => Argument::Word(self.matrix_count),
-            "groups" => Argument::Pointer(self.groups),
-            "reports" => Argument::Pointer(self.reports),
-            "first_tile" => Argument::Word(range.first),
-            "tile_count" => Argument::Word(range.tiles),
-            "tiles" => Argument::Pointer(range.table),
-            "counters" => Argument::Pointer(self.counters),
-            "workspace" => Argument::Pointer(self.workspace),
-            "workspace_of_block" => Argument::Long(self.workspace_of_block),
-            "step" => Argument::Pointer(self.active),
-            "first_step" => Argument::Word(1),
-            "end_step" => Argument::Word(2),
-            "index" => Argument::Word(of.index),
-            "turn" => Argument::Word(of.turn),
-            _ => return None,
-        })
-    }
-
-    /// Whether there is a value for every parameter, of its kind.
-    fn fill(entry: &Entry) -> bool {
-        let (arguments, range) = (TileArguments::default(), TileRange::default());
-        let launch = launch_of(entry);
-        entry.parameters.iter().all(|parameter| {
-            matches!(
-                (arguments.value(parameter, &launch, &range), parameter.kind),
-                (Some(Argument::Pointer(_)), Kind::Pointer)
-                    | (Some(Argument::Word(_)), Kind::U32)
-                    | (Some(Argument::Long(_)), Kind::U64)
-            )
-        })
-    }
-}
-
-/// A launch of an entry that is in no sequence of several.
-fn launch_of(entry: &Entry) -> Launch {
-    Launch {
-        entry: entry.name,
-        index: 0,
-        turn: 0,
-        for_reports: false,
-    }
 }
 
 #[derive(Debug)]

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use cudarc::driver::CudaStream;
 use himuon_templates::{Element, KernelSpec};
 
+use super::arguments::TileArguments;
 use super::device::{DeviceInfo, devices};
 use super::driver::DeviceMemory;
 use super::error::CudaError;
-use super::kernel::{Method, TileArguments, TileKernel};
+use super::kernel::{Method, TileKernel};
 use super::ranges::BoundRanges;
 use super::scratch::tile_count;
 use super::table::{MatrixEntry, REPORT_BYTES};

@@ -7,8 +7,9 @@ use cudarc::driver::CudaStream;
 use himuon_templates::variant::{Streamed, StreamedTile};
 use himuon_templates::{KernelSpec, Variant};
 
+use super::arguments::TileArguments;
 use super::driver::DeviceMemory;
-use super::kernel::{Method, TileArguments, TileKernel};
+use super::kernel::{Method, TileKernel};
 use super::scratch::tile_count;
 use crate::backend::BackendError;
 

@@ -6,7 +6,7 @@ use himuon_codegen::bundle::Workspace as BlockScratch;
 use himuon_templates::variant::Streamed;
 use himuon_templates::{KernelSpec, Variant};
 
-use super::kernel::Method;
+use super::kernel::{MapsIn, Method};
 use super::table::REPORT_BYTES;
 use crate::launch::MatrixDemand;
 
@@ -63,7 +63,7 @@ impl Method {
         let mut mapped = Vec::with_capacity(matrices.len());
         for matrix in matrices {
             mapped.push(mapped_bytes);
-            if self.keeps_maps() {
+            if self.maps() == MapsIn::Workspace {
                 mapped_bytes += aligned(4 * matrix.rows * matrix.columns);
             }
         }

@@ -50,6 +50,7 @@ pub struct CudaBackend {
     /// The phase that is bound or recorded now.
     phase: Option<u32>,
     scale: Option<GradientScale>,
+    consumes_gradients: bool,
     uploads: u64,
 }
 
@@ -86,6 +87,7 @@ impl CudaBackend {
             recorded: None,
             phase: None,
             scale: None,
+            consumes_gradients: false,
             uploads: 0,
         })
     }
@@ -106,6 +108,25 @@ impl CudaBackend {
             found_non_finite: found_non_finite.unwrap_or(0),
         });
         self
+    }
+
+    /// Lets steps overwrite gradients: for powers above 0 the map of a matrix then waits in its gradient for the norm of
+    /// the whole matrix, where that is f32 and contiguous, and takes no workspace. A strided f32 gradient is refused;
+    /// those of 16 bits are not touched.
+    ///
+    /// # Safety
+    /// Whatever gradients steps are passed, nobody else reads or writes them from the step on until they are written
+    /// anew, although steps borrow them shared.
+    #[allow(unsafe_code)]
+    pub unsafe fn consuming_gradients(mut self) -> Self {
+        self.consumes_gradients = true;
+        self
+    }
+
+    /// How this backend computes a specification.
+    fn method(&self, spec: &KernelSpec, variant: Option<&str>) -> Result<Method, BackendError> {
+        let method = Method::of(&self.device, spec, variant)?;
+        Ok(method.consuming_gradients(spec, self.consumes_gradients))
     }
 
     fn chunk_key(&self, launch: &Launch, chunk: &Chunk) -> ChunkKey {
@@ -142,12 +163,10 @@ impl Backend<Device> for CudaBackend {
         if let Some(kernel) = self.kernels.get(&key) {
             return kernel.id.clone();
         }
-        let rendered = Method::of(&self.device, spec, variant)
-            .ok()
-            .and_then(|method| {
-                let architecture = self.device.architecture().ok()?;
-                himuon_codegen::render::render(spec, &method.variant, architecture).ok()
-            });
+        let rendered = self.method(spec, variant).ok().and_then(|method| {
+            let architecture = self.device.architecture().ok()?;
+            himuon_codegen::render::render(spec, &method.variant, architecture).ok()
+        });
         rendered.map_or_else(|| "none".to_owned(), |rendered| rendered.id.to_string())
     }
 

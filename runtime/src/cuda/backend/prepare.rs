@@ -6,7 +6,7 @@ use super::{COUNTERS, CudaBackend, Fixed, KernelKey, kernel_key};
 use crate::backend::BackendError;
 use crate::cuda::companion::{CLOCK_PHASES, CLOCK_UPDATE, Companion};
 use crate::cuda::driver::DeviceMemory;
-use crate::cuda::kernel::{Method, TileKernel};
+use crate::cuda::kernel::TileKernel;
 use crate::cuda::memory::Device;
 use crate::launch::StepWork;
 use crate::plan::Plan;
@@ -35,7 +35,7 @@ impl CudaBackend {
             return Ok(Arc::clone(kernel));
         }
         let (spec, variant) = key;
-        let method = Method::of(&self.device, spec, variant.as_deref())?;
+        let method = self.method(spec, variant.as_deref())?;
         let context = self.stream.context();
         let kernel = Arc::new(TileKernel::load(
             context,

@@ -4,7 +4,6 @@ use himuon_templates::KernelSpec;
 
 use super::CudaBackend;
 use crate::backend::BackendError;
-use crate::cuda::kernel::Method;
 use crate::cuda::ranges::TileRange;
 use crate::cuda::scratch::order;
 use crate::launch::MatrixDemand;
@@ -26,7 +25,7 @@ impl WorkspaceModel for CudaBackend {
                     .to_owned(),
             });
         }
-        let method = Method::of(&self.device, spec, variant)?;
+        let method = self.method(spec, variant)?;
         Ok(method.workspace(spec, matrices, threads).bytes as u64)
     }
     fn chunk_cost(
@@ -36,7 +35,7 @@ impl WorkspaceModel for CudaBackend {
         matrices: &[MatrixDemand],
         threads: usize,
     ) -> Result<ChunkCost, BackendError> {
-        let method = Method::of(&self.device, spec, variant)?;
+        let method = self.method(spec, variant)?;
         let layout = method.workspace(spec, matrices, threads);
         let shapes: Vec<_> = matrices.iter().map(|m| (m.rows, m.columns)).collect();
         let order = order(spec, &shapes).into_iter();
