@@ -23,6 +23,7 @@ struct Nvrtc {
     ) -> Status,
     compile: unsafe extern "C" fn(Program, c_int, *const *const c_char) -> Status,
     destroy: unsafe extern "C" fn(*mut Program) -> Status,
+    version: unsafe extern "C" fn(*mut c_int, *mut c_int) -> Status,
     ptx_size: SizeOf,
     ptx: Fill,
     log_size: SizeOf,
@@ -58,6 +59,24 @@ impl Compiler {
             None => None,
         };
         Ok(Compiled { ptx, cubin })
+    }
+
+    /// The version of NVRTC: `13.5`.
+    ///
+    /// # Errors
+    /// When NVRTC cannot be loaded.
+    pub fn version(&self) -> Result<String, CompileError> {
+        let nvrtc = Nvrtc::load(self)?;
+        let (mut major, mut minor) = (0, 0);
+        // SAFETY: the function writes one int to each address and has no other precondition.
+        let status = unsafe { (nvrtc.version)(&mut major, &mut minor) };
+        if status != SUCCESS {
+            return Err(CompileError::Tool {
+                tool: self.nvrtc.clone(),
+                message: format!("nvrtcVersion: {status}"),
+            });
+        }
+        Ok(format!("{major}.{minor}"))
     }
 
     /// PTX alone.
@@ -104,6 +123,7 @@ impl Nvrtc {
                 create: *library.get(b"nvrtcCreateProgram").map_err(failed)?,
                 compile: *library.get(b"nvrtcCompileProgram").map_err(failed)?,
                 destroy: *library.get(b"nvrtcDestroyProgram").map_err(failed)?,
+                version: *library.get(b"nvrtcVersion").map_err(failed)?,
                 ptx_size: *library.get(b"nvrtcGetPTXSize").map_err(failed)?,
                 ptx: *library.get(b"nvrtcGetPTX").map_err(failed)?,
                 log_size: *library.get(b"nvrtcGetProgramLogSize").map_err(failed)?,

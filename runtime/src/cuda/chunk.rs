@@ -1,16 +1,17 @@
 //! One chunk of a launch, bound to the caller's tensors: its tables on the device.
 
-use std::cmp::Reverse;
 use std::sync::Arc;
 
 use cudarc::driver::CudaStream;
-use himuon_templates::KernelSpec;
 
+use super::arguments::TileArguments;
 use super::companion::{Companion, GradientScale};
 use super::driver::DeviceMemory;
 use super::error::CudaError;
-use super::kernel::{TileArguments, TileKernel};
+use super::kernel::{MapsIn, TileKernel};
 use super::memory::Device;
+use super::ranges::BoundRanges;
+use super::scratch::{order, tile_count};
 use super::table::{
     DeviceTable, GROUP_BYTES, GROUPS_WITH_ROOM, Groups, MATRIX_BYTES, MatrixEntry, REPORT_BYTES,
     write_group,
@@ -31,6 +32,7 @@ pub(super) struct BoundChunk {
     /// Where each row of the table stands in the chunk, and its first tile.
     rows: Vec<(usize, u32)>,
     tiles: u32,
+    ranges: BoundRanges,
     reports_offset: Option<usize>,
     workspace: u64,
     scratch: u64,
@@ -40,9 +42,6 @@ pub(super) struct BoundChunk {
 
 impl BoundChunk {
     /// Writes what has changed since the last step; says whether anything has.
-    ///
-    /// The tables list matrices with the dearest tiles first: blocks start in this order, so the device is not
-    /// left waiting for one large tile at the end.
     pub(super) fn bind(
         &mut self,
         kernel: &TileKernel,
@@ -56,23 +55,26 @@ impl BoundChunk {
         // Matrices without a gradient are not here; the workspace of the plan's chunk has room for all of them.
         let present: Vec<_> = matrices.iter().map(MatrixDemand::of).collect();
         let layout = kernel.method.workspace(spec, &present, launch.threads);
-        let mut order: Vec<usize> = (0..matrices.len()).collect();
-        order.sort_by_key(|&index| Reverse(tile_cost(spec, &matrices[index])));
+        let shapes: Vec<_> = matrices.iter().map(|m| (m.rows, m.columns)).collect();
+        let order = order(spec, &shapes);
+        let maps = kernel.method.maps();
         let mut groups = Groups(Vec::new());
         let mut image = Vec::with_capacity(MATRIX_BYTES * matrices.len());
         let mut first_tile: u64 = 0;
         self.rows.clear();
-        for index in order {
+        for &index in &order {
             let matrix = &matrices[index];
             self.rows.push((index, first_tile as u32));
-            entry(index, matrix, first_tile as u32)?
-                .in_group(groups.place(matrix.scalars))
-                .mapped_at(
-                    workspace + (layout.mapped_offset + layout.mapped[index]) as u64,
-                    kernel.method.keeps_maps(),
-                )
-                .write(&mut image);
-            first_tile += tiles_of(spec, matrix);
+            let mapped = match maps {
+                MapsIn::Registers => 0,
+                MapsIn::Workspace => {
+                    workspace + (layout.mapped_offset + layout.mapped[index]) as u64
+                }
+                MapsIn::Gradients => consumed(index, matrix)?,
+            };
+            let group = groups.place(matrix.scalars);
+            entry(index, matrix, first_tile as u32, (group, mapped))?.write(&mut image);
+            first_tile += tile_count(spec, matrix.rows, matrix.columns);
         }
         self.tiles = u32::try_from(first_tile).map_err(|_| BackendError::Unsupported {
             backend: "cuda",
@@ -100,6 +102,10 @@ impl BoundChunk {
             let bytes = room.max(GROUP_BYTES * self.group_count as usize);
             self.unscaled = Some(DeviceMemory::zeroed(stream, bytes, "groups without scale")?);
         }
+        let shapes = order.into_iter().map(|index| shapes[index]).collect();
+        let wanted = (spec, shapes, layout.scratch_bytes);
+        let arguments = self.arguments(0, 0);
+        self.ranges.bind(stream, kernel, wanted, &arguments)?;
         Ok(matrices || groups)
     }
 
@@ -107,20 +113,26 @@ impl BoundChunk {
     pub(super) fn pin(&mut self) {
         self.matrices.pin();
         self.groups.pin();
+        self.ranges.pin();
     }
 
     pub(super) fn tiles(&self) -> usize {
         self.tiles as usize
     }
 
+    /// Submits the step; returns how many kernels that were.
     pub(super) fn submit(
         &self,
         kernel: &TileKernel,
         stream: &CudaStream,
         counters: u64,
         active: u64,
-    ) -> Result<(), CudaError> {
-        let arguments = TileArguments {
+    ) -> Result<usize, CudaError> {
+        kernel.submit(stream, &self.arguments(counters, active), self.ranges.get())
+    }
+
+    fn arguments(&self, counters: u64, active: u64) -> TileArguments {
+        TileArguments {
             matrices: self.matrices.pointer(),
             matrix_count: self.rows.len() as u32,
             groups: self
@@ -136,8 +148,7 @@ impl BoundChunk {
             workspace_of_block: self.block_numbers,
             blocks: self.blocks,
             active,
-        };
-        kernel.submit(stream, &arguments)
+        }
     }
 
     /// Submits the launch that takes the scale of the gradients out.
@@ -181,22 +192,25 @@ impl BoundChunk {
     }
 }
 
-/// What the products of a whole tile are proportional to.
-fn tile_cost(spec: &KernelSpec, matrix: &MatrixStep<'_, Device>) -> usize {
-    let (height, width) = spec.tile.effective(matrix.rows, matrix.columns);
-    height * width * height.min(width)
-}
-
-fn tiles_of(spec: &KernelSpec, matrix: &MatrixStep<'_, Device>) -> u64 {
-    let (height, width) = spec.tile.effective(matrix.rows, matrix.columns);
-    let down = matrix.rows.div_ceil(height.max(1)) as u64;
-    down * matrix.columns.div_ceil(width.max(1)) as u64
+/// The address of a gradient that is overwritten by the map.
+fn consumed(index: usize, matrix: &MatrixStep<'_, Device>) -> Result<u64, BackendError> {
+    if matrix.gradient_leading == matrix.columns {
+        return Ok(matrix.gradient.extent().pointer);
+    }
+    Err(BackendError::Tensor {
+        tensor: format!("gradient of the {index}th matrix of a launch"),
+        reason: format!(
+            "rows start {} numbers apart, expected {}; a gradient that is consumed is contiguous",
+            matrix.gradient_leading, matrix.columns
+        ),
+    })
 }
 
 fn entry(
     index: usize,
     matrix: &MatrixStep<'_, Device>,
     first_tile: u32,
+    (group, mapped): (u32, u64),
 ) -> Result<MatrixEntry, BackendError> {
     let side = |what: &str, value: usize| {
         u32::try_from(value).map_err(|_| BackendError::Tensor {
@@ -208,25 +222,12 @@ fn entry(
         gradient: matrix.gradient.extent().pointer,
         momentum: matrix.momentum.extent().pointer,
         weight: matrix.weight.extent().pointer,
-        mapped: 0,
+        mapped,
         rows: side("rows", matrix.rows)?,
         columns: side("columns", matrix.columns)?,
         gradient_leading: side("leading dimension of the gradient", matrix.gradient_leading)?,
         weight_leading: side("leading dimension of the weight", matrix.weight_leading)?,
         first_tile,
-        group: 0,
+        group,
     })
-}
-
-impl MatrixEntry {
-    fn in_group(self, group: u32) -> Self {
-        MatrixEntry { group, ..self }
-    }
-
-    fn mapped_at(self, pointer: u64, used: bool) -> Self {
-        MatrixEntry {
-            mapped: if used { pointer } else { 0 },
-            ..self
-        }
-    }
 }

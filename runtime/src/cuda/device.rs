@@ -8,6 +8,7 @@ use himuon_templates::Architecture;
 
 use super::driver;
 use super::error::CudaError;
+use super::module;
 use crate::tuning::DeviceFingerprint;
 
 /// The oldest driver, 12.8.
@@ -69,7 +70,7 @@ impl DeviceInfo {
             architecture: self.target(),
             multiprocessors: self.multiprocessors,
             driver: self.driver_version(),
-            toolkit: String::new(),
+            toolkit: module::toolkit(),
             features: Vec::new(),
         }
     }

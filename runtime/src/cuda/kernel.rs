@@ -4,27 +4,28 @@ use std::sync::Arc;
 
 use cudarc::driver::sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES as MAX_SHARED;
 use cudarc::driver::{CudaContext, CudaFunction, CudaModule, CudaStream};
-use himuon_codegen::bundle::{Count, Entry, Kind, Manifest, Parameter};
+use himuon_codegen::bundle::{Count, Entry, Launch, Manifest, Workspace};
 use himuon_codegen::render::render;
-use himuon_templates::variant::Plain;
-use himuon_templates::{KernelId, KernelSpec, Variant};
+use himuon_templates::{Element, KernelId, KernelSpec, Variant};
 
+use super::arguments::{TileArguments, launch_of};
 use super::device::DeviceInfo;
-use super::driver::{Argument, Shape, launch};
+use super::driver::{Shape, launch};
 use super::error::CudaError;
 use super::module;
-use super::table::REPORT_BYTES;
+use super::ranges::TileRange;
 use crate::backend::BackendError;
-use crate::launch::MatrixDemand;
 
-/// What computes any tile.
-const PLAIN: Plain = Plain { warps: 8 };
+/// Blocks of one launch, at most.
+const MOST_BLOCKS: u32 = i32::MAX as u32;
 
 /// How a specification is computed on a device, before anything is loaded.
 #[derive(Clone, Debug)]
 pub(super) struct Method {
     pub(super) variant: Variant,
     manifest: Manifest,
+    /// Maps wait in the gradients.
+    consumes_gradients: bool,
 }
 
 impl Method {
@@ -49,183 +50,110 @@ impl Method {
             Ok(Method {
                 variant,
                 manifest: Manifest::new(spec, &variant, architecture, &nameless),
+                consumes_gradients: false,
             })
         };
-        match variant {
-            None => {
-                let method = with(Variant::default_for(spec, architecture))?;
-                if method.is_launchable() {
-                    return Ok(method);
-                }
-                with(Variant::Plain(PLAIN))
-            }
+        let method: Result<Method, BackendError> = match variant {
+            None => with(Variant::default_for(spec, architecture)),
             Some(name) => {
                 let parsed = name.parse::<Variant>();
-                let method = with(parsed.map_err(|error| unsupported(error.to_string()))?)?;
-                if method.is_launchable() {
-                    return Ok(method);
-                }
-                Err(unsupported(format!(
-                    "variant {name} is launched in a way that this backend does not know; leave it out"
-                )))
+                with(parsed.map_err(|error| unsupported(error.to_string()))?)
             }
+        };
+        let method = method?;
+        if method.is_launchable() {
+            return Ok(method);
+        }
+        Err(unsupported(format!(
+            "variant {} is launched in a way that this backend does not know; please report it",
+            method.variant
+        )))
+    }
+
+    /// With maps kept in the gradients where those hold f32 numbers.
+    pub(super) fn consuming_gradients(self, spec: &KernelSpec, consumes: bool) -> Self {
+        Method {
+            consumes_gradients: consumes && spec.storage.weight == Element::F32,
+            ..self
         }
     }
 
     /// Whether every parameter of every launch is one that a launch fills in, of the kind it fills in.
     fn is_launchable(&self) -> bool {
         let launches = self.launches("step");
-        !launches.is_empty() && launches.into_iter().all(TileArguments::suffice)
+        let layout = self.launches("layout").into_iter();
+        !launches.is_empty()
+            && layout
+                .chain(launches)
+                .all(|(_, entry)| TileArguments::fill(entry))
     }
 
-    /// The kernels of a purpose, `step` or `map`, in order.
-    fn launches(&self, purpose: &str) -> Vec<&Entry> {
+    /// The launches of a purpose, `step`, `map` or `layout`, in order.
+    fn launches(&self, purpose: &str) -> Vec<(Launch, &Entry)> {
         let sequence = self.manifest.sequences.iter();
-        let names = sequence
+        let launches = sequence
             .filter(|sequence| sequence.purpose == purpose)
             .flat_map(|sequence| &sequence.launches);
-        let named = |name| {
-            self.manifest
-                .entries
-                .iter()
-                .find(|entry| entry.name == name)
-        };
-        names.filter_map(|launch| named(launch.entry)).collect()
+        let entries = &self.manifest.entries;
+        launches
+            .filter_map(|launch| {
+                let entry = entries.iter().find(|entry| entry.name == launch.entry)?;
+                Some((*launch, entry))
+            })
+            .collect()
     }
 
-    /// Whether maps wait in memory for the norm of their matrix.
-    pub(super) fn keeps_maps(&self) -> bool {
-        self.launches("step").len() > 1
+    /// Kernels of a step over so many ranges of tiles.
+    pub(super) fn kernels(&self, ranges: usize, reported: bool) -> usize {
+        let launches = self.launches("step").into_iter();
+        launches
+            .filter(|(launch, _)| reported || !launch.for_reports)
+            .map(|(_, entry)| if is_by_matrix(entry) { 1 } else { ranges })
+            .sum()
     }
 
-    /// Where everything lies in the workspace of matrices that run together.
-    pub(super) fn workspace(
-        &self,
-        spec: &KernelSpec,
-        matrices: &[MatrixDemand],
-        blocks: usize,
-    ) -> Workspace {
-        let launches = self.launches("step");
-        let scratch = launches.iter().find_map(|entry| entry.workspace.as_ref());
-        let mut reported = launches
+    /// Whether ranges of tiles have tables.
+    pub(super) fn has_tile_tables(&self) -> bool {
+        !self.launches("layout").is_empty()
+    }
+
+    /// Where maps wait for the norm of their matrix.
+    pub(super) fn maps(&self) -> MapsIn {
+        let mut launches = self.launches("step").into_iter();
+        match launches.any(|(_, entry)| is_by_matrix(entry)) {
+            false => MapsIn::Registers,
+            true if self.consumes_gradients => MapsIn::Gradients,
+            true => MapsIn::Workspace,
+        }
+    }
+
+    /// Whether the launches read reports themselves.
+    pub(super) fn needs_reports(&self) -> bool {
+        self.launches("step")
             .iter()
-            .flat_map(|entry| &entry.parameters)
-            .any(|parameter| parameter.name == "reports" && !parameter.optional);
-        let (mut tiles, mut units, mut mapped_bytes) = (0, 0, 0);
-        let mut mapped = Vec::with_capacity(matrices.len());
-        for matrix in matrices {
-            let (height, width) = spec.tile.effective(matrix.rows, matrix.columns);
-            tiles += matrix.rows.div_ceil(height.max(1)) * matrix.columns.div_ceil(width.max(1));
-            let short = height.min(width);
-            units = units.max(scratch.map_or(0, |scratch| {
-                scratch.per_element as usize * height * width
-                    + scratch.per_square as usize * short * short
-            }));
-            reported |= matrix.diagnosed;
-            mapped.push(mapped_bytes);
-            if self.keeps_maps() {
-                mapped_bytes += aligned(4 * matrix.rows * matrix.columns);
-            }
-        }
-        let unit_bytes = scratch.map_or(0, |scratch| scratch.unit_bytes as usize);
-        let blocks = blocks.min(tiles);
-        let reports = if reported {
-            aligned(REPORT_BYTES * tiles)
-        } else {
-            0
-        };
-        let scratch_bytes = aligned(unit_bytes * units * blocks);
-        Workspace {
-            reported,
-            units_of_block: units,
-            blocks,
-            scratch_offset: reports,
-            mapped_offset: reports + scratch_bytes,
-            mapped,
-            bytes: reports + scratch_bytes + mapped_bytes,
-        }
+            .flat_map(|(_, entry)| &entry.parameters)
+            .any(|parameter| parameter.name == "reports" && !parameter.optional)
+    }
+
+    /// What each block works in, where blocks have memory of their own.
+    pub(super) fn block_scratch(&self) -> Option<&Workspace> {
+        let mut entries = self.manifest.entries.iter();
+        entries.find_map(|entry| entry.workspace.as_ref())
     }
 }
 
-/// The workspace of a chunk: reports first, then what each block works in, then mapped matrices.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Workspace {
-    pub(super) reported: bool,
-    /// What a block has of the scratch memory, in the units of its kernel.
-    pub(super) units_of_block: usize,
-    pub(super) blocks: usize,
-    pub(super) scratch_offset: usize,
-    pub(super) mapped_offset: usize,
-    /// By matrix, from `mapped_offset` on.
-    pub(super) mapped: Vec<usize>,
-    pub(super) bytes: usize,
+/// Where the mapped tiles of a matrix are between the launches of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MapsIn {
+    /// Nowhere: they go into the weight at once.
+    Registers,
+    Workspace,
+    Gradients,
 }
 
-/// Allocations and vector accesses are aligned to this.
-fn aligned(bytes: usize) -> usize {
-    bytes.next_multiple_of(256)
-}
-
-/// What the launches of a chunk are handed, by the names that kernels give their parameters.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct TileArguments {
-    pub(super) matrices: u64,
-    pub(super) matrix_count: u32,
-    pub(super) groups: u64,
-    pub(super) reports: u64,
-    pub(super) tile_count: u32,
-    pub(super) counters: u64,
-    pub(super) workspace: u64,
-    pub(super) workspace_of_block: u64,
-    /// Blocks that the scratch memory is for.
-    pub(super) blocks: u32,
-    /// The word that says whether the launch is to do anything; 0: it is.
-    pub(super) active: u64,
-}
-
-impl TileArguments {
-    fn value(&self, parameter: &Parameter) -> Option<Argument> {
-        Some(match parameter.name {
-            "matrices" => Argument::Pointer(self.matrices),
-            "matrix_count" => Argument::Word(self.matrix_count),
-            "groups" => Argument::Pointer(self.groups),
-            "reports" => Argument::Pointer(self.reports),
-            "tile_count" => Argument::Word(self.tile_count),
-            "counters" => Argument::Pointer(self.counters),
-            "workspace" => Argument::Pointer(self.workspace),
-            "workspace_of_block" => Argument::Long(self.workspace_of_block),
-            "step" => Argument::Pointer(self.active),
-            "first_step" => Argument::Word(1),
-            "end_step" => Argument::Word(2),
-            _ => return None,
-        })
-    }
-
-    /// Whether there is a value for a parameter, of its kind.
-    fn fill(parameter: &Parameter) -> bool {
-        matches!(
-            (TileArguments::default().value(parameter), parameter.kind),
-            (Some(Argument::Pointer(_)), Kind::Pointer)
-                | (Some(Argument::Word(_)), Kind::U32)
-                | (Some(Argument::Long(_)), Kind::U64)
-        )
-    }
-
-    /// What decides the number of a launch's blocks, where that is known here.
-    fn count(&self, count: Count) -> Option<u32> {
-        match count {
-            Count::Tiles => Some(self.tile_count),
-            Count::Matrices => Some(self.matrix_count),
-            Count::One => Some(1),
-            Count::Patches | Count::Triangle | Count::Blocks => None,
-        }
-    }
-
-    /// Whether everything that a launch asks for is known here.
-    fn suffice(entry: &Entry) -> bool {
-        entry.parameters.iter().all(TileArguments::fill)
-            && TileArguments::default().count(entry.grid.count).is_some()
-    }
+/// Whether a launch is for all tiles together, whatever the range.
+fn is_by_matrix(entry: &Entry) -> bool {
+    entry.grid.count == Count::Matrices
 }
 
 #[derive(Debug)]
@@ -235,13 +163,25 @@ struct LoadedEntry {
 }
 
 impl LoadedEntry {
-    fn blocks(&self, arguments: &TileArguments) -> Option<u32> {
+    fn blocks(&self, arguments: &TileArguments, range: &TileRange) -> u32 {
         let grid = &self.layout.grid;
         if grid.any_number && self.layout.workspace.is_some() {
-            return Some(arguments.blocks.max(1));
+            return arguments.blocks.max(1);
         }
-        let count = arguments.count(grid.count)?;
-        Some(count.div_ceil(grid.per_block.max(1)))
+        let count = match grid.count {
+            Count::Tiles => range.tiles,
+            Count::Matrices => arguments.matrix_count,
+            Count::One => 1,
+            Count::Patches => range.work.patches,
+            Count::Triangle => range.work.triangle,
+            Count::Blocks => range.work.blocks,
+        };
+        let blocks = count.div_ceil(grid.per_block.max(1));
+        if grid.any_number {
+            blocks.min(MOST_BLOCKS)
+        } else {
+            blocks
+        }
     }
 }
 
@@ -250,7 +190,12 @@ impl LoadedEntry {
 pub(super) struct TileKernel {
     pub(super) id: String,
     pub(super) method: Method,
+    /// Each kernel once.
     entries: Vec<LoadedEntry>,
+    /// The launches in order, each with its place in `entries`.
+    sequence: Vec<(Launch, usize)>,
+    /// What fills the tables of tiles, where the family has them.
+    layout: Option<LoadedEntry>,
 }
 
 impl TileKernel {
@@ -265,21 +210,26 @@ impl TileKernel {
         let rendered = render(spec, &method.variant, device.architecture()?)?;
         let id = rendered.id.to_string();
         let module = module::load(context, &id, &rendered.text, &device.target())?;
-        let entries = method
-            .launches(purpose)
-            .into_iter()
-            .map(|layout| loaded(&id, &module, layout))
-            .collect::<Result<_, _>>()?;
+        let mut entries: Vec<LoadedEntry> = Vec::new();
+        let mut sequence = Vec::new();
+        for (launch, entry) in method.launches(purpose) {
+            let known = entries.iter().position(|e| e.layout.name == entry.name);
+            if known.is_none() {
+                entries.push(loaded(&id, &module, entry)?);
+            }
+            sequence.push((launch, known.unwrap_or(entries.len() - 1)));
+        }
+        let layout = method.launches("layout").into_iter().next();
+        let layout = layout
+            .map(|(_, entry)| loaded(&id, &module, entry))
+            .transpose()?;
         Ok(TileKernel {
             id,
             method,
             entries,
+            sequence,
+            layout,
         })
-    }
-
-    /// Kernels of a step.
-    pub(super) fn launches(&self) -> usize {
-        self.entries.len()
     }
 
     /// Whether every launch can be told by a word on the device to do nothing.
@@ -291,25 +241,63 @@ impl TileKernel {
         self.entries.iter().all(stepped)
     }
 
-    /// Submits the step of a chunk.
+    /// Submits the step of a chunk: what is launched by matrix once, what stands before and after it for each range.
+    /// Returns how many kernels that were.
     pub(super) fn submit(
         &self,
         stream: &CudaStream,
         arguments: &TileArguments,
-    ) -> Result<(), CudaError> {
-        for entry in &self.entries {
-            let unknown = || unknown(&self.id, &entry.layout);
-            let shape = Shape {
-                blocks: entry.blocks(arguments).ok_or_else(unknown)?,
-                threads: entry.layout.block,
-                shared_bytes: entry.layout.dynamic_shared_bytes,
-            };
-            let parameters = entry.layout.parameters.iter();
-            let values: Option<Vec<_>> = parameters.map(|p| arguments.value(p)).collect();
-            let values = values.ok_or_else(unknown)?;
-            launch(stream, &entry.function, shape, &values)?;
+        ranges: &[TileRange],
+    ) -> Result<usize, CudaError> {
+        let whole = [TileRange::whole(arguments.tile_count)];
+        let by_matrix = |(_, entry): &(Launch, usize)| is_by_matrix(&self.entries[*entry].layout);
+        let wanted = |(launch, _): &&(Launch, usize)| !launch.for_reports || arguments.reports != 0;
+        let sequence: Vec<_> = self.sequence.iter().filter(wanted).copied().collect();
+        let mut count = 0;
+        for part in sequence.chunk_by(|a, b| by_matrix(a) == by_matrix(b)) {
+            let ranges = if by_matrix(&part[0]) { &whole } else { ranges };
+            for range in ranges {
+                for (launch, entry) in part {
+                    self.launch(stream, &self.entries[*entry], arguments, (launch, range))?;
+                    count += 1;
+                }
+            }
         }
-        Ok(())
+        Ok(count)
+    }
+
+    /// Has the device fill the table of a range, from the table of matrices.
+    pub(super) fn lay_out(
+        &self,
+        stream: &CudaStream,
+        arguments: &TileArguments,
+        range: &TileRange,
+    ) -> Result<(), CudaError> {
+        let Some(entry) = &self.layout else {
+            return Ok(());
+        };
+        let launch = launch_of(&entry.layout);
+        self.launch(stream, entry, arguments, (&launch, range))
+    }
+
+    fn launch(
+        &self,
+        stream: &CudaStream,
+        entry: &LoadedEntry,
+        arguments: &TileArguments,
+        (of, range): (&Launch, &TileRange),
+    ) -> Result<(), CudaError> {
+        let shape = Shape {
+            blocks: entry.blocks(arguments, range),
+            threads: entry.layout.block,
+            shared_bytes: entry.layout.dynamic_shared_bytes,
+        };
+        let parameters = entry.layout.parameters.iter();
+        let values: Option<Vec<_>> = parameters
+            .map(|parameter| arguments.value(parameter, of, range))
+            .collect();
+        let values = values.ok_or_else(|| unknown(&self.id, &entry.layout))?;
+        launch(stream, &entry.function, shape, &values)
     }
 }
 
@@ -322,7 +310,7 @@ fn unknown(id: &str, layout: &Entry) -> CudaError {
 }
 
 fn loaded(id: &str, module: &Arc<CudaModule>, layout: &Entry) -> Result<LoadedEntry, CudaError> {
-    if !TileArguments::suffice(layout) {
+    if !TileArguments::fill(layout) {
         return Err(unknown(id, layout));
     }
     let function = function(module, layout.name, layout.dynamic_shared_bytes)?;

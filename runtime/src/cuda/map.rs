@@ -5,10 +5,13 @@ use std::sync::Arc;
 use cudarc::driver::CudaStream;
 use himuon_templates::{Element, KernelSpec};
 
+use super::arguments::TileArguments;
 use super::device::{DeviceInfo, devices};
 use super::driver::DeviceMemory;
 use super::error::CudaError;
-use super::kernel::{Method, TileArguments, TileKernel};
+use super::kernel::{Method, TileKernel};
+use super::ranges::BoundRanges;
+use super::scratch::tile_count;
 use super::table::{MatrixEntry, REPORT_BYTES};
 use super::tile_report::diagnostics;
 use crate::backend::BackendError;
@@ -82,8 +85,7 @@ impl CudaMap {
         };
         let blocks = 4 * self.device.multiprocessors as usize;
         let layout = self.kernel.method.workspace(&self.spec, &[demand], blocks);
-        let (height, width) = self.spec.tile.effective(rows, columns);
-        let tiles = rows.div_ceil(height) * columns.div_ceil(width);
+        let tiles = tile_count(&self.spec, rows, columns) as usize;
         let memory = |bytes, purpose| DeviceMemory::zeroed(&self.stream, bytes, purpose);
         let from = memory(4 * len, "the matrix")?;
         let to = memory(4 * len, "the map")?;
@@ -105,21 +107,22 @@ impl CudaMap {
         .write(&mut image);
         let table = memory(image.len(), "the table of matrices")?;
         table.write(0, &image)?;
-        self.kernel.submit(
-            &self.stream,
-            &TileArguments {
-                matrices: table.pointer(),
-                matrix_count: 1,
-                groups: 0,
-                reports: workspace.pointer(),
-                tile_count: tiles as u32,
-                counters: 0,
-                workspace: workspace.pointer() + layout.scratch_offset as u64,
-                workspace_of_block: layout.units_of_block as u64,
-                blocks: layout.blocks as u32,
-                active: 0,
-            },
-        )?;
+        let arguments = TileArguments {
+            matrices: table.pointer(),
+            matrix_count: 1,
+            groups: 0,
+            reports: workspace.pointer(),
+            tile_count: tiles as u32,
+            counters: 0,
+            workspace: workspace.pointer() + layout.scratch_offset as u64,
+            workspace_of_block: layout.units_of_block as u64,
+            blocks: layout.blocks as u32,
+            active: 0,
+        };
+        let wanted = (&self.spec, vec![(rows, columns)], layout.scratch_bytes);
+        let mut ranges = BoundRanges::default();
+        ranges.bind(&self.stream, &self.kernel, wanted, &arguments)?;
+        self.kernel.submit(&self.stream, &arguments, ranges.get())?;
         to.read(0, bytemuck::cast_slice_mut(output))?;
         let mut reports = vec![0; REPORT_BYTES * tiles];
         workspace.read(0, &mut reports)?;

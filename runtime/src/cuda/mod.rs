@@ -28,6 +28,7 @@
 //! A step is one launch per kernel specification (three for powers above 0) and one for AdamW, all of them
 //! asynchronous. See `docs/cuda-runtime.md`.
 
+mod arguments;
 mod backend;
 mod capture;
 mod chunk;
@@ -39,7 +40,9 @@ mod kernel;
 mod map;
 mod memory;
 mod module;
+mod ranges;
 mod recorded;
+mod scratch;
 mod table;
 mod tensor;
 mod tile_report;

@@ -3,14 +3,19 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use cudarc::driver::sys::cudaError_enum as Code;
 use cudarc::driver::{CudaContext, CudaModule, DriverError};
 use cudarc::nvrtc::Ptx;
+#[cfg(feature = "jit")]
+use himuon_codegen::compile::Compiler;
 
 use super::error::CudaError;
 use crate::tuning::cache_folder;
+
+/// In the folder of all modules: the version of the compiler that made the last of them.
+const TOOLKIT_FILE: &str = "toolkit";
 
 /// Loads the kernel `id` for the architecture `target`: machine code of exactly this architecture, else PTX, else
 /// what NVRTC makes of `text`.
@@ -26,9 +31,13 @@ pub(super) fn load(
     {
         return Ok(module);
     }
-    let (cubin, ptx) = compile(id, text, target)?;
+    let Compiled {
+        cubin,
+        ptx,
+        toolkit,
+    } = compile(id, text, target)?;
     if let Some(cache) = &cache
-        && let Err(error) = cache.store(text, cubin.as_deref(), &ptx)
+        && let Err(error) = cache.store(text, cubin.as_deref(), &ptx, &toolkit)
     {
         tracing::warn!(
             "{}: {error}; the compiled kernel is not kept",
@@ -44,14 +53,49 @@ pub(super) fn load(
     }
 }
 
+/// What a compiler made, and its version.
+struct Compiled {
+    cubin: Option<Vec<u8>>,
+    ptx: String,
+    toolkit: String,
+}
+
 #[cfg(feature = "jit")]
-fn compile(_id: &str, text: &str, target: &str) -> Result<(Option<Vec<u8>>, String), CudaError> {
-    let compiled = himuon_codegen::compile::Compiler::locate()?.compile(text, target)?;
-    Ok((compiled.cubin.map(|(bytes, _)| bytes), compiled.ptx))
+fn compile(_id: &str, text: &str, target: &str) -> Result<Compiled, CudaError> {
+    let compiler = Compiler::locate()?;
+    let compiled = compiler.compile(text, target)?;
+    Ok(Compiled {
+        cubin: compiled.cubin.map(|(bytes, _)| bytes),
+        ptx: compiled.ptx,
+        toolkit: compiler.version()?,
+    })
+}
+
+/// The version of the compiler at hand.
+#[cfg(feature = "jit")]
+fn compiler_version() -> Option<String> {
+    Compiler::locate().ok()?.version().ok()
 }
 
 #[cfg(not(feature = "jit"))]
-fn compile(id: &str, _text: &str, target: &str) -> Result<(Option<Vec<u8>>, String), CudaError> {
+fn compiler_version() -> Option<String> {
+    None
+}
+
+/// The version of the compiler that the kernels come from: the one that filled the cache, else the one at hand; empty
+/// where there is neither. One answer for the whole process, so that its tuning tables have one name.
+pub(super) fn toolkit() -> String {
+    static TOOLKIT: OnceLock<String> = OnceLock::new();
+    let found = || {
+        let folder = cache_folder().ok()?.join("modules");
+        fs::read_to_string(folder.join(TOOLKIT_FILE)).ok()
+    };
+    let ask = || found().or_else(compiler_version).unwrap_or_default();
+    TOOLKIT.get_or_init(|| ask().trim().to_owned()).clone()
+}
+
+#[cfg(not(feature = "jit"))]
+fn compile(id: &str, _text: &str, target: &str) -> Result<Compiled, CudaError> {
     Err(CudaError::NotCompiled {
         id: id.to_owned(),
         target: target.to_owned(),
@@ -135,7 +179,7 @@ impl ModuleCache {
     }
 
     /// Keeps what was compiled, file by file whole or not at all. The lock ends with the process.
-    fn store(&self, text: &str, cubin: Option<&[u8]>, ptx: &str) -> io::Result<()> {
+    fn store(&self, text: &str, cubin: Option<&[u8]>, ptx: &str, toolkit: &str) -> io::Result<()> {
         if std::env::var_os("HIMUON_CACHE_READONLY")
             .is_some_and(|value| !value.is_empty() && value != "0")
         {
@@ -151,6 +195,10 @@ impl ModuleCache {
         if let Some(cubin) = cubin {
             put(&self.file("cubin"), cubin)?;
         }
-        put(&self.file("ptx"), ptx.as_bytes())
+        put(&self.file("ptx"), ptx.as_bytes())?;
+        match self.folder.parent() {
+            Some(modules) => put(&modules.join(TOOLKIT_FILE), toolkit.as_bytes()),
+            None => Ok(()),
+        }
     }
 }

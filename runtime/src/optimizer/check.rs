@@ -53,7 +53,7 @@ impl Ranges<'_> {
 pub(crate) fn check_muon(group: &str, options: &MuonOptions) -> Result<(), BuildError> {
     let ranges = Ranges(group);
     ranges.learning_rate(options.learning_rate)?;
-    ranges.not_negative("the weight decay", options.weight_decay)?;
+    check_decay(group, options.weight_decay)?;
     ranges.decay_rate("the momentum", options.momentum)?;
     ranges.positive("the scale factor", options.scale_factor)?;
     if let Some(settings) = options.row_normalisation {
@@ -98,11 +98,16 @@ fn check_specs(group: &str, options: &MuonOptions) -> Result<(), BuildError> {
     Ok(())
 }
 
+/// Refuses a weight decay that is out of range.
+pub(crate) fn check_decay(group: &str, decay: f64) -> Result<(), BuildError> {
+    Ranges(group).not_negative("the weight decay", decay)
+}
+
 /// Refuses options of AdamW that are out of range.
 pub(crate) fn check_adamw(group: &str, options: &AdamWOptions) -> Result<(), BuildError> {
     let ranges = Ranges(group);
     ranges.learning_rate(options.learning_rate)?;
-    ranges.not_negative("the weight decay", options.weight_decay)?;
+    check_decay(group, options.weight_decay)?;
     ranges.decay_rate("the first beta", options.betas.0)?;
     ranges.decay_rate("the second beta", options.betas.1)?;
     ranges.positive("epsilon", options.epsilon)

@@ -106,6 +106,11 @@ impl<M: Memory> HiMuon<M> {
         total: usize,
         source: BackendError,
     ) -> StepError {
+        if matches!(source, BackendError::Device { lost: true, .. }) {
+            // The snapshot lies in the memory that is gone.
+            self.torn = Some(TornStep { launched, total });
+            return StepError::Lost { source };
+        }
         if self.protection == Protection::Snapshot
             && let Some(snapshot) = &self.snapshot
         {

@@ -139,6 +139,14 @@ pub enum BuildError {
         /// The accepted values.
         expected: &'static str,
     },
+    /// A name that no group was declared with.
+    #[error("no group was declared as {found}; the groups are {groups}")]
+    UnknownGroup {
+        /// What was asked for.
+        found: String,
+        /// The patterns that were declared.
+        groups: String,
+    },
     /// No parameter at all.
     #[error(
         "no parameters; add each with .parameter(name, shape) in the order in which steps pass them"
@@ -236,9 +244,10 @@ pub enum StepError {
         #[source]
         source: BackendError,
     },
-    /// A launch of an earlier step failed while it ran.
+    /// A launch of this step or an earlier one failed while it ran, which destroys everything in the device's memory,
+    /// a snapshot too.
     #[error(
-        "a launch of an earlier step failed while it ran ({source}); load a saved state and weights, where the device is lost in a new process"
+        "a launch of this step or an earlier one failed while it ran ({source}); load a saved state and weights, where the device is lost in a new process"
     )]
     Lost {
         /// What the device said.

@@ -43,7 +43,7 @@ pub struct Totals {
     pub state_bytes: u64,
     /// Scratch memory of the largest chunk.
     pub workspace_bytes: u64,
-    /// Table of matrices.
+    /// Tables of matrices and, where each tile has its own workspace, of tiles.
     pub table_bytes: u64,
     /// Copy of weights (f32 where a group does not declare their type) and state under [`Protection::Snapshot`].
     pub snapshot_bytes: u64,
@@ -225,11 +225,12 @@ fn launch_line(launch: &Launch) -> String {
         String::new()
     };
     format!(
-        "{}: {} matrices, {} tiles, {} chunks, {} threads{coarse}; {}",
+        "{}: {} matrices, {} tiles, {} chunks, {} kernels, {} threads{coarse}; {}",
         launch.spec,
         launch.matrices.len(),
         launch.tiles,
         launch.chunks.len(),
+        launch.chunks.iter().map(|chunk| chunk.kernels).sum::<u64>(),
         launch.threads,
         launch.reasons.join("; ")
     )

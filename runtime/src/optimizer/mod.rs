@@ -14,6 +14,7 @@ mod parameter;
 mod persist;
 mod prepare;
 mod probe;
+mod rates;
 mod record;
 mod report;
 mod routing;
@@ -145,17 +146,6 @@ impl<M: Memory> HiMuon<M> {
         let report = self.commit(ready, parameters)?;
         self.settle(readings);
         Ok(report)
-    }
-
-    /// The learning rate that groups follow.
-    pub fn learning_rate(&self) -> f64 {
-        self.learning_rate
-    }
-
-    /// Sets the learning rate that groups follow: schedules of the learning rate come from outside.
-    /// A value that is not finite is refused by the next step.
-    pub fn set_learning_rate(&mut self, rate: f64) {
-        self.learning_rate = rate;
     }
 
     /// Steps taken so far; the number of the next one.

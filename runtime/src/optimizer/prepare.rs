@@ -169,7 +169,11 @@ impl<M: Memory> HiMuon<M> {
                 tracing::warn!(
                     "{bytes} bytes for {purpose} are not to be had; chunks of {budget} bytes are tried"
                 );
-                let smaller = Arc::new(self.plan_within(self.step, Some(budget))?);
+                // Where not even one tile fits into half of it, the device's word is the better explanation.
+                let smaller = self
+                    .plan_within(self.step, Some(budget))
+                    .map_err(|_| BackendError::OutOfMemory { purpose, bytes })?;
+                let smaller = Arc::new(smaller);
                 self.backend.prepare(&smaller)?;
                 for kept in self.plans.values_mut().filter(|kept| **kept == plan) {
                     *kept = Arc::clone(&smaller);

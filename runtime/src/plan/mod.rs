@@ -10,7 +10,7 @@ use himuon_templates::KernelSpec;
 use serde::{Deserialize, Serialize};
 
 pub use operations::{coarse_operations, operations};
-pub use planner::{PlanRequest, PlannedParameter, Planner, WorkspaceModel};
+pub use planner::{ChunkCost, PlanRequest, PlannedParameter, Planner, WorkspaceModel};
 
 use crate::backend::BackendError;
 use crate::launch::MatrixDemand;
@@ -26,7 +26,7 @@ pub struct Plan {
     pub workspace_bytes: u64,
     /// The budget that the plan keeps, in bytes; `None`: none was set.
     pub budget_bytes: Option<u64>,
-    /// Bytes of the table of matrices that the launches read.
+    /// Bytes of the tables of matrices and tiles that the launches read.
     pub table_bytes: u64,
 }
 
@@ -115,6 +115,12 @@ pub struct Chunk {
     pub tiles: u64,
     /// Scratch memory that the chunk needs, in bytes.
     pub workspace_bytes: u64,
+    /// Kernels that it submits where every matrix has a gradient.
+    #[serde(default)]
+    pub kernels: u64,
+    /// Bytes of tables that it keeps, beside the one of matrices.
+    #[serde(default)]
+    pub table_bytes: u64,
 }
 
 impl Plan {
@@ -129,6 +135,12 @@ impl Plan {
     /// Tiles of all launches.
     pub fn tiles(&self) -> u64 {
         self.launches.iter().map(|launch| launch.tiles).sum()
+    }
+
+    /// Kernels of a step's tiles where every matrix has a gradient.
+    pub fn kernels(&self) -> u64 {
+        let chunks = self.launches.iter().flat_map(|launch| &launch.chunks);
+        chunks.map(|chunk| chunk.kernels).sum()
     }
 
     /// Whether a launch runs a specification in this variant.
@@ -158,9 +170,9 @@ impl Plan {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PlanError {
-    /// One matrix alone, on one thread, needs more scratch memory than the budget allows.
+    /// One matrix alone, one tile at a time, needs more scratch memory than the budget allows.
     #[error(
-        "parameter {parameter} ({rows} x {columns}, {tiles}) needs {needed} bytes of workspace on one thread, \
+        "parameter {parameter} ({rows} x {columns}, {tiles}) needs {needed} bytes of workspace even one tile at a time, \
          the budget is {budget} bytes; raise the budget to at least {needed} or choose a smaller tile"
     )]
     Budget {

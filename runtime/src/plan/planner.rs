@@ -24,11 +24,37 @@ pub trait WorkspaceModel {
         threads: usize,
     ) -> Result<u64, BackendError>;
 
+    /// What the launches of one chunk are beside its workspace; by default one kernel without tables of its own.
+    ///
+    /// # Errors
+    /// As [`workspace_bytes`](Self::workspace_bytes).
+    fn chunk_cost(
+        &self,
+        _spec: &KernelSpec,
+        _variant: Option<&str>,
+        _matrices: &[MatrixDemand],
+        _threads: usize,
+    ) -> Result<ChunkCost, BackendError> {
+        Ok(ChunkCost {
+            kernels: 1,
+            table_bytes: 0,
+        })
+    }
+
     /// Digest of the source that a variant is made from, so that times of another source are not believed;
     /// `None`: the backend does not tell.
     fn source_digest(&self, _spec: &KernelSpec, _variant: &str) -> Option<String> {
         None
     }
+}
+
+/// What a chunk is beside its workspace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ChunkCost {
+    /// Kernels that it submits.
+    pub kernels: u64,
+    /// Bytes of tables that it keeps, beside the one of matrices.
+    pub table_bytes: u64,
 }
 
 /// A parameter with the specification that its schedule chose.
@@ -102,6 +128,8 @@ impl<Model: WorkspaceModel + ?Sized> Planner<'_, Model> {
                 .max();
             plan.workspace_bytes = plan.workspace_bytes.max(largest.unwrap_or(0));
             plan.table_bytes += launch.matrices.len() as u64 * request.table_entry_bytes;
+            let own = launch.chunks.iter().map(|chunk| chunk.table_bytes);
+            plan.table_bytes += own.sum::<u64>();
             plan.launches.push(launch);
         }
         Ok(plan)
@@ -252,19 +280,30 @@ impl<Model: WorkspaceModel + ?Sized> Fit<'_, Model> {
                 diagnosed: parameter.diagnosed,
                 ..MatrixDemand::new(parameter.rows, parameter.columns)
             }];
-            while self.bytes(&demand, threads)? > self.budget {
-                if threads == 1 {
-                    return Err(PlanError::Budget {
-                        parameter: parameter.name.clone(),
-                        rows: parameter.rows,
-                        columns: parameter.columns,
-                        tiles: format!("tile {}", tile_text(self.spec.tile)),
-                        needed: self.bytes(&demand, 1)?,
-                        budget: self.budget,
-                    });
-                }
-                threads -= 1;
+            if self.bytes(&demand, threads)? <= self.budget {
+                continue;
             }
+            let needed = self.bytes(&demand, 1)?;
+            if needed > self.budget {
+                return Err(PlanError::Budget {
+                    parameter: parameter.name.clone(),
+                    rows: parameter.rows,
+                    columns: parameter.columns,
+                    tiles: format!("tile {}", tile_text(self.spec.tile)),
+                    needed,
+                    budget: self.budget,
+                });
+            }
+            let (mut fits, mut fails) = (1, threads);
+            while fails - fits > 1 {
+                let middle = fits + (fails - fits) / 2;
+                if self.bytes(&demand, middle)? <= self.budget {
+                    fits = middle;
+                } else {
+                    fails = middle;
+                }
+            }
+            threads = fits;
         }
         Ok(threads)
     }
@@ -277,12 +316,18 @@ impl<Model: WorkspaceModel + ?Sized> Fit<'_, Model> {
         while first < matrices.len() {
             let count = self.longest(&demands[first..], threads)?;
             let part = &matrices[first..first + count];
+            let demands = &demands[first..first + count];
+            let cost = self
+                .model
+                .chunk_cost(self.spec, self.variant, demands, threads)?;
             chunks.push(Chunk {
                 first_matrix: first,
                 matrices: count,
                 first_tile: part[0].first_tile,
                 tiles: part.iter().map(PlannedMatrix::tiles).sum(),
-                workspace_bytes: self.bytes(&demands[first..first + count], threads)?,
+                workspace_bytes: self.bytes(demands, threads)?,
+                kernels: cost.kernels,
+                table_bytes: cost.table_bytes,
             });
             first += count;
         }

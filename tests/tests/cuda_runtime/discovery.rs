@@ -56,6 +56,39 @@ fn devices_are_described() {
     });
 }
 
+const EXPECTED: &str = "HIMUON_TEST_TOOLKIT";
+
+#[test]
+fn a_fingerprint_names_the_compiler_that_kernels_come_from() {
+    let test = "discovery::a_fingerprint_names_the_compiler_that_kernels_come_from";
+    let folder = tempfile::tempdir().unwrap();
+    let modules = folder.path().join("modules");
+    std::fs::create_dir(&modules).unwrap();
+    let cache = ("HIMUON_CACHE_DIR", folder.path().to_str().unwrap());
+    let nowhere = ("HIMUON_NVRTC_PATH", "/nonexistent/libnvrtc.so");
+    let body = || {
+        let expected = std::env::var(EXPECTED).unwrap();
+        let toolkit = cuda::devices().unwrap()[0].fingerprint().toolkit;
+        match expected.as_str() {
+            "compiler" => {
+                let (major, minor) = toolkit.split_once('.').unwrap();
+                assert!(major.parse::<u32>().unwrap() >= 12, "{toolkit}");
+                assert!(minor.parse::<u32>().is_ok(), "{toolkit}");
+            }
+            expected => assert_eq!(toolkit, expected),
+        }
+    };
+    let child = std::env::var_os("HIMUON_ISOLATED_TEST").is_some();
+    emulated(test, &[cache, (EXPECTED, "compiler")], body);
+    if child {
+        return;
+    }
+    // Neither a cache nor a compiler, then what the cache was filled by.
+    emulated(test, &[cache, nowhere, (EXPECTED, "")], body);
+    std::fs::write(modules.join("toolkit"), "12.9").unwrap();
+    emulated(test, &[cache, nowhere, (EXPECTED, "12.9")], body);
+}
+
 #[test]
 fn a_driver_that_is_too_old_is_named() {
     let test = "discovery::a_driver_that_is_too_old_is_named";

@@ -7,20 +7,23 @@ use himuon::{Error, HiMuon};
 use crate::emulator::emulated;
 use crate::model::{Model, OnDevice, spec};
 
-fn start(protection: Protection) -> (OnDevice, HiMuon<Device>) {
+/// Three launches and one of AdamW.
+const ON_CHIP: &str = "tile=16 power=1/2";
+/// One that lays the tables out, seven of a step, and one of AdamW.
+const STREAMED: &str = "tile=full steps=1";
+
+fn start(text: &str, protection: Protection) -> (OnDevice, HiMuon<Device>) {
     let model = Model::mixed();
     let mut device = OnDevice::new(&model);
-    let builder = model
-        .builder(&[spec("tile=16 power=1/2")])
-        .protection(protection);
+    let builder = model.builder(&[spec(text)]).protection(protection);
     let optimizer = device.optimizer(builder);
     device.load_gradients(0);
     (device, optimizer)
 }
 
 /// What a step with one fault leaves behind, as the parent reads it.
-fn outcome(protection: Protection) {
-    let (mut device, mut optimizer) = start(protection);
+fn outcome(text: &str, protection: Protection) {
+    let (mut device, mut optimizer) = start(text, protection);
     let before = device.bits();
     let stepped = optimizer.step(&mut device.parameters());
     let unchanged = device.stream.synchronize().is_ok() && device.bits() == before;
@@ -46,12 +49,16 @@ fn outcome(protection: Protection) {
 }
 
 /// Lets the n-th use of a kind fail, for n from the first one inside the step until none fails any more.
-fn sweep(test: &str, kind: &str, from: usize, protection: Protection) -> Vec<(String, bool)> {
+fn sweep(
+    test: &str,
+    (kind, from): (&str, usize),
+    (text, protection): (&str, Protection),
+) -> Vec<(String, bool)> {
     let mut found = Vec::new();
     for n in from..from + 60 {
         let fault = format!("{kind}:{n}");
         let printed = emulated(test, &[("HIMUON_EMULATOR_FAIL", &fault)], || {
-            outcome(protection)
+            outcome(text, protection)
         });
         if std::env::var_os("HIMUON_ISOLATED_TEST").is_some() {
             return found;
@@ -82,7 +89,7 @@ const OWN_ALLOCATIONS: usize = 10;
 const OWN_COPIES: usize = 20;
 
 fn prepared(test: &str, kind: &str, from: usize, at_least: usize) {
-    let found = sweep(test, kind, from, Protection::None);
+    let found = sweep(test, (kind, from), (ON_CHIP, Protection::None));
     let refused = found.iter().filter(|(kind, _)| kind == "refused");
     assert!(
         refused.clone().all(|(_, unchanged)| *unchanged),
@@ -116,7 +123,7 @@ fn a_failed_module_load_changes_nothing() {
 #[test]
 fn a_refused_launch_tears_the_step_and_says_so() {
     let test = "faults::a_refused_launch_tears_the_step_and_says_so";
-    let found = sweep(test, "submission", 1, Protection::None);
+    let found = sweep(test, ("submission", 1), (ON_CHIP, Protection::None));
     let child = std::env::var_os("HIMUON_ISOLATED_TEST").is_some();
     // Three of the tiles, one of AdamW.
     assert!(child || found.len() == 4, "{found:?}");
@@ -126,7 +133,7 @@ fn a_refused_launch_tears_the_step_and_says_so() {
 #[test]
 fn a_snapshot_puts_every_bit_back_after_a_refused_launch() {
     let test = "faults::a_snapshot_puts_every_bit_back_after_a_refused_launch";
-    let found = sweep(test, "submission", 1, Protection::Snapshot);
+    let found = sweep(test, ("submission", 1), (ON_CHIP, Protection::Snapshot));
     let child = std::env::var_os("HIMUON_ISOLATED_TEST").is_some();
     assert!(child || found.len() == 4, "{found:?}");
     assert!(
@@ -147,7 +154,7 @@ fn a_copy_that_fails_changes_nothing() {
 fn a_kernel_that_faults_is_found_by_the_next_step() {
     let test = "faults::a_kernel_that_faults_is_found_by_the_next_step";
     emulated(test, &[("HIMUON_EMULATOR_FAIL", "launch:2")], || {
-        let (mut device, mut optimizer) = start(Protection::None);
+        let (mut device, mut optimizer) = start(ON_CHIP, Protection::None);
         optimizer.step(&mut device.parameters()).unwrap();
         let _ = device.stream.synchronize();
         let next = optimizer.step(&mut device.parameters());
@@ -161,4 +168,56 @@ fn a_kernel_that_faults_is_found_by_the_next_step() {
             "{after:?}"
         );
     });
+}
+
+#[test]
+fn a_sequence_of_launches_is_refused_before_it_begins_and_restored_within() {
+    let test = "faults::a_sequence_of_launches_is_refused_before_it_begins_and_restored_within";
+    let found = sweep(test, ("submission", 1), (STREAMED, Protection::Snapshot));
+    if std::env::var_os("HIMUON_ISOLATED_TEST").is_some() {
+        return;
+    }
+    let kinds: Vec<_> = found.iter().map(|(kind, _)| kind.as_str()).collect();
+    // The tables of tiles are filled before the step begins.
+    assert_eq!(kinds, [vec!["refused"], vec!["restored"; 8]].concat());
+    assert!(found.iter().all(|(_, unchanged)| *unchanged), "{found:?}");
+}
+
+/// A kernel that faults destroys its context on real hardware, and on the emulated one: nothing can be put back, and
+/// nothing can be read that would be mistaken for a result.
+#[test]
+fn a_kernel_that_faults_takes_the_snapshot_with_it() {
+    let test = "faults::a_kernel_that_faults_takes_the_snapshot_with_it";
+    for streams in ["lazy", "eager"] {
+        let environment = [
+            ("HIMUON_EMULATOR_FAIL", "launch:2"),
+            ("HIMUON_EMULATOR_STREAMS", streams),
+        ];
+        emulated(test, &environment, || {
+            let (mut device, mut optimizer) = start(ON_CHIP, Protection::Snapshot);
+            let mut stepped = optimizer.step(&mut device.parameters());
+            // Found by the launch that follows, or only by the next step.
+            let eager = std::env::var("HIMUON_EMULATOR_STREAMS").unwrap() == "eager";
+            assert_eq!(stepped.is_err(), eager, "{stepped:?}");
+            if !eager {
+                let _ = device.stream.synchronize();
+                stepped = optimizer.step(&mut device.parameters());
+            }
+            assert!(
+                matches!(stepped, Err(Error::Step(StepError::Lost { .. }))),
+                "{stepped:?}"
+            );
+            let after = optimizer.step(&mut device.parameters());
+            assert!(
+                matches!(after, Err(Error::Step(StepError::StillTorn { .. }))),
+                "{after:?}"
+            );
+            let weights = device.weights.iter();
+            let mut reads = weights.map(|weight| device.stream.clone_dtoh(weight));
+            assert!(reads.all(|read| read.is_err()));
+        });
+        if std::env::var_os("HIMUON_ISOLATED_TEST").is_some() {
+            return;
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use himuon::optimizer::StepError;
 use himuon::schedule::TileSchedule;
-use himuon::{Error, Tile};
+use himuon::{Error, KernelSpec, Tile};
 
 use crate::emulator::emulated;
 use crate::model::{Model, OnDevice, spec, tile};
@@ -28,12 +28,10 @@ fn a_replayed_graph_is_the_eager_steps_bit_for_bit() {
 
 pub(crate) fn replays_are_eager_steps() {
     let model = model();
-    let schedule = TileSchedule::periodic(Tile::square(16), Tile::square(32), 5, 0.5).unwrap();
-    let build = || {
-        model
-            .builder(&[tile(16), tile(32)])
-            .schedule(schedule.clone())
-    };
+    // Every fifth step takes whole matrices, in a sequence of launches that every other step passes over.
+    let specs = [tile(16), KernelSpec::new(Tile::Full)];
+    let schedule = TileSchedule::periodic(Tile::square(16), Tile::Full, 5, 0.5).unwrap();
+    let build = || model.builder(&specs).schedule(schedule.clone());
     let mut eager = OnDevice::new(&model);
     let mut one_by_one = eager.optimizer(build());
     let mut captured = OnDevice::new(&model);
@@ -44,8 +42,12 @@ pub(crate) fn replays_are_eager_steps() {
     assert_eq!(captured.bits(), eager.bits(), "a capture runs nothing");
     for step in 0..STEPS {
         let rate = 0.02 * (1.0 - step as f64 / STEPS as f64);
-        one_by_one.set_learning_rate(rate);
-        replayed.set_learning_rate(rate);
+        let decay = 0.1 + 0.004 * step as f64;
+        for optimizer in [&mut one_by_one, &mut replayed] {
+            optimizer.set_learning_rate(rate);
+            optimizer.set_weight_decay("blocks.*", decay).unwrap();
+            optimizer.set_weight_decay("(rest)", 0.5 * decay).unwrap();
+        }
         eager.step(&mut one_by_one);
         captured.load_gradients(step);
         let report = replayed
@@ -57,6 +59,13 @@ pub(crate) fn replays_are_eager_steps() {
         }
     }
     assert_eq!(captured.bits(), eager.bits());
+    let unknown = replayed.set_weight_decay("blocks", 0.1).unwrap_err();
+    assert!(
+        unknown
+            .to_string()
+            .contains("the groups are blocks.*, (rest)"),
+        "{unknown}"
+    );
     replayed.check_replays().unwrap();
     let past = replayed.replay(&mut graph, &mut captured.parameters());
     assert!(

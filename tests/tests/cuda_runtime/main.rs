@@ -10,5 +10,7 @@ mod graphs;
 mod model;
 mod policies;
 mod properties;
+mod refusals;
 mod state;
 mod steps;
+mod streamed;

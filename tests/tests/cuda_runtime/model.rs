@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use himuon::cuda::{self, CudaBackend, CudaSlice, CudaStream, Device, DeviceMut, DeviceRef};
 use himuon::optimizer::{HiMuonBuilder, MuonOptions, StepReport, View};
+use himuon::templates::Element;
 use himuon::tensor::{TensorMut, TensorRef};
 use himuon::tuning::{DeviceFingerprint, TuningTable};
 use himuon::{Error, HiMuon, KernelSpec, ParameterStep, Tile};
@@ -106,9 +107,14 @@ pub(crate) fn spec(text: &str) -> KernelSpec {
     text.parse().unwrap()
 }
 
+/// What stands between the rows of strided tensors.
+const BETWEEN: f32 = -7.25;
+
 /// The tensors of a model on the emulated device.
 pub(crate) struct OnDevice {
     pub(crate) model: Model,
+    /// By parameter: numbers between two rows of its tensors.
+    gaps: Vec<usize>,
     pub(crate) stream: Arc<CudaStream>,
     pub(crate) weights: Vec<CudaSlice<f32>>,
     pub(crate) gradients: Vec<Option<CudaSlice<f32>>>,
@@ -121,12 +127,22 @@ impl OnDevice {
 
     /// On the device of this number.
     pub(crate) fn on(ordinal: usize, model: &Model) -> Self {
+        Self::strided(ordinal, model, vec![0; model.parameters.len()])
+    }
+
+    /// With so many numbers between the rows of each parameter's tensors.
+    pub(crate) fn strided(ordinal: usize, model: &Model, gaps: Vec<usize>) -> Self {
         let stream = cuda::open(ordinal).unwrap().new_stream().unwrap();
-        let upload = |numbers: &Vec<f32>| stream.clone_htod(numbers).unwrap();
+        let upload = |(index, numbers): (usize, &Vec<f32>)| {
+            let spread = spread(numbers, columns(model, index), gaps[index]);
+            stream.clone_htod(&spread).unwrap()
+        };
+        let weights = || model.weights.iter().enumerate();
         OnDevice {
-            weights: model.weights.iter().map(upload).collect(),
-            gradients: model.weights.iter().map(|w| Some(upload(w))).collect(),
+            weights: weights().map(upload).collect(),
+            gradients: weights().map(|weight| Some(upload(weight))).collect(),
             model: model.clone(),
+            gaps,
             stream,
         }
     }
@@ -141,19 +157,39 @@ impl OnDevice {
 
     /// Puts a step's gradients where those of the last one were.
     pub(crate) fn load_gradients(&mut self, step: u64) {
-        for (slice, gradient) in self.gradients.iter_mut().zip(self.model.gradients(step)) {
+        let gradients = self.model.gradients(step);
+        for (index, (slice, gradient)) in self.gradients.iter_mut().zip(gradients).enumerate() {
             if let Some(slice) = slice {
-                self.stream.memcpy_htod(&gradient, slice).unwrap();
+                let spread = spread(&gradient, columns(&self.model, index), self.gaps[index]);
+                self.stream.memcpy_htod(&spread, slice).unwrap();
             }
         }
     }
 
     pub(crate) fn parameters(&mut self) -> Vec<ParameterStep<'_, Device>> {
-        let pairs = self.weights.iter_mut().zip(&self.gradients);
+        let (model, gaps) = (&self.model, &self.gaps);
+        let pairs = self.weights.iter_mut().zip(&self.gradients).enumerate();
         pairs
-            .map(|(weight, gradient)| ParameterStep {
-                weight: DeviceMut::of(weight),
-                gradient: gradient.as_ref().map(DeviceRef::of),
+            .map(|(index, (weight, gradient))| {
+                let (columns, gap) = (columns(model, index), gaps[index]);
+                let weight = DeviceMut::of(weight);
+                let gradient = gradient.as_ref().map(DeviceRef::of);
+                if gap == 0 {
+                    return ParameterStep { weight, gradient };
+                }
+                let rows = model.weights[index].len() / columns;
+                let leading = columns + gap;
+                // SAFETY: `spread` made room for rows * leading numbers; the slices are borrowed for as long.
+                unsafe {
+                    let at = |address| (address, Element::F32, rows, columns, leading);
+                    let (a, b, c, d, e) = at(weight.address());
+                    let weight = DeviceMut::strided(a, b, c, d, e);
+                    let gradient = gradient.map(|gradient| {
+                        let (a, b, c, d, e) = at(gradient.address());
+                        DeviceRef::strided(a, b, c, d, e)
+                    });
+                    ParameterStep { weight, gradient }
+                }
             })
             .collect()
     }
@@ -168,11 +204,12 @@ impl OnDevice {
     }
 
     pub(crate) fn read(&self) -> Vec<Vec<f32>> {
-        let weights = self.weights.iter();
+        let weights = self.weights.iter().enumerate();
         // An injected fault strikes once.
-        let read = |weight| {
+        let read = |(index, weight): (usize, _)| {
             let again = |_| self.stream.clone_dtoh(weight);
-            self.stream.clone_dtoh(weight).or_else(again).unwrap()
+            let numbers = self.stream.clone_dtoh(weight).or_else(again).unwrap();
+            gathered(&numbers, columns(&self.model, index), self.gaps[index])
         };
         weights.map(read).collect()
     }
@@ -181,6 +218,29 @@ impl OnDevice {
         let weights = self.read();
         weights.iter().flatten().map(|w| w.to_bits()).collect()
     }
+}
+
+/// Numbers of a row: of the last dimension.
+fn columns(model: &Model, parameter: usize) -> usize {
+    model.parameters[parameter].1.last().copied().unwrap_or(1)
+}
+
+/// The rows with a gap behind each.
+fn spread(numbers: &[f32], columns: usize, gap: usize) -> Vec<f32> {
+    let rows = numbers.chunks_exact(columns);
+    rows.flat_map(|row| row.iter().copied().chain(std::iter::repeat_n(BETWEEN, gap)))
+        .collect()
+}
+
+/// The rows without the gaps, which nobody may have touched.
+fn gathered(numbers: &[f32], columns: usize, gap: usize) -> Vec<f32> {
+    let rows = numbers.chunks_exact(columns + gap);
+    rows.flat_map(|row| {
+        let (row, between) = row.split_at(columns);
+        assert!(between.iter().all(|number| *number == BETWEEN));
+        row.iter().copied()
+    })
+    .collect()
 }
 
 /// Largest difference between the updates that two sets of weights have had since `start`, as a part of the

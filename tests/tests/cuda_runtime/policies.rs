@@ -1,9 +1,10 @@
 //! Numbers that are not finite, budgets, memory that runs out.
 
-use himuon::Error;
 use himuon::cuda::{CudaBackend, DeviceRef};
 use himuon::optimizer::{NonFinitePolicy, StepError};
 use himuon::plan::PlanError;
+use himuon::tensor::{TensorMut, TensorRef};
+use himuon::{Error, ParameterStep};
 use himuon_toolkit::emulated::Inspection;
 
 use crate::emulator::emulated;
@@ -43,6 +44,50 @@ fn one_bad_number_leaves_one_tile_and_one_number_alone() {
         let tile: Vec<usize> = (0..16).flat_map(|row| row * 20..row * 20 + 16).collect();
         assert_eq!(same(1), tile);
         assert!(same(2).is_empty());
+    });
+}
+
+/// The two differ on purpose: the CPU reads gradients first, the device would need a launch more for it.
+#[test]
+fn a_bad_number_leaves_its_parameter_alone_on_the_cpu_and_itself_on_the_device() {
+    let test =
+        "policies::a_bad_number_leaves_its_parameter_alone_on_the_cpu_and_itself_on_the_device";
+    emulated(test, &[], || {
+        let mut model = Model::new(&[("norm.weight", &[50]), ("embed.weight", &[9, 8])], 2);
+        let mut gradients = model.gradients(0);
+        gradients[0][7] = f32::INFINITY;
+        let mut device = OnDevice::new(&model);
+        let mut on_device = device.optimizer(model.builder(&[]));
+        device.load_gradients(0);
+        poison(&mut device, 0, 7);
+        let report = on_device.step(&mut device.parameters()).unwrap();
+        assert_eq!(report.non_finite_parameters, 0);
+        assert_eq!(on_device.tile_counts().unwrap().non_finite_numbers, 1);
+
+        let start = model.weights.clone();
+        let mut on_cpu = model.builder(&[]).build().unwrap();
+        let mut parameters: Vec<_> = model
+            .weights
+            .iter_mut()
+            .zip(&gradients)
+            .map(|(weight, gradient)| ParameterStep {
+                weight: TensorMut::F32(weight),
+                gradient: Some(TensorRef::F32(gradient)),
+            })
+            .collect();
+        let report = on_cpu.step(&mut parameters).unwrap();
+        assert_eq!(report.non_finite_parameters, 1);
+        assert_eq!(on_cpu.tile_counts().unwrap().non_finite_numbers, 0);
+
+        let found = device.read();
+        assert_eq!(model.weights[0], start[0]);
+        let changed = |index: &usize| found[0][*index] != start[0][*index];
+        let expected: Vec<usize> = (0..50).filter(|index| *index != 7).collect();
+        assert_eq!((0..50).filter(changed).collect::<Vec<_>>(), expected);
+        // A parameter without such a number is the same on both, but for the last place.
+        let worst = model.weights[1].iter().zip(&found[1]);
+        let worst = worst.map(|(a, b)| a.to_bits().abs_diff(b.to_bits())).max();
+        assert!(worst.unwrap() <= 1, "{worst:?}");
     });
 }
 

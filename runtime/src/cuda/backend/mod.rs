@@ -1,0 +1,276 @@
+//! The CUDA backend: plans run on the caller's stream, over the caller's pointers.
+
+mod prepare;
+mod recording;
+mod submit;
+mod workspace;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use cudarc::driver::CudaStream;
+use himuon_templates::KernelSpec;
+
+use super::chunk::BoundChunk;
+use super::companion::{AdamWTables, Companion, GradientScale};
+use super::device::{DeviceInfo, devices};
+use super::driver::{DeviceMemory, stream_state};
+use super::error::CudaError;
+use super::kernel::{Method, TileKernel};
+use super::memory::{Device, DeviceAllocator};
+use super::recorded::Recorded;
+use super::table::MATRIX_BYTES;
+use super::tensor::DeviceRef;
+use crate::backend::{Backend, BackendError, Recording};
+use crate::launch::{AdamWTensor, LaunchReport, MatrixStep, StepWork, TileCounts};
+use crate::plan::{Chunk, Launch, Plan};
+use crate::tuning::DeviceFingerprint;
+
+/// Blocks of the plain kernels that a multiprocessor is given at once.
+const BLOCKS_OF_MULTIPROCESSOR: u32 = 4;
+/// Words that kernels count in: tiles not finite, tiles not orthogonalised, numbers of AdamW not finite.
+const COUNTERS: usize = 3;
+
+type KernelKey = (KernelSpec, Option<String>);
+/// Phase, kernel, and the first matrix of the chunk in its launch.
+type ChunkKey = (Option<u32>, KernelKey, usize);
+
+/// Runs plans on a CUDA device.
+#[derive(Debug)]
+pub struct CudaBackend {
+    device: DeviceInfo,
+    stream: Arc<CudaStream>,
+    kernels: BTreeMap<KernelKey, Arc<TileKernel>>,
+    companion: Option<Companion>,
+    fixed: Option<Fixed>,
+    workspace: Option<DeviceMemory>,
+    chunks: BTreeMap<ChunkKey, BoundChunk>,
+    adamw: AdamWTables,
+    recorded: Option<Recorded>,
+    /// The phase that is bound or recorded now.
+    phase: Option<u32>,
+    scale: Option<GradientScale>,
+    consumes_gradients: bool,
+    uploads: u64,
+}
+
+/// Memory that is needed whatever the plan.
+#[derive(Debug)]
+struct Fixed {
+    counters: DeviceMemory,
+    clock: DeviceMemory,
+}
+
+impl CudaBackend {
+    /// A backend whose launches are submitted to `stream`, in the order of whatever else the caller submits there.
+    ///
+    /// # Errors
+    /// As [`devices`].
+    pub fn new(stream: &Arc<CudaStream>) -> Result<Self, CudaError> {
+        let ordinal = stream.context().ordinal();
+        let devices = devices()?;
+        let count = devices.len();
+        let device = devices.into_iter().nth(ordinal).ok_or(CudaError::Ordinal {
+            found: ordinal,
+            count,
+        })?;
+        device.architecture()?;
+        Ok(CudaBackend {
+            device,
+            stream: Arc::clone(stream),
+            kernels: BTreeMap::new(),
+            companion: None,
+            fixed: None,
+            workspace: None,
+            chunks: BTreeMap::new(),
+            adamw: AdamWTables::default(),
+            recorded: None,
+            phase: None,
+            scale: None,
+            consumes_gradients: false,
+            uploads: 0,
+        })
+    }
+
+    /// Takes the scale of a scaled loss out of every gradient on the device. `inverse` is the address of one f32,
+    /// one over the factor that gradients carry. Where `found_non_finite` is given, an f32 there that is not 0
+    /// when a step begins makes the whole step do nothing; it still counts as an update in the bias corrections
+    /// of AdamW.
+    ///
+    /// A step then has a launch more for each specification, and one before all.
+    ///
+    /// # Safety
+    /// The addresses are those of f32 numbers on this device that live as long as the backend and its graphs.
+    #[allow(unsafe_code)]
+    pub unsafe fn unscaled_by(mut self, inverse: u64, found_non_finite: Option<u64>) -> Self {
+        self.scale = Some(GradientScale {
+            inverse,
+            found_non_finite: found_non_finite.unwrap_or(0),
+        });
+        self
+    }
+
+    /// Lets steps overwrite gradients: for powers above 0 the map of a matrix then waits in its gradient for the norm of
+    /// the whole matrix, where that is f32 and contiguous, and takes no workspace. A strided f32 gradient is refused;
+    /// those of 16 bits are not touched.
+    ///
+    /// # Safety
+    /// Whatever gradients steps are passed, nobody else reads or writes them from the step on until they are written
+    /// anew, although steps borrow them shared.
+    #[allow(unsafe_code)]
+    pub unsafe fn consuming_gradients(mut self) -> Self {
+        self.consumes_gradients = true;
+        self
+    }
+
+    /// How this backend computes a specification.
+    fn method(&self, spec: &KernelSpec, variant: Option<&str>) -> Result<Method, BackendError> {
+        let method = Method::of(&self.device, spec, variant)?;
+        Ok(method.consuming_gradients(spec, self.consumes_gradients))
+    }
+
+    fn chunk_key(&self, launch: &Launch, chunk: &Chunk) -> ChunkKey {
+        (self.phase, kernel_key(launch), chunk.first_matrix)
+    }
+
+    fn unprepared(spec: String) -> BackendError {
+        BackendError::Launch {
+            spec,
+            reason: "the plan was not prepared".to_owned(),
+        }
+    }
+}
+
+fn kernel_key(launch: &Launch) -> KernelKey {
+    (launch.spec.clone(), launch.variant.clone())
+}
+
+impl Backend<Device> for CudaBackend {
+    fn name(&self) -> &'static str {
+        "cuda"
+    }
+
+    fn fingerprint(&self) -> DeviceFingerprint {
+        self.device.fingerprint()
+    }
+
+    fn threads(&self) -> usize {
+        (self.device.multiprocessors * BLOCKS_OF_MULTIPROCESSOR).max(1) as usize
+    }
+
+    fn kernel_id(&self, spec: &KernelSpec, variant: Option<&str>) -> String {
+        let key = (spec.clone(), variant.map(str::to_owned));
+        if let Some(kernel) = self.kernels.get(&key) {
+            return kernel.id.clone();
+        }
+        let rendered = self.method(spec, variant).ok().and_then(|method| {
+            let architecture = self.device.architecture().ok()?;
+            himuon_codegen::render::render(spec, &method.variant, architecture).ok()
+        });
+        rendered.map_or_else(|| "none".to_owned(), |rendered| rendered.id.to_string())
+    }
+
+    fn table_entry_bytes(&self) -> u64 {
+        MATRIX_BYTES as u64
+    }
+
+    fn allocator(&self) -> DeviceAllocator {
+        DeviceAllocator(Arc::clone(&self.stream))
+    }
+
+    fn check(&mut self) -> Result<(), BackendError> {
+        stream_state(&self.stream)?;
+        Ok(())
+    }
+
+    fn load_ahead(&mut self, spec: &KernelSpec, variant: Option<&str>) -> Result<(), BackendError> {
+        let key = (spec.clone(), variant.map(str::to_owned));
+        self.load_kernel(&key).map(drop)
+    }
+
+    fn prepare(&mut self, plan: &Plan) -> Result<(), BackendError> {
+        self.prepare_plan(plan)
+    }
+
+    fn bind(&mut self, plan: &Plan, work: &StepWork<'_, Device>) -> Result<(), BackendError> {
+        self.bind_chunks(plan, work)?;
+        self.bind_adamw(work)
+    }
+
+    fn begin_step(&mut self) -> Result<usize, BackendError> {
+        self.submit_begin()
+    }
+
+    fn launch(
+        &mut self,
+        launch: &Launch,
+        chunk: &Chunk,
+        matrices: &mut [MatrixStep<'_, Device>],
+    ) -> Result<LaunchReport, BackendError> {
+        self.submit_chunk(launch, chunk, matrices)
+    }
+
+    fn adamw(&mut self, _tensors: &mut [AdamWTensor<'_, Device>]) -> Result<(), BackendError> {
+        self.submit_adamw()
+    }
+
+    fn all_finite(&mut self, tensors: &[DeviceRef<'_>]) -> Result<Vec<bool>, BackendError> {
+        self.companion()?;
+        let extents: Vec<_> = tensors.iter().map(DeviceRef::extent).collect();
+        match &self.companion {
+            Some(companion) => companion.all_finite(&self.stream, &extents),
+            None => Err(Self::unprepared("himuon_finite".to_owned())),
+        }
+    }
+
+    fn adamw_skips_non_finite(&self) -> bool {
+        true
+    }
+
+    fn counts(&mut self) -> Result<TileCounts, BackendError> {
+        let Some(fixed) = &self.fixed else {
+            return Ok(TileCounts::default());
+        };
+        let words = fixed.counters.read_words(COUNTERS)?;
+        Ok(TileCounts {
+            non_finite_tiles: u64::from(words[0]),
+            unorthogonalised_tiles: u64::from(words[1]),
+            non_finite_numbers: u64::from(words[2]),
+        })
+    }
+
+    fn table_uploads(&self) -> u64 {
+        self.uploads
+    }
+
+    fn prepare_recording(&mut self, recording: Recording) -> Result<(), BackendError> {
+        self.begin_recording(recording)
+    }
+
+    fn select_phase(&mut self, phase: Option<u32>) -> Result<(), BackendError> {
+        self.phase = phase;
+        Ok(())
+    }
+
+    fn check_recordable(&self, plan: &Plan) -> Result<(), BackendError> {
+        self.check_kernels_follow_the_device(plan)
+    }
+
+    fn set_clock(&mut self, step: u64) -> Result<(), BackendError> {
+        match &self.recorded {
+            Some(recorded) => Ok(recorded.set_clock(step)?),
+            None => Err(Self::unprepared("a recorded step".to_owned())),
+        }
+    }
+
+    fn record_clock(&mut self) -> Result<(), BackendError> {
+        self.submit_clock()
+    }
+
+    fn replayed_past_end(&mut self) -> Result<bool, BackendError> {
+        match &self.recorded {
+            Some(recorded) => Ok(recorded.past_end()?),
+            None => Ok(false),
+        }
+    }
+}

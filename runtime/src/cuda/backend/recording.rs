@@ -1,0 +1,44 @@
+//! Steps in graphs.
+
+use super::submit::launch_failed;
+use super::{CudaBackend, kernel_key};
+use crate::backend::{BackendError, Recording};
+use crate::cuda::recorded::Recorded;
+use crate::plan::Plan;
+
+impl CudaBackend {
+    /// Tables and clock of a recording; those of an earlier one go.
+    pub(super) fn begin_recording(&mut self, recording: Recording) -> Result<(), BackendError> {
+        self.companion()?;
+        self.chunks.retain(|(phase, ..), _| phase.is_none());
+        self.recorded = Some(Recorded::new(&self.stream, recording)?);
+        Ok(())
+    }
+
+    /// Every launch of the plan must be one that a word on the device can switch off.
+    pub(super) fn check_kernels_follow_the_device(&self, plan: &Plan) -> Result<(), BackendError> {
+        for launch in &plan.launches {
+            let kernel = self.kernels.get(&kernel_key(launch));
+            if !kernel.is_some_and(|kernel| kernel.follows_the_device()) {
+                return Err(BackendError::Unsupported {
+                    backend: "cuda",
+                    spec: launch.spec.to_string(),
+                    reason: "its kernel does not read the step on the device, so a graph cannot hold it beside \
+                             other phases; use a tile that is resident"
+                        .to_owned(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The launch that decides at each replay what runs.
+    pub(super) fn submit_clock(&self) -> Result<(), BackendError> {
+        let (Some(recorded), Some(companion)) = (&self.recorded, &self.companion) else {
+            return Err(Self::unprepared("a recorded step".to_owned()));
+        };
+        recorded
+            .submit_clock(companion, &self.stream, self.scale)
+            .map_err(|error| launch_failed("himuon_begin".to_owned(), error))
+    }
+}

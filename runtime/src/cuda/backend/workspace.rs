@@ -1,0 +1,55 @@
+//! How much workspace a launch needs.
+
+use himuon_templates::KernelSpec;
+
+use super::CudaBackend;
+use crate::backend::BackendError;
+use crate::cuda::ranges::TileRange;
+use crate::cuda::scratch::order;
+use crate::launch::MatrixDemand;
+use crate::plan::{ChunkCost, WorkspaceModel};
+
+impl WorkspaceModel for CudaBackend {
+    fn workspace_bytes(
+        &self,
+        spec: &KernelSpec,
+        variant: Option<&str>,
+        matrices: &[MatrixDemand],
+        threads: usize,
+    ) -> Result<u64, BackendError> {
+        if matrices.iter().any(|matrix| matrix.row_normalised) {
+            return Err(BackendError::Unsupported {
+                backend: "cuda",
+                spec: spec.to_string(),
+                reason: "row normalisation is computed by the CPU backend alone; leave it out"
+                    .to_owned(),
+            });
+        }
+        let method = self.method(spec, variant)?;
+        Ok(method.workspace(spec, matrices, threads).bytes as u64)
+    }
+    fn chunk_cost(
+        &self,
+        spec: &KernelSpec,
+        variant: Option<&str>,
+        matrices: &[MatrixDemand],
+        threads: usize,
+    ) -> Result<ChunkCost, BackendError> {
+        let method = self.method(spec, variant)?;
+        let layout = method.workspace(spec, matrices, threads);
+        let shapes: Vec<_> = matrices.iter().map(|m| (m.rows, m.columns)).collect();
+        let order = order(spec, &shapes).into_iter();
+        let shapes: Vec<_> = order.map(|index| shapes[index]).collect();
+        let ranges = method.ranges(spec, &shapes, layout.scratch_bytes);
+        let kernels = method.kernels(ranges.len(), layout.reported);
+        let tables = ranges.iter().map(TileRange::table_bytes);
+        Ok(ChunkCost {
+            kernels: (kernels + usize::from(self.scale.is_some())) as u64,
+            table_bytes: if method.has_tile_tables() {
+                tables.sum::<usize>() as u64
+            } else {
+                0
+            },
+        })
+    }
+}

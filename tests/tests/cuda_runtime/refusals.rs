@@ -1,0 +1,130 @@
+//! What the CUDA kernels do not compute is refused when the optimizer is built, and what they do not take when a step is
+//! prepared: by name, with what to do instead, and with nothing changed.
+
+use himuon::optimizer::{MuonOptions, NorMuon};
+use himuon::{Error, HiMuon};
+
+use crate::emulator::emulated;
+use crate::model::{Model, OnDevice, spec, tile};
+
+#[test]
+fn what_only_the_cpu_computes_is_refused_when_the_optimizer_is_built() {
+    let test = "refusals::what_only_the_cpu_computes_is_refused_when_the_optimizer_is_built";
+    emulated(test, &[], || {
+        let device = OnDevice::new(&Model::new(&[], 0));
+        let of = |text: &str| MuonOptions::specs([spec(text)]);
+        let cases = [
+            (
+                of("tile=16").row_normalisation(NorMuon::default()),
+                ["row normalisation", "leave it out"],
+            ),
+            (
+                of("tile=16 criterion=min_gap(1e-6)"),
+                ["min_gap", "accepted per tile are"],
+            ),
+            (
+                of("tile=16 criterion=effective_rank(0.1) scope=matrix"),
+                ["decided on the host", "scope tile"],
+            ),
+            (of("tile=16 coarse=4"), ["coarse rank", "runs on the CPU"]),
+            // The same for tiles that are streamed.
+            (
+                of("tile=full").row_normalisation(NorMuon::default()),
+                ["row normalisation", "leave it out"],
+            ),
+            (
+                of("tile=full criterion=min_gap(1e-6)"),
+                ["min_gap", "accepted per tile are"],
+            ),
+        ];
+        for (options, expected) in cases {
+            let builder = || HiMuon::builder().parameter("w", &[40, 24]);
+            let refused = builder()
+                .group_with("w", options.clone())
+                .build_on(device.backend());
+            let error = refused.unwrap_err().to_string();
+            assert!(expected.iter().all(|part| error.contains(part)), "{error}");
+            // It is not the declaration that is at fault.
+            builder().group_with("w", options).build().unwrap();
+        }
+    });
+}
+
+#[test]
+fn tensors_that_kernels_do_not_take_are_refused_with_every_bit_as_it_was() {
+    let test = "refusals::tensors_that_kernels_do_not_take_are_refused_with_every_bit_as_it_was";
+    emulated(test, &[], || {
+        let model = Model::new(
+            &[("embed.weight", &[9, 8]), ("blocks.0.q.weight", &[20, 20])],
+            1,
+        );
+        let refused = |gaps: Vec<usize>, consuming: bool| {
+            let mut device = OnDevice::strided(0, &model, gaps);
+            let mut backend = device.backend();
+            if consuming {
+                // SAFETY: nobody but the step uses these gradients.
+                backend = Box::new(unsafe { backend.consuming_gradients() });
+            }
+            let specs = [spec("tile=16 power=1/2")];
+            let mut optimizer = model.builder(&specs).build_on(backend).unwrap();
+            let before = device.bits();
+            let error = device.try_step(&mut optimizer).unwrap_err();
+            assert!(matches!(error, Error::Backend(_)), "{error}");
+            assert_eq!(device.bits(), before);
+            assert_eq!(optimizer.steps_taken(), 0);
+            error.to_string()
+        };
+        let error = refused(vec![3, 0], false);
+        assert!(error.contains("AdamW takes contiguous tensors"), "{error}");
+        let error = refused(vec![0, 3], true);
+        assert!(
+            error.contains("rows start 23 numbers apart, expected 20"),
+            "{error}"
+        );
+    });
+}
+
+#[test]
+fn maps_that_wait_in_gradients_change_no_bit_and_take_no_workspace() {
+    let test = "refusals::maps_that_wait_in_gradients_change_no_bit_and_take_no_workspace";
+    emulated(test, &[], || {
+        let model = Model::new(
+            &[
+                ("blocks.0.q.weight", &[40, 50]),
+                ("blocks.0.experts", &[2, 20, 30]),
+            ],
+            6,
+        );
+        for text in ["tile=16 power=1/2", "tile=full power=1/2"] {
+            let run = |consuming: bool| {
+                let mut device = OnDevice::new(&model);
+                let mut backend = device.backend();
+                if consuming {
+                    // SAFETY: nobody but the step uses these gradients.
+                    backend = Box::new(unsafe { backend.consuming_gradients() });
+                }
+                let builder = model.builder(&[spec(text)]);
+                let mut optimizer = builder.build_on(backend).unwrap();
+                (0..2).for_each(|_| drop(device.step(&mut optimizer)));
+                let gradient = device.gradients[0].as_ref().unwrap();
+                let kept = device.stream.clone_dtoh(gradient).unwrap() == model.gradients(1)[0];
+                let bytes = optimizer.explain().unwrap().totals.workspace_bytes;
+                (device.bits(), bytes, kept)
+            };
+            let (bits, bytes, kept) = run(false);
+            let (found, fewer, left) = run(true);
+            assert!(found == bits);
+            assert!(kept && !left);
+            // 8 000 and 2 x 2 400 bytes, each rounded up to 256.
+            assert_eq!(bytes - fewer, 8192 + 2 * 2560, "{text}");
+        }
+        // At power 0 nothing waits.
+        let mut device = OnDevice::new(&model);
+        // SAFETY: nobody but the step uses these gradients.
+        let backend = Box::new(unsafe { device.backend().consuming_gradients() });
+        let mut optimizer = model.builder(&[tile(16)]).build_on(backend).unwrap();
+        device.step(&mut optimizer);
+        let gradient = device.gradients[0].as_ref().unwrap();
+        assert!(device.stream.clone_dtoh(gradient).unwrap() == model.gradients(0)[0]);
+    });
+}
