@@ -38,11 +38,13 @@ mod error;
 mod kernel;
 mod map;
 mod memory;
+pub mod model;
 mod module;
 mod recorded;
 mod table;
 mod tensor;
 mod tile_report;
+mod tuning;
 
 pub use backend::CudaBackend;
 pub use capture::CapturedStep;
@@ -52,3 +54,4 @@ pub use error::CudaError;
 pub use map::CudaMap;
 pub use memory::{Device, DeviceAllocator, DeviceBuffer};
 pub use tensor::{DeviceMut, DeviceRef, Number};
+pub use tuning::CudaTarget;

@@ -12,3 +12,4 @@ mod policies;
 mod properties;
 mod state;
 mod steps;
+mod tuning;

@@ -1,12 +1,13 @@
-//! How much workspace a launch needs.
+//! How much workspace a launch needs, and what is known of its variants before one runs.
 
 use himuon_templates::KernelSpec;
 
 use super::CudaBackend;
 use crate::backend::BackendError;
 use crate::cuda::kernel::Method;
+use crate::cuda::tuning;
 use crate::launch::MatrixDemand;
-use crate::plan::WorkspaceModel;
+use crate::plan::{Prediction, WorkspaceModel};
 
 impl WorkspaceModel for CudaBackend {
     fn workspace_bytes(
@@ -26,5 +27,18 @@ impl WorkspaceModel for CudaBackend {
         }
         let method = Method::of(&self.device, spec, variant)?;
         Ok(method.workspace(spec, matrices, threads).bytes as u64)
+    }
+
+    fn source_digest(&self, spec: &KernelSpec, variant: &str) -> Option<String> {
+        tuning::digest(&self.device, spec, &variant.parse().ok()?)
+    }
+
+    fn predicted(
+        &self,
+        spec: &KernelSpec,
+        shapes: &[(usize, usize)],
+        _threads: usize,
+    ) -> Vec<Prediction> {
+        tuning::predicted(&self.device, spec, shapes)
     }
 }
