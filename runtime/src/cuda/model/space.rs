@@ -39,7 +39,7 @@ fn streamed_settings(spec: &KernelSpec) -> Vec<Streamed> {
         Tile::Sized { rows, columns } => rows.min(columns),
     };
     let mut settings = Vec::new();
-    for block in [64, 128].into_iter().filter(|block| 2 * edge >= *block) {
+    for block in [64, 128].into_iter().filter(|block| edge >= *block / 2) {
         for warps in [4, 8] {
             settings.extend((2..=6).map(|stages| Streamed {
                 block,
