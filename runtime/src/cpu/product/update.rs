@@ -132,7 +132,15 @@ unsafe fn rows<S: Simd, const ROWS: usize, const PANELS: usize>(
             start: part.left.start.add(row * LANES),
             stride: part.left.stride,
         };
-        while place.row + ROWS <= part.rows.end {
+        // Of six rows at a time two could be left before the end of a panel, with no room for a piece of four.
+        let ends_in_fours =
+            |row: usize| ROWS == 6 && part.rows.end.next_multiple_of(LANES) - row == 8;
+        while place.row + ROWS <= part.rows.end && !ends_in_fours(place.row) {
+            piece::<S, _, ROWS, PANELS>(simd, left(place.row), right, &place, finish);
+            place.row += ROWS;
+        }
+        // Nor for two such pieces where five are left of six.
+        if ROWS == 6 && place.row + 4 < part.rows.end && !ends_in_fours(place.row) {
             piece::<S, _, ROWS, PANELS>(simd, left(place.row), right, &place, finish);
             place.row += ROWS;
         }

@@ -17,7 +17,7 @@ const LINE: usize = 64;
 
 /// Most elements of a batch that is asked for: three tensors of 64 KiB beside as much scratch fill a third of a
 /// second-level cache of 1 MiB. Larger tiles compute so much longer than they load that it does not matter.
-const MOST_ELEMENTS: usize = 128 * 128;
+pub(crate) const MOST_AHEAD: usize = 128 * 128;
 
 /// The part of a tensor that a batch covers.
 #[derive(Clone, Copy, Debug)]
@@ -59,7 +59,7 @@ impl Ahead {
     pub(super) fn new(job: &Job, batch: &Batch, next: Option<&Batch>, products: usize) -> Ahead {
         let whole = batch.whole();
         let mut parts = [None; 3];
-        if whole.rows * whole.columns <= MOST_ELEMENTS {
+        if whole.rows * whole.columns <= MOST_AHEAD {
             let (to, leading) = match job.sink {
                 Sink::Weight {
                     weight, leading, ..

@@ -85,7 +85,7 @@ pub(super) unsafe fn process<S: Simd>(
         batch.count * recurrence::fewest_products(&map.table),
     );
     // A team's threads have no second batch to ask for.
-    let ahead = team.is_alone().then_some(&ahead);
+    let ahead = (map.ahead && team.is_alone()).then_some(&ahead);
     let mut work = Work {
         map,
         job,
