@@ -33,11 +33,13 @@ struct Rows {
 impl Rows {
     fn new(tensor: Pointer, leading: usize, rectangle: Rectangle) -> Rows {
         let (start, size) = tensor.bytes();
-        let offset = (rectangle.row * leading + rectangle.column) * size;
+        let start = start.wrapping_add((rectangle.row * leading + rectangle.column) * size);
+        // A row need not begin with a line: most allocators give 16 bytes.
+        let before = start.addr() % LINE;
         Rows {
-            start: start.wrapping_add(offset),
+            start: start.wrapping_sub(before),
             pitch: leading * size,
-            lines: (rectangle.columns * size).div_ceil(LINE),
+            lines: (before + rectangle.columns * size).div_ceil(LINE),
             rows: rectangle.rows,
         }
     }
@@ -50,7 +52,7 @@ pub(in crate::cpu) struct Ahead {
     parts: [Option<Rows>; 3],
     /// Part, row and line of the next.
     position: Cell<(usize, usize, usize)>,
-    /// Lines for each product.
+    /// Lines for each product of all tiles of the batch.
     at_a_time: usize,
 }
 
