@@ -130,8 +130,8 @@ impl Model {
             }
             Order::Passes => {
                 for number in 0..3 {
-                    for index in 0..self.matrices.len() {
-                        self.one_pass(kernel, number, index, &mut buffers[index]);
+                    for (index, pair) in buffers.iter_mut().enumerate() {
+                        self.one_pass(kernel, number, index, pair);
                     }
                 }
             }
