@@ -192,7 +192,7 @@ fn only_what_changed_runs_again(target: &mut Few, found: &TuningEntry, folder: &
         .filter(|name| {
             ![default_variant().as_str(), &found.winner, TOO_LARGE].contains(&name.as_str())
         })
-        .last()
+        .next_back()
         .unwrap();
     target.changed = Some(changed.clone());
     let again = tune(target, folder);
