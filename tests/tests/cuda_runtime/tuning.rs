@@ -13,7 +13,7 @@ use himuon::tuning::{
 };
 use himuon::{HiMuon, KernelSpec};
 
-use crate::emulator::emulated;
+use crate::emulator::{MODEL_CHOOSES, emulated};
 use crate::model::{Model, OnDevice, spec};
 
 /// A block of more threads than any device runs.
@@ -123,7 +123,7 @@ fn entry(tuned: &Tuned) -> &TuningEntry {
 #[test]
 fn kernels_are_verified_timed_chosen_and_kept_apart() {
     let test = "tuning::kernels_are_verified_timed_chosen_and_kept_apart";
-    emulated(test, &[], || {
+    emulated(test, &[MODEL_CHOOSES], || {
         let folder = tempfile::tempdir().unwrap();
         let mut target = Few {
             target: CudaTarget::new(0).unwrap(),
@@ -187,12 +187,11 @@ fn only_what_changed_runs_again(target: &mut Few, found: &TuningEntry, folder: &
     target.runs.clear();
     assert_eq!(tune(target, folder).outcomes, [TuneOutcome::Known]);
     assert!(target.runs.is_empty());
-    let names = found.candidates.iter().map(|record| record.variant.clone());
+    let mut names = found.candidates.iter().map(|record| record.variant.clone());
     let changed = names
-        .filter(|name| {
+        .rfind(|name| {
             ![default_variant().as_str(), &found.winner, TOO_LARGE].contains(&name.as_str())
         })
-        .next_back()
         .unwrap();
     target.changed = Some(changed.clone());
     let again = tune(target, folder);
@@ -209,7 +208,7 @@ fn only_what_changed_runs_again(target: &mut Few, found: &TuningEntry, folder: &
 #[test]
 fn a_target_says_what_cannot_run() {
     let test = "tuning::a_target_says_what_cannot_run";
-    emulated(test, &[], || {
+    emulated(test, &[MODEL_CHOOSES], || {
         let mut target = CudaTarget::new(0).unwrap();
         let run = target.run(&job().spec, &default_variant(), CacheState::Cold);
         assert!(run.unwrap_err().contains("no tensors"));
@@ -253,7 +252,7 @@ fn stepped() -> Option<String> {
 #[test]
 fn the_table_s_winner_is_used() {
     let test = "tuning::the_table_s_winner_is_used";
-    emulated(test, &[], || {
+    emulated(test, &[MODEL_CHOOSES], || {
         assert_eq!(stepped().as_deref(), Some(OTHERS[0]))
     });
 }
@@ -261,9 +260,13 @@ fn the_table_s_winner_is_used() {
 #[test]
 fn a_winner_that_does_not_load_gives_way_to_the_next() {
     let test = "tuning::a_winner_that_does_not_load_gives_way_to_the_next";
-    emulated(test, &[("HIMUON_EMULATOR_FAIL", "module:1")], || {
-        assert_eq!(stepped().as_deref(), Some(OTHERS[1]));
-    });
+    emulated(
+        test,
+        &[MODEL_CHOOSES, ("HIMUON_EMULATOR_FAIL", "module:1")],
+        || {
+            assert_eq!(stepped().as_deref(), Some(OTHERS[1]));
+        },
+    );
 }
 
 /// A plan needs no compiler.
@@ -286,7 +289,7 @@ fn choice(text: &str) -> (Option<String>, String) {
 #[test]
 fn without_a_table_the_model_chooses_where_it_is_sure() {
     let test = "tuning::without_a_table_the_model_chooses_where_it_is_sure";
-    emulated(test, &[], || {
+    emulated(test, &[MODEL_CHOOSES], || {
         // Two blocks of four warps to a multiprocessor instead of one of eight.
         let (variant, reason) = choice("tile=128 element=bf16");
         assert!(variant.unwrap().starts_with("resident:rows=32"), "{reason}");
