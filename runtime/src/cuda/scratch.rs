@@ -138,7 +138,10 @@ fn sizes(
         let edge = edge.max(1);
         [
             (edge as u32, (extent / edge) as u64),
-            ((extent % edge) as u32, u64::from(extent % edge > 0)),
+            (
+                (extent % edge) as u32,
+                u64::from(!extent.is_multiple_of(edge)),
+            ),
         ]
     };
     let across = edges(columns, width);
