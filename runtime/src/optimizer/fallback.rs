@@ -5,12 +5,53 @@ use std::sync::Arc;
 use himuon_templates::KernelSpec;
 
 use super::HiMuon;
+use super::group::GroupOptions;
 use crate::backend::BackendError;
 use crate::error::Error;
 use crate::memory::Memory;
 use crate::plan::Plan;
 
 impl<M: Memory> HiMuon<M> {
+    /// The kernels of every tile that a schedule may ask for, once. Whether a tuned variant did not load and was dropped, so
+    /// that plans are to be made anew.
+    pub(super) fn load_ahead(&mut self) -> Result<bool, BackendError> {
+        let mut dropped = false;
+        if self.loaded_ahead {
+            return Ok(dropped);
+        }
+        for parameter in &self.parameters {
+            let options = &self.groups[parameter.group].options;
+            let (Some(view), GroupOptions::Muon(options)) = (&parameter.matrices, options) else {
+                continue;
+            };
+            let shapes = vec![(view.rows, view.columns); view.count];
+            for spec in options.specs.iter().map(|spec| view.spec(spec)) {
+                loop {
+                    let variant = self.tuning.variant_for(&spec, &shapes);
+                    // A tuned variant that the device lacks is passed over by the plan, with a warning.
+                    let known = variant.as_deref().filter(|name| {
+                        self.backend
+                            .workspace_bytes(&spec, Some(name), &[], 1)
+                            .is_ok()
+                    });
+                    match self.backend.load_ahead(&spec, known) {
+                        Err(BackendError::Variant {
+                            variant, reason, ..
+                        }) if known == Some(variant.as_str()) => {
+                            warn_of_next_choice(&spec, &variant, &reason);
+                            self.tuning.drop_variant(&spec, &variant);
+                            self.plans.clear();
+                            dropped = true;
+                        }
+                        outcome => break outcome?,
+                    }
+                }
+            }
+        }
+        self.loaded_ahead = true;
+        Ok(dropped)
+    }
+
     /// Loads a plan's kernels. A tuned variant that does not load is dropped, and the next choice of the tuning table,
     /// in the end the default, takes its place.
     pub(super) fn prepare_kernels(&mut self, mut plan: Arc<Plan>) -> Result<Arc<Plan>, Error> {
@@ -32,7 +73,7 @@ impl<M: Memory> HiMuon<M> {
 }
 
 /// Says that a variant of the tuning table is dropped.
-pub(super) fn warn_of_next_choice(spec: &KernelSpec, variant: &str, reason: &str) {
+fn warn_of_next_choice(spec: &KernelSpec, variant: &str, reason: &str) {
     tracing::warn!(
         "{spec}: variant {variant} of the tuning table cannot be used ({reason}); the next choice is used"
     );

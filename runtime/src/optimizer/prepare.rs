@@ -8,7 +8,6 @@ use super::buffers::ParameterState;
 use super::builder::weight_element;
 use super::coarse::basis_len;
 use super::error::StepError;
-use super::fallback::warn_of_next_choice;
 use super::gather::gather;
 use super::group::{AdamWOptions, GroupOptions};
 use super::parameter::Parameter;
@@ -135,46 +134,6 @@ impl<M: Memory> HiMuon<M> {
             total: 0,
         });
         Err(StepError::Lost { source })
-    }
-
-    /// The kernels of every tile that a schedule may ask for, once. Whether a tuned variant did not load and was dropped, so
-    /// that plans are to be made anew.
-    fn load_ahead(&mut self) -> Result<bool, BackendError> {
-        let mut dropped = false;
-        if self.loaded_ahead {
-            return Ok(dropped);
-        }
-        for parameter in &self.parameters {
-            let options = &self.groups[parameter.group].options;
-            let (Some(view), GroupOptions::Muon(options)) = (&parameter.matrices, options) else {
-                continue;
-            };
-            let shapes = vec![(view.rows, view.columns); view.count];
-            for spec in options.specs.iter().map(|spec| view.spec(spec)) {
-                loop {
-                    let variant = self.tuning.variant_for(&spec, &shapes);
-                    // A tuned variant that the device lacks is passed over by the plan, with a warning.
-                    let known = variant.as_deref().filter(|name| {
-                        self.backend
-                            .workspace_bytes(&spec, Some(name), &[], 1)
-                            .is_ok()
-                    });
-                    match self.backend.load_ahead(&spec, known) {
-                        Err(BackendError::Variant {
-                            variant, reason, ..
-                        }) if known == Some(variant.as_str()) => {
-                            warn_of_next_choice(&spec, &variant, &reason);
-                            self.tuning.drop_variant(&spec, &variant);
-                            self.plans.clear();
-                            dropped = true;
-                        }
-                        outcome => break outcome?,
-                    }
-                }
-            }
-        }
-        self.loaded_ahead = true;
-        Ok(dropped)
     }
 
     /// Kernels and scratch memory of a plan. Where the device has not as much memory as the plan wants, half

@@ -1,6 +1,7 @@
 //! What the CUDA kernels do not compute is refused when the optimizer is built, and what they do not take when a step is
 //! prepared: by name, with what to do instead, and with nothing changed.
 
+use himuon::cuda::DeviceRef;
 use himuon::optimizer::{MuonOptions, NorMuon};
 use himuon::{Error, HiMuon};
 
@@ -81,6 +82,27 @@ fn tensors_that_kernels_do_not_take_are_refused_with_every_bit_as_it_was() {
             error.contains("rows start 23 numbers apart, expected 20"),
             "{error}"
         );
+    });
+}
+
+#[test]
+fn a_gradient_of_another_type_than_its_weight_is_refused() {
+    let test = "refusals::a_gradient_of_another_type_than_its_weight_is_refused";
+    emulated(test, &[], || {
+        let model = Model::new(&[("blocks.0.q.weight", &[20, 20])], 1);
+        let mut device = OnDevice::new(&model);
+        let half = device.stream.alloc_zeros::<half::bf16>(400).unwrap();
+        let mut optimizer = device.optimizer(model.builder(&[tile(16)]));
+        let before = device.bits();
+        let mut parameters = device.parameters();
+        parameters[0].gradient = Some(DeviceRef::of(&half));
+        let error = optimizer.step(&mut parameters).unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.contains("the gradient is Bf16, expected F32"),
+            "{text}"
+        );
+        assert_eq!(device.bits(), before);
     });
 }
 

@@ -14,8 +14,13 @@ use crate::emulator::emulated;
 use crate::model::{Model, OnDevice, normal, spec, update_gap};
 
 /// Relative Frobenius gap of the update over two steps to the CPU's, worst parameter, standard normal weights and
-/// gradients, f32 operands on both sides (on the device as three tf32 terms).
+/// gradients, f32 operands on both sides (on the device as three tf32 terms). Measured: 1.2e-5, most of it the rounding of
+/// the weights.
 const GAP: f64 = 2e-5;
+/// The same of bare maps. Measured: 1.7e-6.
+const MAP_GAP: f64 = 5e-6;
+/// Relative difference of what is reported of a tile. Measured: 6.2e-7.
+const REPORT_GAP: f32 = 2e-6;
 
 /// Whole tiles and ragged ones, a stack, a tall matrix, one of two rows.
 fn model() -> Model {
@@ -274,16 +279,15 @@ fn tiles_of_large_matrices_are_reported_as_on_the_cpu() {
             );
             assert!(!here.is_empty() && here.len() == there.len());
             for (cpu, cuda) in here.iter().zip(there) {
-                let near = |a: f32, b: f32| (a - b).abs() <= 1e-4 * a.abs();
-                assert!(near(cpu.norm, cuda.norm), "{cpu:?} {cuda:?}");
-                assert!(
-                    near(cpu.inner_product, cuda.inner_product),
-                    "{cpu:?} {cuda:?}"
-                );
-                assert!(
-                    near(cpu.mapped_norm_squared, cuda.mapped_norm_squared),
-                    "{cpu:?} {cuda:?}"
-                );
+                for (expected, found) in [
+                    (cpu.norm, cuda.norm),
+                    (cpu.inner_product, cuda.inner_product),
+                    (cpu.mapped_norm_squared, cuda.mapped_norm_squared),
+                ] {
+                    let gap = (expected - found).abs() / expected;
+                    println!("measured: report of a tile: {gap:.1e}");
+                    assert!(gap <= REPORT_GAP, "{cpu:?} {cuda:?}");
+                }
                 assert!(cuda.orthogonalised && !cuda.non_finite);
             }
         }
@@ -325,7 +329,7 @@ fn the_map_of_a_whole_matrix_follows_the_cpu() {
                 "measured: map of {text}: gap {gap:.1e}, {} tiles",
                 tiles.len()
             );
-            assert!(gap < GAP, "{text}: {gap:e}");
+            assert!(gap < MAP_GAP, "{text}: {gap:e}");
         }
     });
 }

@@ -153,7 +153,7 @@ impl OnCpu {
     }
 }
 
-/// Relative difference of all weights, in the Frobenius norm. The bound is ten roundings of an f32.
+/// Relative difference of all weights, in the Frobenius norm.
 fn gap(left: &VarMap, right: &VarMap) -> f64 {
     let (mut difference, mut size) = (0.0, 0.0);
     for ((_, left), (_, right)) in variables(left).iter().zip(&variables(right)) {
@@ -165,7 +165,9 @@ fn gap(left: &VarMap, right: &VarMap) -> f64 {
     (difference / size).sqrt()
 }
 
-const GAP: f64 = 1e-6;
+/// Of weights of a small language model in f32 after four steps of its training, as [`gap`] measures them. Worst: 1.8e-7
+/// after the fourth step, three roundings of an f32.
+const GAP: f64 = 5e-7;
 
 #[test]
 fn training_on_the_device_follows_the_cpu_and_resumes_there() {
@@ -201,7 +203,9 @@ fn training_on_the_device_follows_the_cpu_and_resumes_there() {
         resumed.optimizer.inner_mut().load_state(&path).unwrap();
         device.step(4);
         resumed.step(4);
-        assert!(gap(&device.map, &resumed.map) < GAP);
+        let gap = gap(&device.map, &resumed.map);
+        println!("measured: resumed on the CPU, one step later: weights {gap:.1e}");
+        assert!(gap < GAP, "{gap:e}");
     });
     if let Isolated::Parent { output } = outcome.unwrap() {
         let figures = output
