@@ -3,7 +3,6 @@
 //! * [`command`] reads arguments, calls what does the work and prints what came of it.
 //! * [`advise`] compares tiles on a momentum file.
 //! * [`report`] draws what tuning has found.
-//! * [`model`] predicts the time of CUDA kernels before there is a device.
 //! * [`workload`] finds what is to be tuned: a crate's attributes, a model's matrices.
 //! * [`apply`] maps every matrix of a safetensors file.
 //! * [`diagnose`] measures what tiling does to them.
@@ -12,6 +11,5 @@ pub mod advise;
 pub mod apply;
 pub mod command;
 pub mod diagnose;
-pub mod model;
 pub mod report;
 pub mod workload;

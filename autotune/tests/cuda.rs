@@ -1,4 +1,4 @@
-//! `himuon devices` and `himuon apply --device cuda` on the emulated driver.
+//! `himuon devices`, and `himuon apply` and `himuon tune` with `--device cuda`, on the emulated driver.
 #![cfg(unix)]
 #![allow(
     clippy::unwrap_used,
@@ -16,19 +16,26 @@ use himuon_tests::random::Random;
 use himuon_tests::svd::relative_error;
 use himuon_toolkit::Toolkit;
 use himuon_toolkit::emulated::EmulatedDriver;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 fn emulated(arguments: &[&str]) -> common::Run {
+    emulated_with_cache(&shared_cache(), arguments)
+}
+
+/// Where all tests keep compiled kernels.
+fn shared_cache() -> PathBuf {
+    himuon_toolkit::target_folder().join("cuda-test-cache")
+}
+
+fn emulated_with_cache(cache: &Path, arguments: &[&str]) -> common::Run {
     let mut command = Command::new(env!("CARGO_BIN_EXE_himuon"));
     EmulatedDriver::build().unwrap().provide_to(&mut command);
     let toolkit = Toolkit::locate_or_install().unwrap();
     command
         .args(arguments)
         .env("HIMUON_NVRTC_PATH", toolkit.nvrtc_library())
-        .env(
-            "HIMUON_CACHE_DIR",
-            himuon_toolkit::target_folder().join("cuda-test-cache"),
-        )
+        .env("HIMUON_CACHE_DIR", cache)
         .env("HIMUON_EMULATOR_DEVICES", "sm_80;sm_90");
     run(&mut command)
 }
@@ -109,4 +116,72 @@ fn a_device_that_is_not_there_is_named() {
     assert_eq!(run.code, 1);
     assert!(run.err.contains("no CUDA device 2: 2 found"), "{}", run.err);
     assert!(!output.exists());
+}
+
+#[test]
+fn tune_goes_all_the_way_on_a_device_and_keeps_emulated_times_apart() {
+    let folder = Folder::new();
+    let cache = folder.path("cache");
+    std::fs::create_dir_all(shared_cache().join("modules")).unwrap();
+    std::fs::create_dir_all(&cache).unwrap();
+    std::os::unix::fs::symlink(shared_cache().join("modules"), cache.join("modules")).unwrap();
+    let arguments = [
+        "tune",
+        "--device",
+        "cuda:0",
+        "--spec",
+        "tile=16 steps=2",
+        "--shape",
+        "32x48",
+        "--candidates",
+        "3",
+        "--json",
+    ];
+    let tuned = emulated_with_cache(&cache, &arguments);
+    assert_eq!(tuned.code, 0, "{}", tuned.err);
+    assert!(tuned.err.contains("chooses nothing"), "{}", tuned.err);
+    let json = tuned.json();
+    assert_eq!(json["device"]["kind"], "cuda");
+    assert_eq!(json["outcomes"][0], "measured");
+    let entry = &json["entries"][0];
+    assert_eq!(entry["clock"], "emulated");
+    let candidates = entry["candidates"].as_array().unwrap();
+    assert_eq!(candidates.len(), 3);
+    for candidate in candidates {
+        assert_eq!(candidate["verdict"], "measured", "{candidate}");
+        assert!(candidate["error"].as_f64().unwrap() < 1e-3, "{candidate}");
+        assert!(candidate["cold_ns"][0].as_u64().unwrap() > 0);
+    }
+    let file = json["file"].as_str().unwrap();
+    assert!(
+        file.ends_with(".emulated.json") && Path::new(file).exists(),
+        "{file}"
+    );
+    // Known the second time, listed, and of no effect on another device's file.
+    let again = emulated_with_cache(&cache, &arguments);
+    assert_eq!(again.json()["outcomes"][0], "known", "{}", again.out);
+    let listed = emulated_with_cache(&cache, &["cache", "ls"]);
+    assert!(listed.out.contains("emulat"), "{}", listed.out);
+    let estimated = emulated_with_cache(
+        &cache,
+        &[
+            "tune",
+            "--device",
+            "cuda:1",
+            "--tile",
+            "64",
+            "--element",
+            "bf16",
+            "--level",
+            "estimate",
+            "--json",
+        ],
+    );
+    assert_eq!(estimated.code, 0, "{}", estimated.err);
+    assert_eq!(estimated.json()["measured"], false);
+    let count = estimated.json()["estimates"][0]["candidates"]
+        .as_array()
+        .unwrap()
+        .len();
+    assert!(count >= 12, "{count}");
 }

@@ -115,6 +115,7 @@ fn the_report_stands_alone() {
         "stable rank",
         "-> tile",
         "Muon = 1",
+        " would hold 50 % of the nuclear norm",
         "measured in",
         "report written to",
     ] {

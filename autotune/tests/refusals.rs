@@ -133,12 +133,15 @@ fn without_a_driver_a_device_explains_itself() {
         println!("SKIPPED: this machine has a CUDA driver");
         return;
     }
-    assert_eq!(run.code, 1);
-    assert!(
-        run.err.contains("no CUDA driver") && run.err.contains("LD_LIBRARY_PATH"),
-        "{}",
-        run.err
-    );
+    let tune = himuon(["tune", "--tile", "16", "--device", "cuda:0"]);
+    for run in [run, tune] {
+        assert_eq!(run.code, 1);
+        assert!(
+            run.err.contains("no CUDA driver") && run.err.contains("LD_LIBRARY_PATH"),
+            "{}",
+            run.err
+        );
+    }
     assert!(!output.exists());
 }
 

@@ -26,6 +26,12 @@ pub trait Backend {
         Element::F32
     }
 
+    /// Whether tiles of all sizes sum in one order, so that a tile that covers its matrix gives the bits of
+    /// [`himuon::Tile::Full`].
+    fn sums_in_one_order(&self) -> bool {
+        true
+    }
+
     /// Maps every tile of a contiguous `rows` x `columns` matrix.
     ///
     /// # Errors

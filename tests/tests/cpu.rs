@@ -31,7 +31,10 @@ fn sixteen_bit_storage() {
 
 #[test]
 fn published_rounding() {
-    maps::run(&mut CpuBackend::new(1), &Grid::published_rounding(64)).finish("cpu");
+    let mut backend = CpuBackend::new(1);
+    let mut report = maps::run(&mut backend, &Grid::published_rounding(64));
+    report.merge(maps::run(&mut backend, &Grid::published_rounding_on_chip()));
+    report.finish("cpu");
 }
 
 #[test]

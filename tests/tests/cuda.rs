@@ -35,10 +35,8 @@ fn every_recurrence_on_tiles_and_types_in_turn() {
     } else {
         1
     };
-    let mut backend = sm_80();
-    for turn in 0..turns {
-        maps_of(&mut backend, &Grid::in_turn(turn)).finish("cuda");
-    }
+    let grids: Vec<Grid> = (0..turns).flat_map(Grid::in_turn).collect();
+    maps_of(&mut sm_80(), &grids).finish("cuda");
 }
 
 #[test]

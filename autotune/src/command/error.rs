@@ -42,6 +42,9 @@ pub enum CommandError {
     /// The optimizer cannot be built or planned.
     #[error("{0}")]
     Optimizer(himuon::Error),
+    /// There is no such GPU, or it cannot be used.
+    #[error("{0}")]
+    Cuda(#[from] himuon::cuda::CudaError),
     /// Tuning, or its table.
     #[error("{0}")]
     Tuning(himuon::tuning::TuningError),

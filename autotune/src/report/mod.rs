@@ -91,7 +91,8 @@ fn device(section: &Section<'_>, page: &mut html::Page) -> Result<(), ReportErro
     let samples = samples(section.table);
     if !samples.is_empty() {
         page.paragraph(
-            "Time by tile: each point a variant, the winner filled. Cold caches, median.",
+            "Time by tile: each point a variant, side by side from the fastest to the slowest, the winner filled. Cold \
+             caches, median.",
         );
         page.figure(&plot::times(&samples)?);
         if let Some(roofs) = section.roofs {
@@ -105,7 +106,9 @@ fn device(section: &Section<'_>, page: &mut html::Page) -> Result<(), ReportErro
             page.figure(&plot::roofline(&samples, roofs)?);
         }
         if samples.iter().any(|sample| sample.predicted > 0.0) {
-            page.paragraph("Predicted against measured: the model ranks, its scale is that of a nominal clock.");
+            page.paragraph(
+                "Predicted against measured; on the line they agree. The model is there to rank.",
+            );
             page.figure(&plot::predicted(&samples)?);
         }
     }

@@ -2,6 +2,7 @@
 
 use super::{ReportError, Roofs, Sample};
 use crate::advise::Point;
+use plotters::coord::combinators::BindKeyPoints;
 use plotters::prelude::*;
 use std::ops::Range;
 
@@ -9,6 +10,8 @@ const SIZE: (u32, u32) = (960, 420);
 const BLUE_ISH: RGBColor = RGBColor(38, 98, 174);
 const GREY: RGBColor = RGBColor(150, 160, 172);
 const RED_ISH: RGBColor = RGBColor(190, 66, 50);
+/// Part of a tile's place that its variants share.
+const WIDTH_OF_TILE: f64 = 0.8;
 const FONT: (&str, u32) = ("sans-serif", 14);
 
 fn failed(error: impl std::fmt::Display) -> ReportError {
@@ -27,6 +30,19 @@ fn around(values: impl Iterator<Item = f64>) -> Range<f64> {
     }
 }
 
+/// 1, 2 and 5 times powers of ten inside a range: few enough to be read, whatever the range.
+fn ticks(range: &Range<f64>) -> Vec<f64> {
+    let decades = range.start.log10().floor() as i32..=range.end.log10().ceil() as i32;
+    let steps = decades.flat_map(|decade| [1.0, 2.0, 5.0].map(|step| step * 10f64.powi(decade)));
+    steps.filter(|tick| range.contains(tick)).collect()
+}
+
+/// A tick without the rounding errors of its power of ten.
+fn tick_text(tick: &f64) -> String {
+    let text = format!("{tick:.6}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
 /// Tiles in the order of their size: as many digits first, then by the digits.
 fn tiles(samples: &[Sample]) -> Vec<String> {
     let mut tiles: Vec<String> = samples.iter().map(|sample| sample.tile.clone()).collect();
@@ -40,7 +56,7 @@ fn tiles(samples: &[Sample]) -> Vec<String> {
     tiles
 }
 
-/// Milliseconds by tile.
+/// Milliseconds by tile; the variants of a tile side by side, the fastest first.
 pub(super) fn times(samples: &[Sample]) -> Result<String, ReportError> {
     let tiles = tiles(samples);
     let mut svg = String::new();
@@ -51,7 +67,10 @@ pub(super) fn times(samples: &[Sample]) -> Result<String, ReportError> {
             .margin(12)
             .x_label_area_size(44)
             .y_label_area_size(70)
-            .build_cartesian_2d(-0.5..tiles.len() as f64 - 0.5, range.log_scale())
+            .build_cartesian_2d(
+                -0.5..tiles.len() as f64 - 0.5,
+                range.clone().log_scale().with_key_points(ticks(&range)),
+            )
             .map_err(failed)?;
         let name = |place: &f64| {
             let whole = place.round();
@@ -66,12 +85,19 @@ pub(super) fn times(samples: &[Sample]) -> Result<String, ReportError> {
             .x_label_formatter(&name)
             .x_desc("tile")
             .y_desc("ms")
+            .y_label_formatter(&tick_text)
             .label_style(FONT)
             .draw()
             .map_err(failed)?;
         let place = |sample: &Sample| {
             let tile = tiles.iter().position(|tile| *tile == sample.tile);
-            (tile.unwrap_or(0) as f64, 1e3 * sample.seconds)
+            let rivals = samples.iter().filter(|other| other.tile == sample.tile);
+            let faster = rivals
+                .clone()
+                .filter(|other| other.seconds < sample.seconds);
+            let part = faster.count() as f64 / rivals.count().max(2) as f64;
+            let shift = WIDTH_OF_TILE * (part - 0.5);
+            (tile.unwrap_or(0) as f64 + shift, 1e3 * sample.seconds)
         };
         let others = samples.iter().filter(|sample| !sample.winner);
         chart
@@ -100,12 +126,25 @@ fn logarithmic(
             .margin(12)
             .x_label_area_size(44)
             .y_label_area_size(70)
-            .build_cartesian_2d(ranges.0.log_scale(), ranges.1.log_scale())
+            .build_cartesian_2d(
+                ranges
+                    .0
+                    .clone()
+                    .log_scale()
+                    .with_key_points(ticks(&ranges.0)),
+                ranges
+                    .1
+                    .clone()
+                    .log_scale()
+                    .with_key_points(ticks(&ranges.1)),
+            )
             .map_err(failed)?;
         chart
             .configure_mesh()
             .x_desc(axes.0)
             .y_desc(axes.1)
+            .x_label_formatter(&tick_text)
+            .y_label_formatter(&tick_text)
             .label_style(FONT)
             .draw()
             .map_err(failed)?;

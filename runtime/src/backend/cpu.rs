@@ -9,9 +9,11 @@ use super::{Backend, BackendError};
 use crate::cpu::{self, CpuKernel, Pool, Workspace};
 use crate::launch::{AdamWTensor, LaunchReport, MatrixDemand, MatrixStep};
 use crate::memory::Host;
-use crate::plan::{Chunk, Launch, Plan, PlannedMatrix, WorkspaceModel};
+use crate::plan::{Chunk, Launch, Plan, PlannedMatrix, Prediction, WorkspaceModel};
 use crate::tensor::TensorRef;
-use crate::tuning::{CpuTarget, DeviceFingerprint, TuningTarget, cpu_digest_of, variant_named};
+use crate::tuning::{
+    CpuTarget, DeviceFingerprint, TuningTarget, cpu_digest_of, predicted_on_cpu, variant_named,
+};
 
 /// Runs plans on the threads of this machine.
 #[derive(Debug)]
@@ -89,6 +91,15 @@ impl WorkspaceModel for CpuBackend {
 
     fn source_digest(&self, _spec: &KernelSpec, variant: &str) -> Option<String> {
         cpu_digest_of(variant)
+    }
+
+    fn predicted(
+        &self,
+        spec: &KernelSpec,
+        shapes: &[(usize, usize)],
+        threads: usize,
+    ) -> Vec<Prediction> {
+        predicted_on_cpu(spec, shapes, threads)
     }
 }
 

@@ -66,6 +66,29 @@ leaf! {
         simd.to_line(unsafe { panel_product(simd, a, b, panel, rows, scale) })
     }
 
+    /// Largest |x| of some panels, and whether all are finite.
+    ///
+    /// # Safety
+    /// The panels have `rows` rows.
+    pub(super) unsafe fn extent(
+        simd: S, matrix: Panels, panels: Range<usize>, rows: Range<usize>
+    ) -> Extent {
+        let (zero, mut maximum, mut zeros) = (simd.splat(0.0), simd.splat(0.0), simd.splat(0.0));
+        for panel in panels {
+            for row in rows.clone() {
+                // SAFETY: the caller's word.
+                let x = unsafe { simd.load(matrix.row(panel, row)) };
+                zeros = simd.fused(x, zero, zeros);
+                maximum = simd.max(maximum, simd.abs(x));
+            }
+        }
+        let non_finite = poisoned(simd, zeros);
+        Extent {
+            largest: if non_finite { 0.0 } else { simd.to_line(maximum).largest() },
+            non_finite,
+        }
+    }
+
     /// Multiplies some panels by `first`, then by `second`.
     ///
     /// # Safety
@@ -230,6 +253,25 @@ pub(super) unsafe fn add_diagonal(matrix: Panels, columns: usize, value: f32) {
     }
 }
 
+/// How large the numbers of a matrix are.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Extent {
+    /// Largest |x|, 0 where one is not finite.
+    pub(super) largest: f32,
+    /// A NaN or an infinity was met.
+    pub(super) non_finite: bool,
+}
+
+impl Extent {
+    /// Of both.
+    pub(super) fn merge(self, other: Extent) -> Extent {
+        Extent {
+            largest: self.largest.max(other.largest),
+            non_finite: self.non_finite || other.non_finite,
+        }
+    }
+}
+
 /// Norm and scale of a tile.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Norm {
@@ -246,6 +288,13 @@ impl Norm {
     pub(super) fn scale(largest: f32) -> f32 {
         let exponent = ((largest.to_bits() >> 23) as i32 - 127).clamp(-100, 100);
         f32::from_bits(((127 - exponent) as u32) << 23)
+    }
+
+    /// Whether a sum of squares tells by itself that all numbers are finite, and none so large or small that it had to
+    /// be scaled first. A power of two as the scale then changes no bit of what follows.
+    pub(super) fn is_ordinary(squares: f32) -> bool {
+        const LARGEST: f32 = (1_u64 << 60) as f32;
+        (1.0 / LARGEST..=LARGEST).contains(&squares)
     }
 
     /// From the sum of the squares of scale x.
@@ -267,12 +316,6 @@ impl Norm {
             norm: f64::from(root),
         }
     }
-}
-
-/// Folds the lanes of a running maximum.
-#[inline(always)]
-pub(super) fn largest<S: Simd>(simd: S, maximum: S::Vector) -> f32 {
-    simd.to_line(maximum).largest()
 }
 
 /// Whether a running sum of 0 x met a NaN or an infinity.

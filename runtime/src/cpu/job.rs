@@ -8,6 +8,7 @@ use super::recurrence;
 use super::simd::LANES;
 use super::store::Sink;
 use super::team::is_large;
+use super::variant::tiles_at_a_time;
 use crate::launch::{LaunchReport, ScaleRule, TileDiagnostics};
 use himuon_templates::{Criterion, Measure, Mode, Scope, StepTable, Tile};
 
@@ -22,6 +23,8 @@ pub(super) struct Map {
     pub(super) blocking: Blocking,
     /// Most small tiles at a time.
     pub(super) batch: usize,
+    /// Whether the next tiles' tensors are asked for while these are computed.
+    pub(super) ahead: bool,
 }
 
 impl Map {
@@ -81,14 +84,7 @@ impl Map {
 
     /// How many tiles of this size are worked on at a time: their buffers stay in the first-level cache.
     pub(super) fn batch_of(&self, rows: usize, columns: usize) -> usize {
-        const SMALL: usize = 32 * 32;
-        const SMALLEST: usize = 16 * 16;
-        let area = rows * columns;
-        if area <= SMALL {
-            (self.batch * SMALLEST / area.max(1)).clamp(1, self.batch)
-        } else {
-            1
-        }
+        tiles_at_a_time(self.batch, rows, columns)
     }
 }
 

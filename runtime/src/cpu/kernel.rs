@@ -81,6 +81,7 @@ impl CpuKernel {
                 mode: spec.mode,
                 blocking: variant.blocking,
                 batch: variant.batch.into(),
+                ahead: variant.ahead,
             },
         })
     }

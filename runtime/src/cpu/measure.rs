@@ -7,7 +7,7 @@
 use super::error::CpuError;
 use super::kernel::{ApplyScale, CpuKernel};
 use super::pool::Pool;
-use super::simd::{InstructionSet, Simd, WithSimd, leaf};
+use super::simd::{InstructionSet, Line, Simd, WithSimd, leaf};
 use super::workspace::Workspace;
 use crate::tensor::TensorRef;
 use himuon_templates::{KernelSpec, StepTable};
@@ -32,6 +32,95 @@ leaf! {
         }
         simd.to_line(total).sum()
     }
+}
+
+leaf! {
+    /// One sum alone: each fused multiply-add waits for the one before.
+    unsafe fn chain(simd: S, rounds: usize, seed: f32) -> f32 {
+        let factor = simd.splat(seed);
+        let mut sum = factor;
+        for _ in 0..rounds {
+            sum = simd.fused(sum, factor, factor);
+        }
+        simd.to_line(sum).sum()
+    }
+
+    /// Adds up `count` lines from `start` on, a multiple of `READS`.
+    ///
+    /// # Safety
+    /// They are readable.
+    unsafe fn read_all(simd: S, start: *const Line, count: usize) -> f32 {
+        let mut sums = [simd.splat(0.0); READS];
+        for first in (0..count).step_by(READS) {
+            for (index, sum) in sums.iter_mut().enumerate() {
+                // SAFETY: the caller's word.
+                *sum = simd.add(*sum, unsafe { simd.load(start.add(first + index).cast()) });
+            }
+        }
+        let mut total = sums[0];
+        for sum in &sums[1..] {
+            total = simd.add(total, *sum);
+        }
+        simd.to_line(total).sum()
+    }
+}
+
+/// Lines that are read at a time: each into a sum of its own, so that none waits for another.
+const READS: usize = 8;
+
+struct Chain {
+    rounds: usize,
+}
+
+impl WithSimd for Chain {
+    type Output = f64;
+    fn with<S: Simd>(self, simd: S) -> f64 {
+        let start = Instant::now();
+        // SAFETY: reads and writes no memory.
+        let result = unsafe { chain(simd, self.rounds, std::hint::black_box(0.5)) };
+        std::hint::black_box(result);
+        start.elapsed().as_secs_f64() / self.rounds as f64
+    }
+}
+
+/// Seconds from a fused multiply-add to the next one that needs it: the best of `samples`, about 0.05 ms each.
+pub(crate) fn measure_latency(set: InstructionSet, samples: usize) -> f64 {
+    let latency = |_| set.with(Chain { rounds: 50_000 });
+    (0..samples).map(latency).fold(f64::INFINITY, f64::min)
+}
+
+struct Reading<'a> {
+    lines: &'a [Line],
+    times: usize,
+}
+
+impl WithSimd for Reading<'_> {
+    type Output = f64;
+    fn with<S: Simd>(self, simd: S) -> f64 {
+        let start = Instant::now();
+        for _ in 0..self.times {
+            let lines = std::hint::black_box(self.lines);
+            // SAFETY: `measure_loads` makes slices of a multiple of `READS` lines.
+            let sum = unsafe { read_all(simd, lines.as_ptr(), lines.len()) };
+            std::hint::black_box(sum);
+        }
+        let bytes = self.times * size_of_val(self.lines);
+        bytes as f64 / start.elapsed().as_secs_f64()
+    }
+}
+
+/// Bytes a second that one thread reads of memory of this size over and over: the best of `samples`, of 4 MiB or one
+/// pass each.
+pub(crate) fn measure_loads(set: InstructionSet, bytes: usize, samples: usize) -> f64 {
+    let lines = vec![Line::ZERO; (bytes / size_of::<Line>()).next_multiple_of(READS)];
+    let times = (4 << 20) / bytes.max(1) + 1;
+    let read = |_| {
+        set.with(Reading {
+            lines: &lines,
+            times,
+        })
+    };
+    (0..samples).map(read).fold(0.0, f64::max)
 }
 
 struct Peak {

@@ -4,11 +4,11 @@
 //! step costs what reading and writing its tensors costs. Every lane runs the operations of a tile on its own,
 //! one by one, because the bits must be those of [`process`]: x / |x| need not be exactly 1 in `f32`.
 
-use super::elementwise::Norm;
+use super::elementwise::{Norm, extent};
 use super::engine::{Products, Slot};
 use super::job::{Counts, Job, Map};
 use super::layout::{BLOCK, BUFFER_PADDING, Panels};
-use super::load::{Rectangle, load, store_momentum};
+use super::load::{Rectangle, load, restore_momentum};
 use super::recurrence;
 use super::simd::{LANES, Line, Simd, Vectorized};
 use super::store::store;
@@ -19,9 +19,9 @@ use std::cell::Cell;
 use std::ops::Range;
 
 /// Elements that are loaded, mapped and stored at a time.
-const STRIP: usize = 1024;
-// They fit into the two tall buffers that any tile has in scratch.
-const _: () = assert!(STRIP <= 2 * (BLOCK + BUFFER_PADDING));
+const STRIP: usize = 512;
+// Two strips fit into the two tall buffers that any tile has in scratch.
+const _: () = assert!(2 * STRIP <= 2 * (BLOCK + BUFFER_PADDING));
 
 /// The steps of the recurrence, if the tiles of `job` are single elements, not coupled, that nobody asks more of than the
 /// map.
@@ -73,7 +73,7 @@ pub(super) unsafe fn process_scalars<S: Simd>(
     counts
 }
 
-/// Whether all numbers of the strip were finite; if not, nothing has been written.
+/// Whether all numbers of the strip were finite; if not, the tensors are as they were.
 ///
 /// # Safety
 /// As [`process`], for the elements of the rectangle: at most [`STRIP`] in one row.
@@ -88,15 +88,21 @@ unsafe fn process_strip<S: Simd>(
         start: base,
         stride: LANES,
     };
-    // SAFETY: the caller's word; one row of panels of sixteen numbers each.
+    let panels = rectangle.columns.div_ceil(LANES);
+    // SAFETY: the caller's word; one row of panels of sixteen numbers each, twice.
     unsafe {
-        if load(simd, &job.source, &rectangle, strip).non_finite {
+        let previous = Panels {
+            start: base.add(STRIP),
+            stride: LANES,
+        };
+        load(simd, &job.source, &rectangle, strip, Some(previous));
+        if extent(simd, strip, 0..panels, 0..1).non_finite {
+            restore_momentum(simd, &job.source, &rectangle, previous);
             return false;
         }
-        store_momentum(simd, &job.source, &rectangle);
         simd.vectorize(MapStrip {
             strip,
-            panels: rectangle.columns.div_ceil(LANES),
+            panels,
             steps,
         });
         let scale = job.scale.of(&job.grid, job.grid.rectangle(0));

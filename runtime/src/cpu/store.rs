@@ -159,28 +159,43 @@ impl<E: Stored> Vectorized for Store<'_, E> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let &Rectangle { rows, columns, .. } = self.rectangle;
-        let factor = simd.splat(self.factor);
+        let (whole, rest) = (columns / LANES, columns % LANES);
         for row in 0..rows {
-            for panel in 0..columns.div_ceil(LANES) {
-                let count = columns - panel * LANES;
-                let column = self.rectangle.column + panel * LANES;
-                // SAFETY: the next `count` columns lie in the rectangle.
-                unsafe {
-                    let at = self
-                        .to
-                        .add((self.rectangle.row + row) * self.leading + column);
-                    let mapped = self.from.vector(simd, panel, row, count);
-                    let value = match self.keep {
-                        Some(keep) => {
-                            let kept =
-                                simd.mul(simd.splat(keep), read(simd, at.cast_const(), count));
-                            simd.fused(factor, mapped, kept)
-                        }
-                        None => simd.mul(factor, mapped),
-                    };
-                    write(simd, at, value, count);
-                }
+            for panel in 0..whole {
+                // SAFETY: whoever made `self` granted the rectangle and its vectors.
+                unsafe { self.vector(simd, row, panel, LANES) }
             }
+            if rest > 0 {
+                // SAFETY: as above.
+                unsafe { self.vector(simd, row, whole, rest) }
+            }
+        }
+    }
+}
+
+impl<E: Stored> Store<'_, E> {
+    /// Stores the first `count` numbers of a vector.
+    /// # Safety
+    /// They lie in the rectangle, and the vector exists.
+    #[inline(always)]
+    unsafe fn vector<S: Simd>(&self, simd: S, row: usize, panel: usize, count: usize) {
+        let (at_row, at_column) = (
+            self.rectangle.row + row,
+            self.rectangle.column + panel * LANES,
+        );
+        let factor = simd.splat(self.factor);
+        // SAFETY: the caller's word.
+        unsafe {
+            let at = self.to.add(at_row * self.leading + at_column);
+            let mapped = self.from.vector(simd, panel, row, count);
+            let value = match self.keep {
+                Some(keep) => {
+                    let kept = simd.mul(simd.splat(keep), read(simd, at.cast_const(), count));
+                    simd.fused(factor, mapped, kept)
+                }
+                None => simd.mul(factor, mapped),
+            };
+            write(simd, at, value, count);
         }
     }
 }

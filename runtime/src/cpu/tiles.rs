@@ -122,7 +122,6 @@ impl<'a, S: Simd, D: Shape, const INLINE: bool> Tiles<'a, S, D, INLINE> {
 
     #[inline(always)]
     fn symmetric(&self, input: Panels, depth: usize, output: Panels, finish: Finish) {
-        self.ask();
         let panels = self.shape.panels();
         let part = |rows, columns| SymmetricPart {
             input,
@@ -151,7 +150,6 @@ impl<'a, S: Simd, D: Shape, const INLINE: bool> Tiles<'a, S, D, INLINE> {
 
     #[inline(always)]
     fn multiply(&self, left: Panels, right: Panels, output: Panels, finish: Finish) {
-        self.ask();
         let part = |rows, columns| UpdatePart {
             left,
             right,
@@ -242,6 +240,7 @@ impl<S: Simd, D: Shape, const INLINE: bool> Products for Tiles<'_, S, D, INLINE>
 
     #[inline(always)]
     fn gram(&self, x: Slot, gram: Slot, factor: f32) {
+        self.ask();
         for tile in 0..self.tiles {
             let (input, output) = (self.tall(tile, x), self.small(tile, gram));
             self.symmetric(
@@ -255,6 +254,7 @@ impl<S: Simd, D: Shape, const INLINE: bool> Products for Tiles<'_, S, D, INLINE>
 
     #[inline(always)]
     fn polynomial(&self, gram: Slot, output: Slot, linear: f32, factor: f32) {
+        self.ask();
         for tile in 0..self.tiles {
             let base = self.small(tile, gram);
             let finish = Finish::Affine(Affine {
@@ -268,6 +268,7 @@ impl<S: Simd, D: Shape, const INLINE: bool> Products for Tiles<'_, S, D, INLINE>
 
     #[inline(always)]
     fn update(&self, left: Slot, gram: Slot, output: Slot, linear: f32, factor: f32) {
+        self.ask();
         for tile in 0..self.tiles {
             let base = self.tall(tile, left);
             let (right, output) = (self.small(tile, gram), self.tall(tile, output));
@@ -301,6 +302,7 @@ impl<S: Simd, D: Shape, const INLINE: bool> Engine for Tiles<'_, S, D, INLINE> {
 
     #[inline(always)]
     fn combine(&self, left: Slot, gram: Slot, y: (Slot, f32), x: (Slot, f32)) {
+        self.ask();
         for tile in 0..self.tiles {
             let output = self.tall(tile, y.0);
             let finish = Finish::Combine(Combine {

@@ -13,6 +13,21 @@ pub struct CpuVariant {
     /// Most tiles that a thread works on at a time, 1 to 8: of 16 x 16 or fewer elements that many, of up to 32 x 32 in
     /// proportion fewer.
     pub batch: u8,
+    /// Whether the tensors of the next tiles are asked for while these are computed. Tiles that all threads share have
+    /// no next ones.
+    pub ahead: bool,
+}
+
+/// How many tiles of rows x columns are worked on at a time: their buffers stay in the first-level cache.
+pub(crate) fn tiles_at_a_time(batch: usize, rows: usize, columns: usize) -> usize {
+    const SMALL: usize = 32 * 32;
+    const SMALLEST: usize = 16 * 16;
+    let area = rows * columns;
+    if area <= SMALL {
+        (batch * SMALLEST / area.max(1)).clamp(1, batch)
+    } else {
+        1
+    }
 }
 
 impl CpuVariant {
@@ -25,17 +40,19 @@ impl CpuVariant {
                 update: 3,
             },
             batch: 8,
+            ahead: true,
         }
     }
 
-    /// A name that tells every variant apart, as in `avx512-s3-u3-b8`.
+    /// A name that tells every variant apart, as in `avx512-s3-u3-b8`; with `-a0` where nothing is asked for ahead.
     pub fn name(&self) -> String {
         format!(
-            "{}-s{}-u{}-b{}",
+            "{}-s{}-u{}-b{}{}",
             self.instruction_set.name(),
             self.blocking.symmetric,
             self.blocking.update,
-            self.batch
+            self.batch,
+            if self.ahead { "" } else { "-a0" }
         )
     }
 
@@ -51,6 +68,7 @@ impl CpuVariant {
                     instruction_set,
                     blocking: Blocking { symmetric, update },
                     batch,
+                    ahead: batch > 1,
                 };
                 if !variants.contains(&variant) {
                     variants.push(variant);

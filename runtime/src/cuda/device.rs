@@ -13,6 +13,8 @@ use crate::tuning::DeviceFingerprint;
 
 /// The oldest driver, 12.8.
 const OLDEST_DRIVER: u32 = 12080;
+/// How the identity of an emulated device begins.
+const EMULATOR: &[u8] = b"himuon-emulator";
 
 /// What is known of a device without using it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +33,10 @@ pub struct DeviceInfo {
     pub shared_bytes: u32,
     /// Version of the driver, as 13050 for 13.5.
     pub driver: u32,
+    /// Bytes of its L2 cache; 0: the driver does not tell.
+    pub l2_bytes: u32,
+    /// Whether a program plays the device, so that its times say nothing of any GPU.
+    pub emulated: bool,
 }
 
 impl DeviceInfo {
@@ -120,6 +126,14 @@ fn info(ordinal: i32, driver_version: u32) -> Result<DeviceInfo, CudaError> {
         multiprocessors: attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
         shared_bytes: attribute(Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?,
         driver: driver_version,
+        l2_bytes: attribute(Attribute::CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE).unwrap_or(0),
+        emulated: result::device::get_uuid(device).is_ok_and(|uuid| {
+            let bytes = uuid.bytes.iter();
+            bytes
+                .map(|byte| *byte as u8)
+                .take(EMULATOR.len())
+                .eq(EMULATOR.iter().copied())
+        }),
     })
 }
 

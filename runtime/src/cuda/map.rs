@@ -32,6 +32,18 @@ impl CudaMap {
     /// # Errors
     /// A specification that no kernel computes, no compiler, or the device fails.
     pub fn new(stream: &Arc<CudaStream>, spec: &KernelSpec) -> Result<Self, BackendError> {
+        Self::with_variant(stream, spec, None)
+    }
+
+    /// As [`CudaMap::new`], in a named variant; `None`: the default.
+    ///
+    /// # Errors
+    /// As there; no such variant on this device.
+    pub fn with_variant(
+        stream: &Arc<CudaStream>,
+        spec: &KernelSpec,
+        variant: Option<&str>,
+    ) -> Result<Self, BackendError> {
         let ordinal = stream.context().ordinal();
         let found = devices()?;
         let count = found.len();
@@ -41,7 +53,7 @@ impl CudaMap {
         })?;
         let mut spec = spec.clone();
         spec.storage.weight = Element::F32;
-        let method = Method::of(&device, &spec, None)?;
+        let method = Method::of(&device, &spec, variant)?;
         let kernel = TileKernel::load(stream.context(), &device, &spec, method, "map")?;
         Ok(CudaMap {
             device,
@@ -57,7 +69,7 @@ impl CudaMap {
     }
 
     /// Writes the map of X = tile / ||tile||_F of every tile of a `rows` x `columns` matrix to `output`, and says
-    /// what became of each tile, row by row. A tile that is not finite is left out: its place keeps zeros.
+    /// what became of each tile, row by row. A tile that is not finite is left out: its place keeps what `output` held.
     ///
     /// # Errors
     /// Slices of another length, not enough memory, or the device fails.
@@ -91,6 +103,7 @@ impl CudaMap {
         let to = memory(4 * len, "the map")?;
         let workspace = memory(layout.bytes, "workspace")?;
         from.write(0, bytemuck::cast_slice(input))?;
+        to.write(0, bytemuck::cast_slice(output))?;
         let mut image = Vec::new();
         MatrixEntry {
             gradient: from.pointer(),

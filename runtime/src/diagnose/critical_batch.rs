@@ -36,6 +36,11 @@ pub struct CriticalBatch {
     pub explained: f64,
     /// Whether b* lies between the smallest and the largest batch measured.
     pub inside_measured: bool,
+    /// The measured batch whose runs needed the fewest samples, in the mean. At an end of the measured range no
+    /// measurement shows that samples rise again beyond it, whatever the curve says.
+    pub fewest_measured: f64,
+    /// Whether measured batches lie on both sides of it.
+    pub bracketed: bool,
     /// Runs that were fitted.
     pub runs: usize,
 }
@@ -93,6 +98,8 @@ impl CriticalBatch {
         let line = Line::through(runs).ok_or(BatchFitError::WrongBend)?;
         let (interval, resamples_with_optimum) = interval(runs, &line);
         let batch = line.critical();
+        let last = batches.len() - 1;
+        let fewest = fewest_samples(runs, &batches);
         Ok(CriticalBatch {
             steps_floor: 1.0 / line.intercept,
             noise: line.noise(),
@@ -100,7 +107,9 @@ impl CriticalBatch {
             interval,
             resamples_with_optimum,
             explained: line.explained(runs),
-            inside_measured: batches[0] <= batch && batch <= batches[batches.len() - 1],
+            inside_measured: batches[0] <= batch && batch <= batches[last],
+            fewest_measured: batches[fewest],
+            bracketed: (1..last).contains(&fewest),
             runs: runs.len(),
         })
     }
@@ -119,6 +128,20 @@ impl CriticalBatch {
     pub fn samples(&self, batch: f64) -> f64 {
         batch * self.steps(batch)
     }
+}
+
+/// Place of the batch whose runs needed the fewest samples, in the mean.
+fn fewest_samples(runs: &[BatchRun], batches: &[f64]) -> usize {
+    let mean = |batch: f64| {
+        let own = runs.iter().filter(|run| run.batch == batch);
+        let (sum, count) = own.fold((0.0, 0.0), |(sum, count), run| {
+            (sum + run.batch * run.steps, count + 1.0)
+        });
+        sum / count
+    };
+    let samples = batches.iter().map(|batch| mean(*batch)).enumerate();
+    let fewest = samples.min_by(|a, b| a.1.total_cmp(&b.1));
+    fewest.map_or(0, |(place, _)| place)
 }
 
 /// The first version of the theory: b* = ((2 beta + 1)(1 - beta) + wd) sigma^2/target, with sigma^2 the variance of
@@ -239,8 +262,20 @@ mod tests {
             "{fit:?}"
         );
         assert!(fit.explained > 0.999_999 && fit.inside_measured);
+        assert!(fit.bracketed && fit.fewest_measured == 32.0, "{fit:?}");
         assert!(fit.samples(36.0) < fit.samples(35.0) && fit.samples(36.0) < fit.samples(37.0));
         assert_eq!(fit.steps(16.0), f64::INFINITY);
+    }
+
+    #[test]
+    fn fewest_samples_at_an_end_settle_nothing() {
+        let measured = runs(&[1.0]);
+        let above: Vec<_> = measured
+            .into_iter()
+            .filter(|run| run.batch >= 64.0)
+            .collect();
+        let fit = CriticalBatch::fit(&above).unwrap();
+        assert!(!fit.bracketed && fit.fewest_measured == 64.0, "{fit:?}");
     }
 
     #[test]

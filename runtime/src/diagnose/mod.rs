@@ -101,6 +101,7 @@ pub fn diagnose(
             tile.maps.push(map);
         }
     }
+    let scratch_bytes = largest_scratch(&tiles, &distinct, (rows, columns), dense);
     let recommendation = recommendation::recommend(&tiles, &spectrum, options.cosine_floor);
     Ok(MatrixDiagnosis {
         rows,
@@ -114,11 +115,12 @@ pub fn diagnose(
             },
             None => Method::Exact,
         },
+        coarse_rank: spectrum.rank_holding(options.coarse_share),
         spectrum,
         tiles,
         recommendation,
         seconds: started.elapsed().as_secs_f64(),
-        memory_bytes: memory_bytes(rows, columns, dense),
+        memory_bytes: memory_bytes(rows, columns, dense) + scratch_bytes,
     })
 }
 
@@ -194,7 +196,22 @@ fn distinct(tiles: &[Tile], rows: usize, columns: usize) -> Vec<Tile> {
     distinct
 }
 
-/// Bytes that the diagnosis holds at its peak, kernels' scratch memory not counted.
+/// Bytes of scratch memory of the kernels that were run: above the limit the whole matrix's is not.
+fn largest_scratch(
+    tiles: &[TileDiagnosis],
+    distinct: &[Tile],
+    (rows, columns): (usize, usize),
+    dense: bool,
+) -> u64 {
+    let run = tiles
+        .iter()
+        .zip(distinct)
+        .filter(|(_, tile)| dense || tile.effective(rows, columns) != (rows, columns));
+    let maps = run.flat_map(|(found, _)| &found.maps);
+    maps.map(|map| map.workspace_bytes).max().unwrap_or(0)
+}
+
+/// Bytes that the diagnosis holds at its peak beside the kernels' scratch memory.
 fn memory_bytes(rows: usize, columns: usize, dense: bool) -> u64 {
     let (elements, short, long) = (rows * columns, rows.min(columns), rows.max(columns));
     let bytes = if dense {

@@ -30,6 +30,8 @@ pub struct DiagnosisOptions {
     pub dense_limit: usize,
     /// A tile is recommended when the cosine to the whole matrix's map is at least this.
     pub cosine_floor: f64,
+    /// Share of the nuclear norm, in [0, 1], for which the rank of a coarse part is named.
+    pub coarse_share: f64,
     /// Threads; 0 stands for all.
     pub threads: usize,
     /// Of the random vectors above the limit.
@@ -56,6 +58,7 @@ impl Default for DiagnosisOptions {
             ],
             dense_limit: 1024,
             cosine_floor: 0.6,
+            coarse_share: 0.5,
             threads: 0,
             seed: 0,
         }

@@ -45,13 +45,16 @@ pub struct MatrixDiagnosis {
     pub method: Method,
     /// Its singular values.
     pub spectrum: Spectrum,
+    /// Rank of a coarse part that holds [`DiagnosisOptions::coarse_share`](super::DiagnosisOptions::coarse_share) of
+    /// the nuclear norm: see [`Spectrum::rank_holding`].
+    pub coarse_rank: usize,
     /// In the order asked for; of tiles that cut the matrix alike one.
     pub tiles: Vec<TileDiagnosis>,
     /// What to do.
     pub recommendation: Recommendation,
     /// What the diagnosis took.
     pub seconds: f64,
-    /// About what it held at its peak, the kernels' scratch memory not counted.
+    /// About what it held at its peak, the file that it was read from not counted.
     pub memory_bytes: u64,
 }
 

@@ -67,6 +67,29 @@ impl Spectrum {
         }
     }
 
+    /// The least number of singular values, the largest first, whose sum is at least `share` of all: the rank of a coarse
+    /// part that holds so much of the nuclear norm. Of a sampled density to the width of its nodes.
+    pub fn rank_holding(&self, share: f64) -> usize {
+        let parts = || {
+            self.values
+                .iter()
+                .zip(&self.weights)
+                .filter(|(value, _)| **value > 0.0)
+        };
+        let mut missing = share * parts().map(|(value, weight)| value * weight).sum::<f64>();
+        let mut rank = 0.0;
+        for (value, weight) in parts() {
+            if missing <= 0.0 {
+                break;
+            }
+            let taken = weight.min(missing / value);
+            missing -= value * weight;
+            rank += taken;
+        }
+        // Sums of weights are whole numbers up to rounding.
+        (rank - 1e-9).ceil().max(0.0) as usize
+    }
+
     /// From the eigenvalues of the Gram matrix of the shorter side, in `f64`. The values below 1e-8 of the
     /// largest are rounding; those of an `f32` matrix are so below 1e-7 anyway.
     pub(super) fn exact(matrix: &Operator<'_>) -> Self {
@@ -124,6 +147,20 @@ mod tests {
         assert!((spectrum.condition / 2e5 - 1.0).abs() < 1e-12);
         let fractions: Vec<f64> = spectrum.tails.iter().map(|tail| tail.fraction).collect();
         assert_eq!(fractions, [0.25, 0.25, 0.25]);
+    }
+
+    #[test]
+    fn the_rank_that_holds_a_share() {
+        let spectrum = Spectrum::new(
+            vec![(4.0, 1.0), (2.0, 1.0), (1.0, 1.0), (1.0, 1.0)],
+            22f64.sqrt(),
+        );
+        let ranks =
+            [0.0, 0.4, 0.5, 0.51, 0.75, 0.76, 1.0].map(|share| spectrum.rank_holding(share));
+        assert_eq!(ranks, [0, 1, 1, 2, 2, 3, 4]);
+        let sampled = Spectrum::new(vec![(1.0, 10.0), (0.5, 20.0)], 15f64.sqrt());
+        assert_eq!(sampled.rank_holding(0.25), 5);
+        assert_eq!(sampled.rank_holding(0.75), 20);
     }
 
     #[test]

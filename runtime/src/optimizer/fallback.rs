@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use himuon_templates::KernelSpec;
+
 use super::HiMuon;
 use crate::backend::BackendError;
 use crate::error::Error;
@@ -21,12 +23,17 @@ impl<M: Memory> HiMuon<M> {
                 })) if plan.uses(&spec, &variant) => (spec, variant, reason),
                 outcome => return outcome,
             };
-            tracing::warn!(
-                "{spec}: variant {variant} of the tuning table cannot be used ({reason}); the next choice is used"
-            );
+            warn_of_next_choice(&spec, &variant, &reason);
             self.tuning.drop_variant(&spec, &variant);
             self.plans.clear();
             plan = self.plan_for(self.step)?.0;
         }
     }
+}
+
+/// Says that a variant of the tuning table is dropped.
+pub(super) fn warn_of_next_choice(spec: &KernelSpec, variant: &str, reason: &str) {
+    tracing::warn!(
+        "{spec}: variant {variant} of the tuning table cannot be used ({reason}); the next choice is used"
+    );
 }

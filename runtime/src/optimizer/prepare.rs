@@ -8,6 +8,7 @@ use super::buffers::ParameterState;
 use super::builder::weight_element;
 use super::coarse::basis_len;
 use super::error::StepError;
+use super::fallback::warn_of_next_choice;
 use super::gather::gather;
 use super::group::{AdamWOptions, GroupOptions};
 use super::parameter::Parameter;
@@ -80,8 +81,10 @@ impl<M: Memory> HiMuon<M> {
         self.check_not_torn()?;
         self.check_earlier_steps()?;
         self.check_tensors(parameters)?;
-        let (plan, phases) = self.plan_for(self.step)?;
-        self.load_ahead()?;
+        let (mut plan, phases) = self.plan_for(self.step)?;
+        if self.load_ahead()? {
+            plan = self.plan_for(self.step)?.0;
+        }
         let scalars = self.scalars(&phases)?;
         let mut ready = Ready {
             plan,
@@ -134,10 +137,12 @@ impl<M: Memory> HiMuon<M> {
         Err(StepError::Lost { source })
     }
 
-    /// The kernels of every tile that a schedule may ask for, once.
-    fn load_ahead(&mut self) -> Result<(), BackendError> {
+    /// The kernels of every tile that a schedule may ask for, once. Whether a tuned variant did not load and was dropped, so
+    /// that plans are to be made anew.
+    fn load_ahead(&mut self) -> Result<bool, BackendError> {
+        let mut dropped = false;
         if self.loaded_ahead {
-            return Ok(());
+            return Ok(dropped);
         }
         for parameter in &self.parameters {
             let options = &self.groups[parameter.group].options;
@@ -146,18 +151,30 @@ impl<M: Memory> HiMuon<M> {
             };
             let shapes = vec![(view.rows, view.columns); view.count];
             for spec in options.specs.iter().map(|spec| view.spec(spec)) {
-                let variant = self.tuning.variant_for(&spec, &shapes);
-                // A tuned variant that the device lacks is passed over by the plan, with a warning.
-                let known = variant.as_deref().filter(|name| {
-                    self.backend
-                        .workspace_bytes(&spec, Some(name), &[], 1)
-                        .is_ok()
-                });
-                self.backend.load_ahead(&spec, known)?;
+                loop {
+                    let variant = self.tuning.variant_for(&spec, &shapes);
+                    // A tuned variant that the device lacks is passed over by the plan, with a warning.
+                    let known = variant.as_deref().filter(|name| {
+                        self.backend
+                            .workspace_bytes(&spec, Some(name), &[], 1)
+                            .is_ok()
+                    });
+                    match self.backend.load_ahead(&spec, known) {
+                        Err(BackendError::Variant {
+                            variant, reason, ..
+                        }) if known == Some(variant.as_str()) => {
+                            warn_of_next_choice(&spec, &variant, &reason);
+                            self.tuning.drop_variant(&spec, &variant);
+                            self.plans.clear();
+                            dropped = true;
+                        }
+                        outcome => break outcome?,
+                    }
+                }
             }
         }
         self.loaded_ahead = true;
-        Ok(())
+        Ok(dropped)
     }
 
     /// Kernels and scratch memory of a plan. Where the device has not as much memory as the plan wants, half

@@ -10,7 +10,7 @@ use himuon_templates::KernelSpec;
 use serde::{Deserialize, Serialize};
 
 pub use operations::{coarse_operations, operations};
-pub use planner::{ChunkCost, PlanRequest, PlannedParameter, Planner, WorkspaceModel};
+pub use planner::{ChunkCost, PlanRequest, PlannedParameter, Planner, Prediction, WorkspaceModel};
 
 use crate::backend::BackendError;
 use crate::launch::MatrixDemand;

@@ -46,6 +46,26 @@ pub trait WorkspaceModel {
     fn source_digest(&self, _spec: &KernelSpec, _variant: &str) -> Option<String> {
         None
     }
+
+    /// The variants that a model of the device expects to be faster than the default for a launch of matrices of
+    /// these shapes (rows, columns), the best first. Nothing has been measured. Empty: the default, or no model.
+    fn predicted(
+        &self,
+        _spec: &KernelSpec,
+        _shapes: &[(usize, usize)],
+        _threads: usize,
+    ) -> Vec<Prediction> {
+        Vec::new()
+    }
+}
+
+/// A variant that a model expects to be faster than the default.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prediction {
+    /// The variant's name.
+    pub variant: String,
+    /// The default's predicted time over its own.
+    pub speedup: f64,
 }
 
 /// What a chunk is beside its workspace.
@@ -151,8 +171,8 @@ impl<Model: WorkspaceModel + ?Sized> Planner<'_, Model> {
             of_coarse += coarse * parameter.matrices as u64;
         }
         let mut reasons = Vec::new();
-        let class = ShapeClass::of(spec.tile, matrices.iter().map(|m| (m.rows, m.columns)));
-        let variant = self.variant(request.tuning, spec, class, &mut reasons);
+        let shapes: Vec<_> = matrices.iter().map(|m| (m.rows, m.columns)).collect();
+        let variant = self.variant(request, spec, &shapes, &mut reasons);
         let fit = Fit {
             model: self.0,
             spec,
@@ -190,14 +210,17 @@ impl<Model: WorkspaceModel + ?Sized> Planner<'_, Model> {
 }
 
 impl<Model: WorkspaceModel + ?Sized> Planner<'_, Model> {
-    /// The first variant of the tuning table that the device still has, and why; `None`: the default.
+    /// The first variant of the tuning table that the device still has, without an entry the model's choice, and why;
+    /// `None`: the default.
     fn variant(
         &self,
-        tuning: &TuningTable,
+        request: &PlanRequest<'_>,
         spec: &KernelSpec,
-        class: ShapeClass,
+        shapes: &[(usize, usize)],
         reasons: &mut Vec<String>,
     ) -> Option<String> {
+        let tuning = request.tuning;
+        let class = ShapeClass::of(spec.tile, shapes.iter().copied());
         let choices = tuning.choices(spec, class);
         for choice in &choices {
             let name = &choice.variant;
@@ -218,11 +241,39 @@ impl<Model: WorkspaceModel + ?Sized> Planner<'_, Model> {
             reasons.push(format!("variant {name}: {}", choice.reason));
             return Some(choice.variant.clone());
         }
+        if choices.is_empty()
+            && let Some(found) = self.by_model(request, spec, shapes)
+        {
+            reasons.push(format!(
+                "variant {}: the model's choice, predicted {:.2} times as fast as the default; {}",
+                found.variant,
+                found.speedup,
+                tuning.why_default(spec)
+            ));
+            return Some(found.variant);
+        }
         reasons.push(match choices.is_empty() {
             true => format!("default variant: {}", tuning.why_default(spec)),
             false => "default variant: no choice of the tuning table is left".to_owned(),
         });
         None
+    }
+
+    /// What the model puts far enough before the default.
+    fn by_model(
+        &self,
+        request: &PlanRequest<'_>,
+        spec: &KernelSpec,
+        shapes: &[(usize, usize)],
+    ) -> Option<Prediction> {
+        let least = request.tuning.least_predicted_speedup(spec)?;
+        let predicted = self.0.predicted(spec, shapes, request.threads);
+        let far = predicted.into_iter().take_while(|p| p.speedup >= least);
+        far.filter(|found| !request.tuning.is_dropped(spec, &found.variant))
+            .find(|found| {
+                let name = Some(found.variant.as_str());
+                self.0.workspace_bytes(spec, name, &[], 1).is_ok()
+            })
     }
 }
 

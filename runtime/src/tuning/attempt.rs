@@ -104,12 +104,12 @@ impl<T: TuningTarget + ?Sized> Attempt<'_, T> {
     /// The candidates that the level asks for: the default, the winner so far, and the model's best.
     fn wanted<'c>(&self, ranked: &'c [Candidate]) -> Vec<&'c Candidate> {
         let winner = self.before.as_ref().map(|entry| entry.winner.as_str());
+        let options = &self.options;
+        let most = options.candidates.unwrap_or(options.level.candidates());
         ranked
             .iter()
             .enumerate()
-            .filter(|(place, candidate)| {
-                *place < self.options.level.candidates() || winner == Some(&candidate.variant)
-            })
+            .filter(|(place, candidate)| *place < most.max(1) || winner == Some(&candidate.variant))
             .map(|(_, candidate)| candidate)
             .collect()
     }

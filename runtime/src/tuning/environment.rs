@@ -13,13 +13,14 @@ pub fn read_only() -> bool {
     is_on("HIMUON_CACHE_READONLY")
 }
 
-/// HIMUON_DETERMINISTIC: tables are not read, so that every process uses the default variants.
+/// HIMUON_DETERMINISTIC: no table is read and no model asked, so that every process uses the default variants.
 pub fn deterministic() -> bool {
     is_on("HIMUON_DETERMINISTIC")
 }
 
 /// HIMUON_AUTOTUNE: what an optimizer does about specifications without an entry when it is built. Unset, empty,
-/// `0` or `off`: nothing; `estimate` nothing either, as the defaults are the model's.
+/// `0` or `off`: nothing is run, and the model's choice is used where it lies far ahead of the default; `estimate`:
+/// the model's choice is used however small its lead.
 ///
 /// # Errors
 /// Another word than these and the names of [`Level`].

@@ -42,6 +42,14 @@ impl DeviceFingerprint {
         }
     }
 
+    /// What to type to tune a specification on this device.
+    pub(super) fn tune_command(&self, spec: &himuon_templates::KernelSpec) -> String {
+        match self.kind.as_str() {
+            "cuda" => format!("himuon tune --device cuda --spec '{spec}'"),
+            _ => format!("himuon tune --spec '{spec}'"),
+        }
+    }
+
     /// A name for people and files: device and architecture in words, the rest in a digest.
     pub fn slug(&self) -> String {
         let words = [self.kind.as_str(), &self.name, &self.architecture];

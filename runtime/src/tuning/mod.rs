@@ -68,5 +68,7 @@ pub use table::{Choice, SCHEMA, TuningTable};
 pub use target::{CacheState, Candidate, StepCase, TuningTarget};
 pub use tuner::{TuneJob, TuneOptions, TuneOutcome, TuneProgress, Tuned, Tuner};
 
-pub(crate) use cpu::variant_named;
+pub(crate) use cpu::{predicted as predicted_on_cpu, variant_named};
 pub(crate) use on_build::{hint, tune_missing};
+#[cfg(feature = "cuda")]
+pub(crate) use samples::{Gaussian, SAMPLE_SCALARS};

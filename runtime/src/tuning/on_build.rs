@@ -9,7 +9,7 @@ use himuon_templates::KernelSpec;
 use super::environment::{autotune, deterministic, rank, read_only};
 use super::error::TuningError;
 use super::folder::cache_folder;
-use super::level::Level;
+use super::level::{Clock, Level};
 use super::table::TuningTable;
 use super::target::TuningTarget;
 use super::tuner::{TuneJob, TuneOptions, Tuner};
@@ -18,7 +18,8 @@ use super::tuner::{TuneJob, TuneOptions, Tuner};
 const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(100);
 
-/// Tunes what the table lacks, if HIMUON_AUTOTUNE asks for it: rank 0 does, the others read what it has written.
+/// Tunes what the table lacks, if HIMUON_AUTOTUNE asks for it: rank 0 does, the others read what it has written. With
+/// `estimate` nothing runs: the model's choice is taken however small its lead.
 /// Tuning is an optimisation: no failure stops a run, each is a warning.
 pub(crate) fn tune_missing(
     table: &mut TuningTable,
@@ -30,6 +31,9 @@ pub(crate) fn tune_missing(
         Ok(_) => return,
         Err(error) => return tracing::warn!("{error}; nothing is tuned"),
     };
+    if level == Level::Estimate {
+        return table.trust_model();
+    }
     let missing: Vec<TuneJob> = jobs
         .iter()
         .filter(|job| table.entry(&job.spec, job.class()).is_none())
@@ -42,12 +46,12 @@ pub(crate) fn tune_missing(
         level,
         ..TuneOptions::default()
     };
-    let found = match (level, rank()) {
-        (Level::Estimate, _) => Ok(None),
-        (_, 0) => match target() {
-            Some(mut target) => tune(&mut *target, options, &missing).map(Some),
-            None => Ok(None),
-        },
+    // Times of an emulated device choose nothing: there is nothing to tune or to wait for.
+    let Some(mut target) = target().filter(|target| target.clock() != Clock::Emulated) else {
+        return;
+    };
+    let found = match rank() {
+        0 => tune(&mut *target, options, &missing).map(Some),
         _ => wait(table, &missing, options.budget),
     };
     match found {
@@ -111,17 +115,20 @@ fn complete(
     }))
 }
 
-/// Says once in a process how to tune what runs untuned.
+/// Says once in a process how to tune what runs untuned, unless estimates were asked for.
 pub(crate) fn hint<'a>(table: &TuningTable, specs: impl Iterator<Item = &'a KernelSpec>) {
     static SAID: Once = Once::new();
+    if table.trusts_model {
+        return;
+    }
     let untuned: Vec<String> = specs
         .filter(|spec| table.lacks(spec))
-        .map(|spec| format!("`himuon tune --spec '{spec}'`"))
+        .map(|spec| format!("`{}`", table.device.tune_command(spec)))
         .collect();
     if !untuned.is_empty() {
         SAID.call_once(|| {
             tracing::warn!(
-                "{} of the kernels have not been tuned on this device ({}) and run in their default variants; \
+                "{} of the kernels have not been tuned on this device ({}) and run in the variants that a model chooses; \
                  run {}, or set HIMUON_AUTOTUNE=measure",
                 untuned.len(),
                 table.device.name,

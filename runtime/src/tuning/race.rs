@@ -10,7 +10,8 @@ use super::level::Level;
 use super::statistics::{Interval, median, ratio};
 use super::target::{CacheState, TuningTarget};
 
-/// A candidate this many times slower than the best after two rounds is not timed further.
+/// A candidate whose best run of two rounds is this many times as long as the leader's is not timed further. By the best
+/// run, as a disturbance lengthens some runs and shortens none.
 const HOPELESS: f64 = 1.5;
 /// Rounds before a candidate may be hopeless.
 const FIRST_LOOK: usize = 2;
@@ -153,6 +154,13 @@ pub(super) fn winner(entrants: &[Entrant], least_speedup: f64) -> Option<usize> 
     }
 }
 
+fn shortest(samples: &[u64]) -> f64 {
+    samples
+        .iter()
+        .min()
+        .map_or(f64::INFINITY, |least| *least as f64)
+}
+
 fn against(slower: &Entrant, faster: &Entrant) -> Interval {
     ratio(&slower.cold, &faster.cold)
 }
@@ -168,7 +176,7 @@ fn retire(entrants: &mut [Entrant], rounds: usize, level: Level) {
             continue;
         }
         let hopeless =
-            rounds >= FIRST_LOOK && median(&entrant.cold) > HOPELESS * median(&best.cold);
+            rounds >= FIRST_LOOK && shortest(&entrant.cold) > HOPELESS * shortest(&best.cold);
         let slower = rounds >= level.fewest_rounds() && against(entrant, &best).low > 1.0;
         entrant.out = hopeless || slower;
     }

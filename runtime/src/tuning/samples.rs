@@ -7,10 +7,10 @@ use crate::launch::{GroupScalars, MatrixStep, ScaleRule};
 use crate::tensor::{TensorMut, TensorRef};
 
 /// Standard normal numbers from a seed (SplitMix64, Box-Muller): the same on every machine.
-pub(super) struct Gaussian(u64);
+pub(crate) struct Gaussian(u64);
 
 impl Gaussian {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Gaussian(seed)
     }
 
@@ -22,7 +22,7 @@ impl Gaussian {
         ((bits ^ (bits >> 31)) >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    pub(super) fn vector(&mut self, len: usize) -> Vec<f32> {
+    pub(crate) fn vector(&mut self, len: usize) -> Vec<f32> {
         let mut normal = || {
             let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt();
             (radius * (std::f64::consts::TAU * self.uniform()).cos()) as f32
@@ -30,6 +30,18 @@ impl Gaussian {
         (0..len).map(|_| normal()).collect()
     }
 }
+
+/// Scalars of the steps that are timed.
+pub(crate) const SAMPLE_SCALARS: GroupScalars = GroupScalars {
+    learning_rate: 0.02,
+    weight_decay: 0.1,
+    mu: 0.95,
+    c: 1.0,
+    alpha: 1.0,
+    beta: 0.95,
+    scale_factor: 0.2,
+    scale: ScaleRule::Exact,
+};
 
 /// Numbers of any storage type.
 #[derive(Debug)]
@@ -99,24 +111,11 @@ impl StepSample {
     }
 
     pub(super) fn matrices(&mut self) -> Vec<MatrixStep<'_>> {
-        let scalars = GroupScalars {
-            learning_rate: 0.02,
-            weight_decay: 0.1,
-            mu: 0.95,
-            c: 1.0,
-            alpha: 1.0,
-            beta: 0.95,
-            scale_factor: 0.2,
-            scale: ScaleRule::Exact,
-        };
-        self.matrices
-            .iter_mut()
-            .map(|matrix| step(matrix, scalars))
-            .collect()
+        self.matrices.iter_mut().map(step).collect()
     }
 }
 
-fn step(matrix: &mut SampleMatrix, scalars: GroupScalars) -> MatrixStep<'_> {
+fn step(matrix: &mut SampleMatrix) -> MatrixStep<'_> {
     MatrixStep {
         rows: matrix.rows,
         columns: matrix.columns,
@@ -127,7 +126,7 @@ fn step(matrix: &mut SampleMatrix, scalars: GroupScalars) -> MatrixStep<'_> {
         weight_leading: matrix.columns,
         row_normalisation: None,
         coarse: None,
-        scalars,
+        scalars: SAMPLE_SCALARS,
         diagnostics: None,
     }
 }

@@ -32,7 +32,13 @@ pub struct TuningTable {
     pub(super) dropped: Vec<(String, String)>,
     /// Why the table is empty on purpose.
     pub(super) why_empty: Option<&'static str>,
+    /// Whether the model's choice is taken however small its lead.
+    pub(super) trusts_model: bool,
 }
+
+/// A variant that nobody has measured takes the default's place if a model predicts it this many times as fast: models
+/// err by less between variants of a family.
+const LEAST_PREDICTED_SPEEDUP: f64 = 1.25;
 
 /// A variant that the table offers for a launch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +68,7 @@ impl TuningTable {
             pinned: BTreeMap::new(),
             dropped: Vec::new(),
             why_empty: None,
+            trusts_model: false,
         }
     }
 
@@ -106,7 +113,7 @@ impl TuningTable {
             };
             let kept = pinned
                 .iter()
-                .filter(|variant| !self.dropped.contains(&(text.clone(), (*variant).clone())));
+                .filter(|variant| !self.is_dropped(spec, variant));
             return kept.map(choice).collect();
         }
         let of_spec = self.entries.iter().filter(|((known, _), entry)| {
@@ -117,14 +124,9 @@ impl TuningTable {
         let Some((distance, known, entry)) = near.min_by_key(|(distance, ..)| *distance) else {
             return Vec::new();
         };
-        let dropped = |variant: &str| {
-            self.dropped
-                .iter()
-                .any(|(spec, name)| *spec == text && name == variant)
-        };
         entry
             .ranked()
-            .filter(|record| !dropped(&record.variant))
+            .filter(|record| !self.is_dropped(spec, &record.variant))
             .map(|record| Choice {
                 variant: record.variant.clone(),
                 digest: record.digest.clone(),
@@ -200,13 +202,35 @@ impl TuningTable {
         match self.why_empty {
             Some(why) => why.to_owned(),
             None if self.pinned.contains_key(&key(spec)) => "as in the saved run".to_owned(),
-            None => format!("not tuned; run `himuon tune --spec '{spec}'`"),
+            None => format!("not tuned; run `{}`", self.device.tune_command(spec)),
         }
     }
 
     /// Whether launches of a specification would be faster for being tuned, as far as anyone knows.
     pub(crate) fn lacks(&self, spec: &KernelSpec) -> bool {
         self.why_empty.is_none() && !self.pinned.contains_key(&key(spec)) && !self.knows(spec)
+    }
+
+    /// How many times as fast as the default a variant must be predicted to be before it is used unmeasured;
+    /// `None`: the default is used whatever a model says.
+    pub(crate) fn least_predicted_speedup(&self, spec: &KernelSpec) -> Option<f64> {
+        let asked = self.why_empty.is_none() && !self.pinned.contains_key(&key(spec));
+        asked.then_some(match self.trusts_model {
+            true => 1.0,
+            false => LEAST_PREDICTED_SPEEDUP,
+        })
+    }
+
+    /// Takes the model's choice however small its lead.
+    pub(crate) fn trust_model(&mut self) {
+        self.trusts_model = true;
+    }
+
+    /// Whether a variant failed in this process.
+    pub(crate) fn is_dropped(&self, spec: &KernelSpec, variant: &str) -> bool {
+        let text = key(spec);
+        let mut dropped = self.dropped.iter();
+        dropped.any(|(spec, name)| *spec == text && name == variant)
     }
 
     /// A variant failed to load or launch: it is not offered again by this table.

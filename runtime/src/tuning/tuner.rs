@@ -26,6 +26,8 @@ pub struct TuneOptions {
     pub least_speedup: f64,
     /// Whether what is known is measured again.
     pub again: bool,
+    /// The most candidates that are measured, the default among them; `None`: as many as the level says.
+    pub candidates: Option<usize>,
 }
 
 impl Default for TuneOptions {
@@ -35,6 +37,7 @@ impl Default for TuneOptions {
             budget: Duration::from_secs(5),
             least_speedup: 1.02,
             again: false,
+            candidates: None,
         }
     }
 }

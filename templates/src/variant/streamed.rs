@@ -188,7 +188,7 @@ impl Streamed {
     }
 
     /// Registers that a thread of the products surely holds at once: sums, and operands of both sides.
-    fn registers(&self, spec: &KernelSpec) -> u32 {
+    pub fn registers(&self, spec: &KernelSpec) -> u32 {
         let (down, across) = (self.block / 32, self.block / 8 / self.warps);
         // Full f32 splits every operand in two.
         let words = match effective_operand(spec) {

@@ -212,6 +212,11 @@ impl Backend for CudaBackend {
         spec.storage.weight
     }
 
+    /// Tiles that fit on chip and those that do not have kernels of different families.
+    fn sums_in_one_order(&self) -> bool {
+        false
+    }
+
     fn map(
         &mut self,
         spec: &KernelSpec,

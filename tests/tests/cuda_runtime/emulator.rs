@@ -4,7 +4,11 @@
 use himuon_toolkit::Toolkit;
 use himuon_toolkit::emulated::{Isolated, isolated};
 
-/// Runs `body` in a child process whose CUDA driver is the emulated one; `test` is the full name of the test.
+/// With [`emulated`]: the model may choose variants where no table does.
+pub(crate) const MODEL_CHOOSES: (&str, &str) = ("HIMUON_DETERMINISTIC", "0");
+
+/// Runs `body` in a child process whose CUDA driver is the emulated one; `test` is the full name of the test. Variants are
+/// the default ones, unless a table is given.
 /// Returns what the child printed; empty in the child.
 pub(crate) fn emulated(test: &str, environment: &[(&str, &str)], body: impl FnOnce()) -> String {
     let mut all: Vec<(&str, String)> = Vec::new();
@@ -14,6 +18,7 @@ pub(crate) fn emulated(test: &str, environment: &[(&str, &str)], body: impl FnOn
         let cache = himuon_toolkit::target_folder().join("cuda-test-cache");
         all.push(("HIMUON_NVRTC_PATH", nvrtc));
         all.push(("HIMUON_CACHE_DIR", cache.display().to_string()));
+        all.push(("HIMUON_DETERMINISTIC", "1".to_owned()));
     }
     all.extend(
         environment

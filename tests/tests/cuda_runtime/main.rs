@@ -14,3 +14,4 @@ mod refusals;
 mod state;
 mod steps;
 mod streamed;
+mod tuning;

@@ -6,7 +6,6 @@ use himuon::cuda::{self, CudaBackend, CudaSlice, CudaStream, Device, DeviceMut, 
 use himuon::optimizer::{HiMuonBuilder, MuonOptions, StepReport, View};
 use himuon::templates::Element;
 use himuon::tensor::{TensorMut, TensorRef};
-use himuon::tuning::{DeviceFingerprint, TuningTable};
 use himuon::{Error, HiMuon, KernelSpec, ParameterStep, Tile};
 use himuon_tests::random::Random;
 
@@ -70,8 +69,7 @@ impl Model {
         let blocks = || MuonOptions::specs(specs.to_vec());
         let mut builder = HiMuon::builder()
             .parameters(self.parameters.iter().map(|(name, shape)| (name, shape)))
-            .threads(1)
-            .tuning(TuningTable::new(DeviceFingerprint::cpu()));
+            .threads(1);
         for (pattern, options) in [
             ("*.experts", blocks().view(View::Stack)),
             ("blocks.*", blocks()),

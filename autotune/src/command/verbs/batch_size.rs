@@ -80,6 +80,13 @@ fn warn(series: &BatchSeries, console: &Console) {
             fit.batch
         ));
     }
+    if fit.inside_measured && !fit.bracketed {
+        console.warn(&format!(
+            "{name}of the measured batches the one at the end, {}, needs the fewest samples: that samples rise again \
+             beyond it is the curve's word alone; measure there",
+            fit.fewest_measured
+        ));
+    }
     if fit.resamples_with_optimum < 0.95 {
         console.warn(&format!(
             "{name}{:.0} % of the resamplings have no optimum: more seeds or batch sizes are needed",

@@ -49,8 +49,11 @@ pub(in super::super) struct Arguments {
     )]
     criteria: List<CriterionTest>,
     /// Cosine that a recommended tile reaches
-    #[arg(long, value_name = "COSINE", default_value_t = 0.6, value_parser = cosine)]
+    #[arg(long, value_name = "COSINE", default_value_t = 0.6, value_parser = part)]
     floor: f64,
+    /// Share of the nuclear norm for which the rank of a coarse part is named
+    #[arg(long, value_name = "SHARE", default_value_t = 0.5, value_parser = part)]
+    coarse_share: f64,
     /// Only tensors whose name contains this; may be repeated
     #[arg(long, value_name = "TEXT")]
     only: Vec<String>,
@@ -84,7 +87,7 @@ fn tests(text: &str) -> Result<List<CriterionTest>, String> {
     parse_tests(text).map(List)
 }
 
-fn cosine(text: &str) -> Result<f64, String> {
+fn part(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
         _ => Err("a number from 0 to 1".to_owned()),
@@ -103,6 +106,7 @@ pub(in super::super) fn run(
         criteria: arguments.criteria.0.clone(),
         dense_limit: arguments.dense_limit,
         cosine_floor: arguments.floor,
+        coarse_share: arguments.coarse_share,
         threads: arguments.threads,
         ..DiagnosisOptions::default()
     };
@@ -149,20 +153,26 @@ fn report(arguments: &Arguments, found: &DiagnosedFile) -> Value {
         "input": arguments.input,
         "html": arguments.html,
         "floor": arguments.floor,
+        "coarse_share": arguments.coarse_share,
         "matrices": found.matrices,
         "skipped": found.skipped,
     })
 }
 
 fn text(arguments: &Arguments, found: &DiagnosedFile) -> String {
-    let mut parts: Vec<String> = found.matrices.iter().map(matrix_text).collect();
+    let mut parts: Vec<String> = {
+        let matrices = found.matrices.iter();
+        matrices
+            .map(|matrix| matrix_text(matrix, arguments.coarse_share))
+            .collect()
+    };
     if let Some(path) = &arguments.html {
         parts.push(format!("report written to {}", path.display()));
     }
     parts.join("\n\n")
 }
 
-fn matrix_text(matrix: &DiagnosedMatrix) -> String {
+fn matrix_text(matrix: &DiagnosedMatrix, share: f64) -> String {
     let found = &matrix.diagnosis;
     let spectrum = &found.spectrum;
     let tails: Vec<String> = spectrum
@@ -197,6 +207,11 @@ fn matrix_text(matrix: &DiagnosedMatrix) -> String {
         advice.tile, advice.power, advice.reason
     ));
     lines.extend(advice.notes.iter().map(|note| format!("   {note}")));
+    lines.push(format!(
+        "   coarse = {} would hold {:.0} % of the nuclear norm",
+        found.coarse_rank,
+        100.0 * share
+    ));
     lines.push(format!(
         "   measured in {:.2} s with about {:.0} MB",
         found.seconds,

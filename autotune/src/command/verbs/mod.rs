@@ -48,7 +48,7 @@ impl Device {
         match self {
             Device::Cpu => Ok(()),
             Device::Cuda(_) => Err(CommandError::Request(
-                "this verb works on the CPU alone so far: device cuda is taken by apply; use --device cpu".to_owned(),
+                "this verb measures the CPU: device cuda is taken by apply and tune; use --device cpu".to_owned(),
             )),
         }
     }

@@ -10,8 +10,10 @@ use super::super::error::CommandError;
 use super::super::spec_arguments::SpecArguments;
 use super::{Device, arguments};
 use clap::Args;
+use himuon::cuda::CudaTarget;
 use himuon::tuning::{
-    CpuTarget, Level, TuneJob, TuneOptions, TuneOutcome, Tuned, Tuner, TuningTable, cache_folder,
+    Clock, CpuTarget, Level, TuneJob, TuneOptions, TuneOutcome, Tuned, Tuner, TuningTable,
+    TuningTarget, cache_folder,
 };
 use serde_json::json;
 use std::path::PathBuf;
@@ -38,6 +40,7 @@ static STOP: AtomicBool = AtomicBool::new(false);
     himuon tune --crate . --shapes gpt2-small\n  \
     himuon tune --tile 128 --power 1/2 --level patient --json\n  \
     himuon tune --stock --level estimate\n  \
+    himuon tune --stock --device cuda:0 --shapes llama-1b\n  \
     himuon tune --stock --arch sm_90a --shape 4096x4096\n  \
     himuon tune --advise state.safetensors")]
 pub(in super::super) struct Arguments {
@@ -64,13 +67,17 @@ pub(in super::super) struct Arguments {
     /// How many times as fast as the winner so far, or the default, a variant must be to take its place
     #[arg(long, value_name = "FACTOR", default_value_t = 1.02, value_parser = arguments::speedup)]
     least_speedup: f64,
+    /// The most variants that are measured, those that the model puts first [default: 16; patient: all]
+    #[arg(long, value_name = "N")]
+    candidates: Option<usize>,
     /// Measure what is known again
     #[arg(long)]
     again: bool,
     /// Where to measure: cpu, or cuda:N
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     device: Device,
-    /// Estimate for a GPU of this architecture, without one: sm_75, sm_80, sm_86, sm_89 or sm_90a. Nothing is kept
+    /// Estimate for a GPU of this architecture, without one: sm_75, sm_80, sm_86, sm_89, sm_90a,
+    /// sm_100a or sm_120. Nothing is kept
     #[arg(long, value_name = "TARGET", conflicts_with_all = ["device", "level", "again", "no_save"])]
     arch: Option<String>,
     /// Compare tiles on the matrices of this state file instead: time, workspace, closeness to whole-matrix Muon
@@ -79,12 +86,19 @@ pub(in super::super) struct Arguments {
     /// With --arch: compile so many of the best candidates for their registers and spills
     #[arg(long, value_name = "N", default_value_t = 0, requires = "arch")]
     compile: usize,
-    /// Threads; 0: all
+    /// Threads of the CPU; 0: all
     #[arg(long, value_name = "N", default_value_t = 0)]
     threads: usize,
     /// Measure only
     #[arg(long)]
     no_save: bool,
+}
+
+impl Arguments {
+    /// Whether the kernels are CUDA's, there or only thought of.
+    fn is_for_gpu(&self) -> bool {
+        self.arch.is_some() || self.device != Device::Cpu
+    }
 }
 
 pub(in super::super) fn run(
@@ -97,25 +111,32 @@ pub(in super::super) fn run(
     if let Some(target) = &arguments.arch {
         return architecture::run(arguments, target, console);
     }
-    arguments.device.require_cpu()?;
+    let mut target = target(arguments)?;
     let jobs = jobs::jobs(arguments, console)?;
-    let threads = (arguments.threads > 0).then_some(arguments.threads);
-    let mut target = CpuTarget::new(threads).map_err(CommandError::Kernel)?;
     if arguments.level == Level::Estimate {
-        return print::estimates(&target, &jobs);
+        return print::estimates(&*target, &jobs);
+    }
+    let emulated = target.clock() == Clock::Emulated;
+    if emulated {
+        console.warn(
+            "the device is emulated: its clock counts instructions; what is found is kept apart and chooses nothing",
+        );
     }
     let folder = match arguments.no_save {
         true => None,
         false => Some(cache_folder().map_err(CommandError::Tuning)?),
     };
     if let Some(folder) = &folder {
-        let table = TuningTable::new(himuon::tuning::TuningTarget::fingerprint(&target));
+        let table = match emulated {
+            true => TuningTable::emulated(target.fingerprint()),
+            false => TuningTable::new(target.fingerprint()),
+        };
         table.check_savable(folder).map_err(CommandError::Tuning)?;
     }
     let options = options(arguments);
     stop_on_ctrl_c(console);
     let mut bar = console.progress("tuning", 1000 * jobs.len() as u64);
-    let tuned = Tuner::new(&mut target, options).stop_at(&STOP).tune(
+    let tuned = Tuner::new(&mut *target, options).stop_at(&STOP).tune(
         &jobs,
         folder.as_deref(),
         &mut |progress| {
@@ -138,6 +159,17 @@ pub(in super::super) fn run(
     outcome(&jobs, &tuned, file, seconds)
 }
 
+/// Where the variants run.
+fn target(arguments: &Arguments) -> Result<Box<dyn TuningTarget>, CommandError> {
+    Ok(match arguments.device {
+        Device::Cpu => {
+            let threads = (arguments.threads > 0).then_some(arguments.threads);
+            Box::new(CpuTarget::new(threads).map_err(CommandError::Kernel)?)
+        }
+        Device::Cuda(ordinal) => Box::new(CudaTarget::new(ordinal)?),
+    })
+}
+
 fn options(arguments: &Arguments) -> TuneOptions {
     let budget = match (arguments.budget, arguments.level) {
         (Some(seconds), _) => seconds,
@@ -149,6 +181,7 @@ fn options(arguments: &Arguments) -> TuneOptions {
         budget: Duration::from_secs_f64(budget),
         least_speedup: arguments.least_speedup,
         again: arguments.again,
+        candidates: arguments.candidates,
     }
 }
 

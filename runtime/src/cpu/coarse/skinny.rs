@@ -1,6 +1,7 @@
 //! The two products with a matrix M: M V and M^T P. M is made from gradient and momentum block by block; it never
 //! exists as a whole.
 
+use crate::cpu::elementwise::extent;
 use crate::cpu::layout::Panels;
 use crate::cpu::load::{Rectangle, Source, load};
 use crate::cpu::product::{Finish, Scaled, TransposedPart, UpdatePart, transposed, update};
@@ -65,7 +66,8 @@ impl WithSimd for RowBlock<'_> {
         };
         // SAFETY: the launch granted the tensors, the scratch of this thread and the rows of the output to this block.
         unsafe {
-            if load(simd, self.source, &rectangle, block).non_finite {
+            load(simd, self.source, &rectangle, block, None);
+            if extent(simd, block, 0..columns.div_ceil(LANES), 0..rectangle.rows).non_finite {
                 return true;
             }
             update::<S, false>(
@@ -122,7 +124,7 @@ impl WithSimd for ColumnBlock<'_> {
         };
         // SAFETY: as in `RowBlock`; panels of the output have room for a multiple of sixteen rows.
         unsafe {
-            load(simd, self.source, &rectangle, block);
+            load(simd, self.source, &rectangle, block, None);
             transposed(
                 simd,
                 &TransposedPart {

@@ -231,7 +231,7 @@ impl WithSimd for LastPass<'_> {
         let panels = columns.div_ceil(LANES);
         // SAFETY: F, the sink and this thread's scratch hold the block; nobody else has this part of them.
         unsafe {
-            load(simd, &self.whole.source(), &self.rectangle, sum);
+            load(simd, &self.whole.source(), &self.rectangle, sum, None);
             for (left, right, factor) in terms {
                 let right = right.column(self.rectangle.column / LANES);
                 let finish = Affine {

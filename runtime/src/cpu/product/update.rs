@@ -1,7 +1,7 @@
 //! L R with a symmetric R: what brings X to the next step.
 
 use super::finish::Finish;
-use super::piece::{Direct, Place, piece};
+use super::piece::{Direct, Place, finished, piece};
 use super::{SUM_BLOCK, group};
 use crate::cpu::layout::Panels;
 use crate::cpu::simd::{LANES, Simd, leaf};
@@ -35,6 +35,11 @@ pub(crate) unsafe fn update<S: Simd, const INLINE: bool>(
     part: UpdatePart,
     finish: Finish,
 ) {
+    let single = part.columns.len() == 1 && part.depth == LANES;
+    if INLINE && S::WIDE && single && part.rows.len().is_multiple_of(RESIDENT_ROWS) {
+        // SAFETY: the caller's word; R is one block.
+        return unsafe { by_resident(simd, &part, finish) };
+    }
     let width = if S::WIDE { part.width } else { 1 };
     // A sum that pauses does so in the output, where `Combine` still needs Y.
     let block = match finish {
@@ -62,6 +67,42 @@ pub(crate) unsafe fn update<S: Simd, const INLINE: bool>(
                 }
             }
             panel += panels;
+        }
+    }
+}
+
+/// Rows of a piece beside which a whole block of R fits into the registers.
+const RESIDENT_ROWS: usize = 8;
+
+/// All rows where R is one block of 16 x 16: it stays in registers. A piece of sixteen rows would load seventeen
+/// numbers and vectors for sixteen multiply-adds, more than two each cycle.
+/// # Safety
+/// As [`update`]; R has one panel of sixteen rows, and the rows come in pieces of [`RESIDENT_ROWS`].
+#[inline(always)]
+unsafe fn by_resident<S: Simd>(simd: S, part: &UpdatePart, finish: Finish) {
+    let panel = part.columns.start;
+    // SAFETY: the caller's word.
+    let block: [S::Vector; LANES] =
+        std::array::from_fn(|k| unsafe { simd.load(part.right.row(panel, k)) });
+    for row in part.rows.clone().step_by(RESIDENT_ROWS) {
+        let mut sums = [[simd.splat(0.0)]; RESIDENT_ROWS];
+        // Written out: in a loop the block would be indexed, and leave the registers.
+        macro_rules! steps {
+            ($($k:literal)+) => {$(
+                for r in 0..RESIDENT_ROWS {
+                    // SAFETY: as above.
+                    let number = simd.splat(unsafe { *part.left.row(0, row + r).add($k) });
+                    sums[r][0] = simd.fused(number, block[$k], sums[r][0]);
+                }
+            )+};
+        }
+        steps!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
+        // SAFETY: as above.
+        unsafe {
+            sums = finished(simd, sums, panel, row, finish);
+            for r in 0..RESIDENT_ROWS {
+                simd.store(part.output.row(panel, row + r), sums[r][0]);
+            }
         }
     }
 }
@@ -132,7 +173,15 @@ unsafe fn rows<S: Simd, const ROWS: usize, const PANELS: usize>(
             start: part.left.start.add(row * LANES),
             stride: part.left.stride,
         };
-        while place.row + ROWS <= part.rows.end {
+        // Of six rows at a time two could be left before the end of a panel, with no room for a piece of four.
+        let ends_in_fours =
+            |row: usize| ROWS == 6 && part.rows.end.next_multiple_of(LANES) - row == 8;
+        while place.row + ROWS <= part.rows.end && !ends_in_fours(place.row) {
+            piece::<S, _, ROWS, PANELS>(simd, left(place.row), right, &place, finish);
+            place.row += ROWS;
+        }
+        // Nor for two such pieces where five are left of six.
+        if ROWS == 6 && place.row + 4 < part.rows.end && !ends_in_fours(place.row) {
             piece::<S, _, ROWS, PANELS>(simd, left(place.row), right, &place, finish);
             place.row += ROWS;
         }

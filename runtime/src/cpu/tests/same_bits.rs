@@ -38,6 +38,9 @@ fn every_variant_and_thread_count_gives_the_same_bits() {
         (Tile::square(64), 64, 70),
         (sized(9, 50), 10, 60),
         (sized(70, 33), 70, 40),
+        // Pieces of six rows and four panels end where two, four or five rows are left.
+        (sized(80, 64), 80, 70),
+        (sized(95, 64), 95, 64),
         (Tile::Full, 40, 144),
     ];
     for (tile, rows, columns) in shapes {

@@ -17,7 +17,7 @@ const LINE: usize = 64;
 
 /// Most elements of a batch that is asked for: three tensors of 64 KiB beside as much scratch fill a third of a
 /// second-level cache of 1 MiB. Larger tiles compute so much longer than they load that it does not matter.
-const MOST_ELEMENTS: usize = 128 * 128;
+pub(crate) const MOST_AHEAD: usize = 128 * 128;
 
 /// The part of a tensor that a batch covers.
 #[derive(Clone, Copy, Debug)]
@@ -33,11 +33,13 @@ struct Rows {
 impl Rows {
     fn new(tensor: Pointer, leading: usize, rectangle: Rectangle) -> Rows {
         let (start, size) = tensor.bytes();
-        let offset = (rectangle.row * leading + rectangle.column) * size;
+        let start = start.wrapping_add((rectangle.row * leading + rectangle.column) * size);
+        // A row need not begin with a line: most allocators give 16 bytes.
+        let before = start.addr() % LINE;
         Rows {
-            start: start.wrapping_add(offset),
+            start: start.wrapping_sub(before),
             pitch: leading * size,
-            lines: (rectangle.columns * size).div_ceil(LINE),
+            lines: (before + rectangle.columns * size).div_ceil(LINE),
             rows: rectangle.rows,
         }
     }
@@ -50,7 +52,7 @@ pub(in crate::cpu) struct Ahead {
     parts: [Option<Rows>; 3],
     /// Part, row and line of the next.
     position: Cell<(usize, usize, usize)>,
-    /// Lines for each product.
+    /// Lines for each product of all tiles of the batch.
     at_a_time: usize,
 }
 
@@ -59,7 +61,7 @@ impl Ahead {
     pub(super) fn new(job: &Job, batch: &Batch, next: Option<&Batch>, products: usize) -> Ahead {
         let whole = batch.whole();
         let mut parts = [None; 3];
-        if whole.rows * whole.columns <= MOST_ELEMENTS {
+        if whole.rows * whole.columns <= MOST_AHEAD {
             let (to, leading) = match job.sink {
                 Sink::Weight {
                     weight, leading, ..

@@ -6,33 +6,25 @@ use crate::cpu::coarse::{Coupling, Place};
 use crate::cpu::elementwise::Norm;
 use crate::cpu::engine::Slot;
 use crate::cpu::layout::Panels;
-use crate::cpu::load::{Loaded, Rectangle};
+use crate::cpu::load::Rectangle;
 use crate::cpu::simd::{LANES, Simd};
 
 // SAFETY of every block below: as in the parent module, whose `process` was granted the scratch and the tensors' parts.
 impl<S: Simd> Work<'_, S> {
-    /// Loads m and writes what the coarse part left of it to `target`.
-    pub(super) unsafe fn load_remainder(
+    /// Writes what the coarse part leaves of m, which lies in `whole` as in memory, to `target`.
+    pub(super) unsafe fn subtract_coarse_part(
         &self,
         tile: usize,
         coupling: Coupling,
+        whole: Panels,
         target: Panels,
-    ) -> Loaded {
-        let rectangle = self.batch.rectangle(tile);
-        // The other of the two buffers than the target.
-        let spare = Slot::Tall(usize::from(!self.turns));
-        let whole = self.unturned(tile, spare);
+    ) {
+        let (simd, place) = (self.engine.simd, self.place(tile));
+        let rows = place.rectangle.rows;
         // SAFETY: see above.
-        unsafe {
-            let loaded = self.load(&rectangle, whole);
-            if !loaded.non_finite {
-                let (simd, place) = (self.engine.simd, self.place(tile));
-                self.engine.team.ranges(rectangle.rows, LANES, |rows| {
-                    coupling.subtract(simd, place, rows, whole, target);
-                });
-            }
-            loaded
-        }
+        self.engine.team.ranges(rows, LANES, |rows| unsafe {
+            coupling.subtract(simd, place, rows, whole, target);
+        });
     }
 
     fn place(&self, tile: usize) -> Place {

@@ -5,6 +5,7 @@ use crate::cpu::elementwise as pass;
 use crate::cpu::engine::{Engine, Slot};
 use crate::cpu::job::{Counts, State};
 use crate::cpu::layout::Panels;
+use crate::cpu::load::Rectangle;
 use crate::cpu::simd::{LANES, Simd};
 use crate::cpu::store::{clear, store};
 use himuon_templates::{Criterion, Otherwise};
@@ -55,8 +56,17 @@ impl<S: Simd> Work<'_, S> {
                 from = to;
             }
             (from, factor) = self.with_coarse_part(tile, slot, (from, factor));
+            self.store_panels(&rectangle, from, factor);
+        }
+    }
+
+    /// Stores factor times `from`: at once, or strip by strip on a team.
+    pub(super) unsafe fn store_panels(&self, rectangle: &Rectangle, from: Panels, factor: f64) {
+        let simd = self.engine.simd;
+        // SAFETY: see above.
+        unsafe {
             if self.engine.team.is_alone() {
-                return store(simd, &self.job.sink, &rectangle, from, factor);
+                return store(simd, &self.job.sink, rectangle, from, factor);
             }
             self.engine.team.ranges(rectangle.rows, LANES, |rows| {
                 let from = Panels {

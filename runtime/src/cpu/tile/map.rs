@@ -29,10 +29,12 @@ impl<'a, S: Simd> Work<'a, S> {
         if active.tiles() > 0 {
             // SAFETY: see above.
             let mapped = unsafe { self.iterate(&active, ready) };
-            for (index, &tile) in order.iter().enumerate().take(active.tiles()) {
-                // SAFETY: see above.
-                unsafe { self.complete(tile, index, &mapped) }
+            let order = &order[..active.tiles()];
+            for (index, &tile) in order.iter().enumerate() {
+                self.judge(tile, index, &mapped);
             }
+            // SAFETY: see above.
+            unsafe { self.store_mapped(order, &mapped) }
         }
         for tile in 0..self.batch.count {
             if self.outcomes[tile].state == State::Unorthogonalised {
@@ -96,22 +98,37 @@ impl<'a, S: Simd> Work<'a, S> {
         }
     }
 
-    /// Takes the figures of a mapped tile and stores it, unless the nuclear rank speaks against it.
-    unsafe fn complete(&mut self, tile: usize, index: usize, mapped: &Mapped) {
-        let factor = f64::from(mapped.factors[index]);
+    /// Takes the figures of a mapped tile, and whether the nuclear rank speaks against it.
+    fn judge(&mut self, tile: usize, index: usize, mapped: &Mapped) {
         if self.kept || self.job.outcomes.is_some() {
-            self.measure(tile, mapped.slot, factor);
+            self.measure(tile, mapped.slot, f64::from(mapped.factors[index]));
         }
         if let Some((Measure::NuclearRank, threshold)) = self.map.tile_measure() {
             let inner = self.outcomes[tile].inner_product;
             if inner * inner / (self.engine.columns() as f64) < threshold {
                 self.outcomes[tile].state = State::Unorthogonalised;
-                return;
             }
         }
+    }
+
+    /// Stores what was mapped: all at once where the tiles lie side by side, else tile by tile.
+    unsafe fn store_mapped(&self, order: &[usize], mapped: &Mapped) {
         let scale = self.job.scale.of(&self.job.grid, self.batch.rectangle);
+        let factor = |index: usize| scale * f64::from(mapped.factors[index]);
+        let is_mapped = |tile: usize| self.outcomes[tile].state == State::Mapped;
+        let alike = order.len() == self.batch.count
+            && (0..order.len()).all(|tile| is_mapped(tile) && factor(tile) == factor(0));
         // SAFETY: see above.
-        unsafe { self.store(tile, mapped.slot, scale * factor) }
+        unsafe {
+            if let Some(from) = self.side_by_side(mapped.slot).filter(|_| alike) {
+                return self.store_panels(&self.batch.whole(), from, factor(0));
+            }
+            for (index, &tile) in order.iter().enumerate() {
+                if is_mapped(tile) {
+                    self.store(tile, mapped.slot, factor(index));
+                }
+            }
+        }
     }
 
     fn measure(&mut self, tile: usize, slot: Slot, factor: f64) {

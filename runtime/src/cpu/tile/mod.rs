@@ -11,12 +11,12 @@ mod leave;
 mod map;
 
 use self::ahead::Ahead;
-use super::engine::MOST_TILES;
+use super::engine::{MOST_TILES, Slot};
 use super::job::{Counts, Job, Map, Outcome};
-use super::layout::AnyShape;
+use super::layout::{AnyShape, Panels};
 use super::load::Rectangle;
 use super::recurrence;
-use super::simd::Simd;
+use super::simd::{LANES, Simd};
 use super::team::Team;
 use super::tiles::Tiles;
 use himuon_templates::Mode;
@@ -59,6 +59,19 @@ struct Work<'a, S> {
     outcomes: [Outcome; MOST_TILES],
 }
 
+impl<S: Simd> Work<'_, S> {
+    /// One buffer of every tile as one matrix, where a tile is a single full panel: it lies in memory as the batch does,
+    /// whose rows are then read and written in one go.
+    fn side_by_side(&self, slot: Slot) -> Option<Panels> {
+        let alike =
+            self.batch.rectangle.columns == LANES && !self.turns && self.job.coupling.is_none();
+        alike.then(|| Panels {
+            stride: self.engine.slots.length(self.engine.shape),
+            ..self.engine.tall(0, slot)
+        })
+    }
+}
+
 /// Processes a batch.
 ///
 /// # Safety
@@ -78,14 +91,9 @@ pub(super) unsafe fn process<S: Simd>(
     let slots = recurrence::slots(&map.table, kept);
     let shape = map.oriented(batch.rectangle.rows, batch.rectangle.columns);
     let rounds = map.mode == Mode::Reference;
-    let ahead = Ahead::new(
-        job,
-        batch,
-        next,
-        batch.count * recurrence::fewest_products(&map.table),
-    );
+    let ahead = Ahead::new(job, batch, next, recurrence::fewest_products(&map.table));
     // A team's threads have no second batch to ask for.
-    let ahead = team.is_alone().then_some(&ahead);
+    let ahead = (map.ahead && team.is_alone()).then_some(&ahead);
     let mut work = Work {
         map,
         job,

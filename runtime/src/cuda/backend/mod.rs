@@ -21,10 +21,11 @@ use super::memory::{Device, DeviceAllocator};
 use super::recorded::Recorded;
 use super::table::MATRIX_BYTES;
 use super::tensor::DeviceRef;
+use super::tuning::CudaTarget;
 use crate::backend::{Backend, BackendError, Recording};
 use crate::launch::{AdamWTensor, LaunchReport, MatrixStep, StepWork, TileCounts};
 use crate::plan::{Chunk, Launch, Plan};
-use crate::tuning::DeviceFingerprint;
+use crate::tuning::{DeviceFingerprint, TuningTarget};
 
 /// Blocks of the plain kernels that a multiprocessor is given at once.
 const BLOCKS_OF_MULTIPROCESSOR: u32 = 4;
@@ -129,6 +130,10 @@ impl CudaBackend {
         Ok(method.consuming_gradients(spec, self.consumes_gradients))
     }
 
+    pub(super) fn device(&self) -> &DeviceInfo {
+        &self.device
+    }
+
     fn chunk_key(&self, launch: &Launch, chunk: &Chunk) -> ChunkKey {
         (self.phase, kernel_key(launch), chunk.first_matrix)
     }
@@ -156,6 +161,11 @@ impl Backend<Device> for CudaBackend {
 
     fn threads(&self) -> usize {
         (self.device.multiprocessors * BLOCKS_OF_MULTIPROCESSOR).max(1) as usize
+    }
+
+    fn tuning_target(&self) -> Option<Box<dyn TuningTarget>> {
+        let target = CudaTarget::new(self.device.ordinal).ok()?;
+        Some(Box::new(target))
     }
 
     fn kernel_id(&self, spec: &KernelSpec, variant: Option<&str>) -> String {

@@ -6,6 +6,7 @@ use super::{COUNTERS, CudaBackend, Fixed, KernelKey, kernel_key};
 use crate::backend::BackendError;
 use crate::cuda::companion::{CLOCK_PHASES, CLOCK_UPDATE, Companion};
 use crate::cuda::driver::DeviceMemory;
+use crate::cuda::error::CudaError;
 use crate::cuda::kernel::TileKernel;
 use crate::cuda::memory::Device;
 use crate::launch::StepWork;
@@ -37,13 +38,8 @@ impl CudaBackend {
         let (spec, variant) = key;
         let method = self.method(spec, variant.as_deref())?;
         let context = self.stream.context();
-        let kernel = Arc::new(TileKernel::load(
-            context,
-            &self.device,
-            spec,
-            method,
-            "step",
-        )?);
+        let loaded = TileKernel::load(context, &self.device, spec, method, "step");
+        let kernel = Arc::new(loaded.map_err(|error| refusal(key, error))?);
         self.kernels.insert(key.clone(), Arc::clone(&kernel));
         Ok(kernel)
     }
@@ -131,5 +127,17 @@ impl CudaBackend {
         };
         self.uploads += u64::from(uploaded);
         Ok(())
+    }
+}
+
+/// A variant that does not load can be replaced by another; nothing else can.
+fn refusal((spec, variant): &KernelKey, error: CudaError) -> BackendError {
+    match (variant, BackendError::from(error)) {
+        (None, error) | (_, error @ BackendError::Device { lost: true, .. }) => error,
+        (Some(variant), error) => BackendError::Variant {
+            spec: Box::new(spec.clone()),
+            variant: variant.clone(),
+            reason: error.to_string(),
+        },
     }
 }

@@ -1,4 +1,4 @@
-//! How much workspace a launch needs.
+//! How much workspace a launch needs, and what is known of its variants before one runs.
 
 use himuon_templates::KernelSpec;
 
@@ -6,8 +6,9 @@ use super::CudaBackend;
 use crate::backend::BackendError;
 use crate::cuda::ranges::TileRange;
 use crate::cuda::scratch::order;
+use crate::cuda::tuning;
 use crate::launch::MatrixDemand;
-use crate::plan::{ChunkCost, WorkspaceModel};
+use crate::plan::{ChunkCost, Prediction, WorkspaceModel};
 
 impl WorkspaceModel for CudaBackend {
     fn workspace_bytes(
@@ -28,6 +29,7 @@ impl WorkspaceModel for CudaBackend {
         let method = self.method(spec, variant)?;
         Ok(method.workspace(spec, matrices, threads).bytes as u64)
     }
+
     fn chunk_cost(
         &self,
         spec: &KernelSpec,
@@ -51,5 +53,18 @@ impl WorkspaceModel for CudaBackend {
                 0
             },
         })
+    }
+
+    fn source_digest(&self, spec: &KernelSpec, variant: &str) -> Option<String> {
+        tuning::digest(&self.device, spec, &variant.parse().ok()?)
+    }
+
+    fn predicted(
+        &self,
+        spec: &KernelSpec,
+        shapes: &[(usize, usize)],
+        _threads: usize,
+    ) -> Vec<Prediction> {
+        tuning::predicted(&self.device, spec, shapes)
     }
 }

@@ -1,5 +1,6 @@
 //! Tuning of the CPU kernels: their search space, a model that ranks it, and the processor under the tuner.
 
+mod core;
 mod model;
 mod space;
 mod target;
@@ -11,7 +12,7 @@ use himuon_templates::KernelSpec;
 
 pub use target::CpuTarget;
 
-pub(crate) use space::variant_named;
+pub(crate) use space::{predicted, variant_named};
 
 use super::error::TuningError;
 use super::table::TuningTable;

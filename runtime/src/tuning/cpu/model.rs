@@ -1,44 +1,34 @@
 //! The time of a variant before anything runs: cycles of the products, piece by piece.
 //!
-//! A product is computed in pieces of `rows` x `panels` register blocks. Each step of a piece's sums issues
-//! rows x panels fused multiply-adds, loads `panels` vectors of the right operand and `rows` numbers of the left one, and
-//! cannot be shorter than its chain of additions; each piece costs a start and its stores. The rest of a step moves
-//! the tile's tensors once. The model ranks; its absolute times are those of a core at the nominal clock.
+//! A product is computed in pieces of rows x panels register blocks, one line of sixteen numbers each. A term of a
+//! piece's sums lasts as long as its slowest part: its fused multiply-adds, the loads of `panels` lines and of `rows`
+//! single numbers, or the chain of additions of one sum. Each piece costs a start, its stores and, in a symmetric
+//! product, the turn of its mirror image; lines that the first level of cache does not hold add a part of their way
+//! from the second. The tensors come from memory once, behind the products as far as they are asked for ahead.
+//!
+//! The figures of the [`Core`] are measured by a probe where there is time for one.
 
 use himuon_templates::{KernelSpec, StepTable};
 
-use crate::cpu::{CpuVariant, InstructionSet};
+use super::core::{Core, LATENCY};
+use crate::cpu::{CpuVariant, InstructionSet, MOST_AHEAD, tiles_at_a_time};
 
-/// Clock in cycles a second.
-const CLOCK: f64 = 3e9;
-/// Cycles until a sum can be added to again.
-const LATENCY: f64 = 4.0;
-/// Loads a cycle.
-const LOADS: f64 = 2.0;
-/// Cycles to begin and end a piece.
-const PIECE: f64 = 24.0;
-/// Cycles for each register block of a piece that is stored.
-const STORE: f64 = 2.0;
-/// Cycles to transpose a block of 16 x 16 into its mirror image.
-const MIRROR: f64 = 64.0;
+/// Cycles to begin and end a piece: the sums drain before they are stored.
+const PIECE: f64 = 16.0;
+/// Cycles for each line that a piece stores.
+const STORE: f64 = 1.0;
+/// Cycles to turn eight rows of a block into their mirror image.
+const MIRROR: f64 = 12.0;
 /// Part of a sum that one pass over a block covers; longer sums pause in memory.
 const SUM_BLOCK: usize = 128;
-/// Cycles of latency for each pass over a tile that other tiles of a batch can hide.
-const STALL: f64 = 120.0;
-/// Bytes of the first two levels of cache, and what a product costs when its operands lie in the next level.
-const CACHES: [(usize, f64); 2] = [(32 << 10, 1.04), (1 << 20, 1.25)];
-/// Bytes a cycle from memory.
-const MEMORY: f64 = 4.0;
-
-/// Vector units of an instruction set, in sixteen-number lines: multiply-adds a cycle, and a factor for the
-/// instructions that address and align.
-fn issue(set: InstructionSet) -> (f64, f64) {
-    match set {
-        InstructionSet::Avx512 => (1.0, 1.0),
-        InstructionSet::Avx2 => (1.0, 1.25),
-        InstructionSet::Portable => (0.05, 1.0),
-    }
-}
+/// Cycles of latency, for each block of a pass over a tile, that other tiles of a batch hide.
+const STALL: f64 = 64.0;
+/// Bytes of the first level of cache that a batch has to itself.
+const FIRST_LEVEL: usize = 40 << 10;
+/// Part of a line's way from the second level that stands beside the arithmetic.
+const WAIT: f64 = 0.3;
+/// Part of the traffic that stands beside the products in spite of being asked for ahead.
+const EXPOSED: f64 = 0.4;
 
 /// Seconds of one step over a launch of matrices of these shapes on `threads` threads.
 pub(super) fn seconds(
@@ -47,6 +37,7 @@ pub(super) fn seconds(
     variant: CpuVariant,
     shapes: &[(usize, usize)],
     threads: usize,
+    core: &Core,
 ) -> f64 {
     let total: f64 = shapes
         .iter()
@@ -56,26 +47,34 @@ pub(super) fn seconds(
                 rows: height.max(width),
                 columns: height.min(width),
                 variant,
+                core,
             };
             let tiles =
                 (rows as f64 / height.max(1) as f64) * (columns as f64 / width.max(1) as f64);
             let bytes = 5 * rows * columns * spec.storage.momentum.bytes();
-            tiles * tile.cycles(table) + bytes as f64 / MEMORY
+            let exposed = if tile.asks_ahead() { EXPOSED } else { 1.0 };
+            tiles * tile.cycles(table) / core.clock + exposed * bytes as f64 / core.memory
         })
         .sum();
-    total / CLOCK / threads.max(1) as f64
+    total / threads.max(1) as f64
 }
 
 /// A tile with its longer side first.
-struct Oriented {
+struct Oriented<'a> {
     rows: usize,
     columns: usize,
     variant: CpuVariant,
+    core: &'a Core,
 }
 
-impl Oriented {
+impl Oriented<'_> {
     fn panels(&self) -> usize {
         self.columns.div_ceil(16)
+    }
+
+    /// Whether register blocks span panels.
+    fn wide(&self) -> bool {
+        self.variant.instruction_set == InstructionSet::Avx512
     }
 
     fn cycles(&self, table: &StepTable) -> f64 {
@@ -96,30 +95,32 @@ impl Oriented {
             }
             StepTable::Identity => 0.0,
         };
-        let stalls = 3.0 * table.steps() as f64 * STALL / self.batch() as f64;
-        products * self.cache_factor() + stalls
+        let blocks = (self.panels() * self.panels()) as f64;
+        products + 3.0 * table.steps() as f64 * blocks * STALL / self.batch() as f64
     }
 
     /// Tiles that are worked on together.
     fn batch(&self) -> usize {
-        match self.rows * self.columns <= 32 * 32 {
-            true => usize::from(self.variant.batch),
-            false => 1,
-        }
+        tiles_at_a_time(self.variant.batch.into(), self.rows, self.columns)
     }
 
-    /// What it costs that the buffers of a batch do not fit the nearest cache.
-    fn cache_factor(&self) -> f64 {
-        let tile = 4 * (2 * self.rows + self.columns) * 16 * self.panels();
-        let bytes = tile * self.batch();
-        let beyond = CACHES.iter().filter(|(size, _)| bytes > *size);
-        beyond.map(|(_, factor)| factor).product()
+    fn asks_ahead(&self) -> bool {
+        self.variant.ahead && self.batch() * self.rows * self.columns <= MOST_AHEAD
+    }
+
+    /// Cycles that a term waits for each of its lines, where a batch's buffers and tensors do not fit the first level.
+    fn wait(&self) -> f64 {
+        let buffers = 4 * (2 * self.rows + self.columns) * 16 * self.panels();
+        let tensors = 3 * 4 * self.rows * self.columns;
+        match (buffers + tensors) * self.batch() <= FIRST_LEVEL {
+            true => 0.0,
+            false => WAIT / self.core.second_level,
+        }
     }
 
     /// Panels of the pieces that cover all of them, as the kernels group them.
     fn groups(&self, width: u8) -> Vec<usize> {
-        let wide = self.variant.instruction_set == InstructionSet::Avx512;
-        let width = if wide { usize::from(width) } else { 1 };
+        let width = if self.wide() { usize::from(width) } else { 1 };
         let mut left = self.panels();
         let mut groups = Vec::new();
         while left > 0 {
@@ -134,54 +135,80 @@ impl Oriented {
         groups
     }
 
-    /// Cycles of one piece over a sum of `depth` terms.
-    fn piece(&self, rows: usize, panels: usize, depth: usize) -> f64 {
-        let (rate, overhead) = issue(self.variant.instruction_set);
+    /// Cycles of one piece over a sum of `depth` terms, of which `mirrored` blocks of eight rows are turned.
+    fn piece(&self, rows: usize, panels: usize, depth: usize, mirrored: usize) -> f64 {
         let blocks = (rows * panels) as f64;
-        let step = (blocks / rate)
-            .max((rows + panels) as f64 / LOADS)
-            .max(LATENCY);
-        let pauses = depth.div_ceil(SUM_BLOCK) as f64;
-        depth as f64 * step * overhead + pauses * (PIECE + blocks * STORE)
+        let lines = panels as f64 + rows as f64 / 16.0;
+        self.sum(blocks, (rows + panels) as f64, lines, depth) + mirrored as f64 * MIRROR
+    }
+
+    /// Eight rows of the block on the diagonal with `panels` panels beside, and its corner of half as many numbers.
+    fn corner(&self, panels: usize, depth: usize) -> f64 {
+        let blocks = (8 * panels + 4) as f64;
+        let loads = (8 + panels + 5) as f64;
+        self.sum(blocks, loads, (panels + 1) as f64, depth) + panels as f64 * MIRROR
+    }
+
+    fn sum(&self, blocks: f64, loads: f64, lines: f64, depth: usize) -> f64 {
+        let term = (blocks / self.core.fused)
+            .max(loads / self.core.first_level)
+            .max(LATENCY)
+            + lines * self.wait();
+        let passes = depth.div_ceil(SUM_BLOCK) as f64;
+        // Sums that pause are stored and loaded again.
+        depth as f64 * term + passes * PIECE + (2.0 * passes - 1.0) * blocks * STORE
     }
 
     /// B^T B with sums of `depth`: blocks on and above the diagonal.
     fn symmetric(&self, depth: usize) -> f64 {
+        if !self.wide() {
+            return self.narrow_symmetric(depth);
+        }
         let mut cycles = 0.0;
         let mut first = 0;
         for panels in self.groups(self.variant.blocking.symmetric) {
-            let strip = |panels: usize| match panels {
-                1 => self.piece(16, 1, depth),
-                panels => 2.0 * self.piece(8, panels, depth),
-            };
-            cycles += (first + 1) as f64 * strip(panels);
-            // What is left of the diagonal blocks of the group.
-            cycles += (1..panels).map(|inner| strip(panels - inner)).sum::<f64>();
-            let mirrored = first * panels + panels * (panels - 1) / 2;
-            cycles += mirrored as f64 * MIRROR;
+            cycles += 2.0 * first as f64 * self.piece(8, panels, depth, panels);
+            if panels >= 3 {
+                cycles += self.piece(8, 3, depth, 2) + self.corner(2, depth);
+            }
+            if panels >= 2 {
+                cycles += self.piece(8, 2, depth, 1) + self.corner(1, depth);
+            }
+            cycles += self.corner(1, depth);
             first += panels;
         }
         cycles
     }
 
+    /// As [`Self::symmetric`] in pieces of four rows and one panel.
+    fn narrow_symmetric(&self, depth: usize) -> f64 {
+        let panels = self.panels() as f64;
+        let above = panels * (panels - 1.0) / 2.0;
+        let block = 4.0 * self.piece(4, 1, depth, 0) + 2.0 * MIRROR;
+        let diagonal = 2.0 * self.piece(4, 1, depth, 0) + self.corner(1, depth);
+        above * block + panels * diagonal
+    }
+
     /// X times a symmetric matrix.
     fn update(&self) -> f64 {
-        let groups = self.groups(self.variant.blocking.update);
-        let cycles = groups.into_iter().map(|panels| {
+        let depth = self.columns;
+        let cycles = self.groups(self.variant.blocking.update).into_iter();
+        let cycles = cycles.map(|panels| {
             let rows = match panels {
-                1 if self.variant.instruction_set != InstructionSet::Avx512 => 4,
+                1 if !self.wide() => 4,
                 1 => 16,
                 2 => 12,
                 3 => 8,
                 _ => 6,
             };
-            let (whole, rest) = (self.rows / rows, self.rows % rows);
-            let rest = if rest == 0 {
-                0.0
-            } else {
-                self.piece(rest, panels, self.columns)
-            };
-            whole as f64 * self.piece(rows, panels, self.columns) + rest
+            let (whole, mut rest) = (self.rows / rows, self.rows % rows);
+            let mut cycles = whole as f64 * self.piece(rows, panels, depth, 0);
+            // The last pieces have eight rows or four.
+            while rows > 8 && rest > 4 {
+                cycles += self.piece(8, panels, depth, 0);
+                rest = rest.saturating_sub(8);
+            }
+            cycles + rest.div_ceil(4) as f64 * self.piece(4, panels, depth, 0)
         });
         cycles.sum()
     }
@@ -193,32 +220,45 @@ mod tests {
     use crate::cpu::Blocking;
     use himuon_templates::Tile;
 
-    fn time(tile: Tile, set: InstructionSet, batch: u8, threads: usize) -> f64 {
+    fn time(tile: Tile, variant: CpuVariant, threads: usize) -> f64 {
         let spec = KernelSpec::new(tile);
-        let variant = CpuVariant {
-            instruction_set: set,
-            blocking: Blocking {
-                symmetric: 3,
-                update: 3,
-            },
-            batch,
-        };
         let table = spec.step_table().unwrap();
-        seconds(&spec, &table, variant, &[(1024, 1024)], threads)
+        let core = Core::nominal(variant.instruction_set);
+        seconds(&spec, &table, variant, &[(1024, 1024)], threads, &core)
     }
 
     #[test]
     fn what_the_model_knows() {
         let square = |edge| Tile::square(edge);
-        let avx512 = |tile| time(tile, InstructionSet::Avx512, 4, 1);
-        // Work grows with the edge, threads share it, batches hide latency, wide vectors win.
+        let default = CpuVariant::new(InstructionSet::Avx512);
+        let avx512 = |tile| time(tile, default, 1);
+        // Work grows with the edge, threads share it, batches hide latency, wide vectors win, and so does asking ahead.
         assert!(avx512(square(64)) < avx512(square(128)));
         assert!(avx512(square(128)) < avx512(Tile::Full));
-        assert!(time(square(64), InstructionSet::Avx512, 4, 2) < avx512(square(64)));
-        assert!(time(square(16), InstructionSet::Avx512, 1, 1) > avx512(square(16)));
-        assert!(time(square(64), InstructionSet::Portable, 4, 1) > avx512(square(64)));
+        assert!(time(square(64), default, 2) < avx512(square(64)));
+        let one = CpuVariant {
+            batch: 1,
+            ..default
+        };
+        assert!(time(square(16), one, 1) > avx512(square(16)));
+        let portable = CpuVariant::new(InstructionSet::Portable);
+        assert!(time(square(64), portable, 1) > avx512(square(64)));
+        let late = CpuVariant {
+            ahead: false,
+            ..default
+        };
+        assert!(time(square(64), late, 1) > avx512(square(64)));
+        // One panel at a time waits for its loads.
+        let narrow = CpuVariant {
+            blocking: Blocking {
+                symmetric: 1,
+                update: 1,
+            },
+            ..default
+        };
+        assert!(time(square(128), narrow, 1) > avx512(square(128)));
         // No faster than the multiply-adds of one triangle, no slower than ten times all of them.
-        let all = 6.0 * 128.0 * 1024.0 * 1024.0 * 5.0 / 32.0 / CLOCK;
+        let all = 6.0 * 128.0 * 1024.0 * 1024.0 * 5.0 / 64.0 / 3e9;
         let found = avx512(square(128));
         assert!(found > all / 2.0 && found < 10.0 * all, "{found} {all}");
     }

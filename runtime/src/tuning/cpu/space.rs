@@ -2,12 +2,14 @@
 
 use himuon_templates::{KernelSpec, Tile};
 
-use crate::cpu::{Blocking, CpuKernel, CpuVariant, InstructionSet};
+use super::core::Core;
+use super::model;
+
+use crate::cpu::{Blocking, CpuKernel, CpuVariant, InstructionSet, MOST_AHEAD, tiles_at_a_time};
+use crate::plan::Prediction;
 
 /// Columns of a panel.
 const PANEL: usize = 16;
-/// Tiles of more elements are worked on one at a time, whatever the variant says.
-const BATCHED: usize = 32 * 32;
 
 /// The variant of a name, as [`CpuVariant::name`] makes it; `None` for any other text.
 pub(crate) fn variant_named(name: &str) -> Option<CpuVariant> {
@@ -23,6 +25,7 @@ pub(crate) fn variant_named(name: &str) -> Option<CpuVariant> {
         instruction_set,
         blocking: Blocking { symmetric, update },
         batch,
+        ahead: parts.next().is_none(),
     };
     (variant.name() == name).then_some(variant)
 }
@@ -43,34 +46,73 @@ pub(super) fn variants(spec: &KernelSpec) -> Vec<CpuVariant> {
         if !instruction_set.is_available() || useless {
             continue;
         }
-        for batch in [4, 1, 2, 8, 3, 6] {
-            for symmetric in 1..=3 {
-                for update in 1..=4 {
-                    let variant = CpuVariant {
-                        instruction_set,
-                        blocking: Blocking { symmetric, update },
-                        batch,
-                    };
-                    let effect = effective(spec, variant);
-                    if !seen.contains(&effect) {
-                        seen.push(effect);
-                        variants.push(variant);
-                    }
-                }
+        for variant in settings(instruction_set) {
+            let effect = effective(spec, variant);
+            if !seen.contains(&effect) {
+                seen.push(effect);
+                variants.push(variant);
             }
         }
     }
     variants
 }
 
+/// The variants that the model expects to be faster than the default on a nominal core, the best first.
+pub(crate) fn predicted(
+    spec: &KernelSpec,
+    shapes: &[(usize, usize)],
+    threads: usize,
+) -> Vec<Prediction> {
+    let Ok(table) = spec.step_table() else {
+        return Vec::new();
+    };
+    let seconds = |variant: &CpuVariant| {
+        let core = Core::nominal(variant.instruction_set);
+        model::seconds(spec, &table, *variant, shapes, threads, &core)
+    };
+    let variants = variants(spec);
+    let of_default = seconds(&variants[0]);
+    let mut faster: Vec<Prediction> = variants[1..]
+        .iter()
+        .map(|variant| Prediction {
+            variant: variant.name(),
+            speedup: of_default / seconds(variant),
+        })
+        .filter(|prediction| prediction.speedup > 1.0)
+        .collect();
+    faster.sort_by(|a, b| b.speedup.total_cmp(&a.speedup));
+    faster
+}
+
+/// All combinations of an instruction set's knobs.
+fn settings(instruction_set: InstructionSet) -> Vec<CpuVariant> {
+    let mut settings = Vec::new();
+    for batch in [8, 4, 1, 2, 3, 6] {
+        for ahead in [true, false] {
+            for symmetric in 1..=3 {
+                settings.extend((1..=4).map(|update| CpuVariant {
+                    instruction_set,
+                    blocking: Blocking { symmetric, update },
+                    batch,
+                    ahead,
+                }));
+            }
+        }
+    }
+    settings
+}
+
 /// A variant with the knobs that have no effect on tiles of this specification set to one.
 fn effective(spec: &KernelSpec, variant: CpuVariant) -> CpuVariant {
-    let (panels, batched) = match spec.tile {
-        Tile::Full => (usize::MAX, false),
-        Tile::Sized { rows, columns } => (
-            (rows.min(columns) as usize).div_ceil(PANEL),
-            (rows as usize) * (columns as usize) <= BATCHED,
-        ),
+    let (panels, batch, asks) = match spec.tile {
+        // Large enough for the threads to share it, as a rule: there is no next tile.
+        Tile::Full => (usize::MAX, 1, false),
+        Tile::Sized { rows, columns } => {
+            let (rows, columns) = (rows as usize, columns as usize);
+            let batch = tiles_at_a_time(variant.batch.into(), rows, columns);
+            let asks = batch * rows * columns <= MOST_AHEAD;
+            (rows.min(columns).div_ceil(PANEL), batch, asks)
+        }
     };
     // Register blocks of several panels need the registers of AVX-512.
     let wide = variant.instruction_set == InstructionSet::Avx512;
@@ -80,7 +122,8 @@ fn effective(spec: &KernelSpec, variant: CpuVariant) -> CpuVariant {
             symmetric: variant.blocking.symmetric.min(most),
             update: variant.blocking.update.min(most),
         },
-        batch: if batched { variant.batch } else { 1 },
+        batch: u8::try_from(batch).unwrap_or(1),
+        ahead: variant.ahead || !asks,
         ..variant
     }
 }
@@ -110,6 +153,7 @@ mod tests {
             "avx512-s3-u3-b0",
             "avx512-s3-u3-b04",
             "avx512-s3-u3-b4-x",
+            "avx512-s3-u3-b4-a1",
             "sse-s3-u3-b4",
         ] {
             assert_eq!(variant_named(bad), None, "{bad}");
@@ -118,7 +162,8 @@ mod tests {
 
     #[test]
     fn the_default_comes_first_and_every_known_variant_has_its_like() {
-        for tile in [Tile::square(16), Tile::square(128), Tile::Full] {
+        let tiles = [16, 32, 48, 64, 96, 128, 256].map(Tile::square);
+        for tile in tiles.into_iter().chain([Tile::Full]) {
             let spec = KernelSpec::new(tile);
             let variants = variants(&spec);
             assert_eq!(Some(&variants[0]), CpuKernel::variants(&spec).first());

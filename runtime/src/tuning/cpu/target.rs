@@ -6,6 +6,7 @@ use std::time::Instant;
 use half::{bf16, f16};
 use himuon_templates::{Element, KernelSpec, Operand};
 
+use super::core::Core;
 use super::space::{variant_named, variants};
 use super::{digest, model};
 use crate::cpu::{ApplyScale, CpuKernel, Pool, Workspace};
@@ -98,10 +99,14 @@ impl TuningTarget for CpuTarget {
         let threads = self.pool.threads();
         let mut candidates: Vec<Candidate> = variants(spec)
             .into_iter()
-            .map(|variant| Candidate {
-                variant: variant.name(),
-                digest: digest(variant.instruction_set),
-                predicted: Some(model::seconds(spec, &table, variant, shapes, threads)),
+            .map(|variant| {
+                let core = Core::measured(variant.instruction_set);
+                let seconds = model::seconds(spec, &table, variant, shapes, threads, &core);
+                Candidate {
+                    variant: variant.name(),
+                    digest: digest(variant.instruction_set),
+                    predicted: Some(seconds),
+                }
             })
             .collect();
         // The default stays in front.

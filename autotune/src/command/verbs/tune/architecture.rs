@@ -4,9 +4,9 @@ use super::super::super::console::{Console, Outcome};
 use super::super::super::error::CommandError;
 use super::super::super::table::table;
 use super::{Arguments, jobs};
-use crate::model::device::{DEVICES, Device};
-use crate::model::{Estimate, Machine, ranked};
 use himuon::KernelSpec;
+use himuon::cuda::model::device::{DEVICES, Device};
+use himuon::cuda::model::{Estimate, Machine, ranked};
 use himuon::templates::Variant;
 use himuon::tuning::TuneJob;
 use himuon_codegen::compile::Compiler;
@@ -107,10 +107,13 @@ fn estimate(
     let mut all = ranked(&job.spec, device, &job.shapes, &|variant| {
         known.get(variant).copied()
     });
-    // What the compiler has not confirmed stands behind what it has.
+    // What the compiler could have confirmed and has not stands behind the rest.
+    let unconfirmed = |estimate: &Estimate| {
+        !estimate.compiled && matches!(estimate.variant, Variant::Resident(_))
+    };
     all.sort_by(|a, b| {
-        b.compiled
-            .cmp(&a.compiled)
+        unconfirmed(a)
+            .cmp(&unconfirmed(b))
             .then(a.seconds.total_cmp(&b.seconds))
     });
     Ok(all)

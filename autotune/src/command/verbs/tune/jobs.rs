@@ -57,14 +57,14 @@ fn specs(arguments: &Arguments, console: &Console) -> Result<Vec<KernelSpec>, Co
                 "--stock and fields of a specification: keep one of them".to_owned(),
             ));
         }
-        return match arguments.arch {
-            Some(_) => Ok(himuon_codegen::pipeline::stock_specs()?),
-            None => stock(),
+        return match arguments.is_for_gpu() {
+            true => Ok(himuon_codegen::pipeline::stock_specs()?),
+            false => stock(),
         };
     }
-    Ok(vec![match arguments.arch {
-        Some(_) => arguments.spec.resolve()?,
-        None => arguments.spec.resolve_for_cpu()?,
+    Ok(vec![match arguments.is_for_gpu() {
+        true => arguments.spec.resolve()?,
+        false => arguments.spec.resolve_for_cpu()?,
     }])
 }
 

@@ -3,9 +3,7 @@
 use super::super::super::console::Outcome;
 use super::super::super::error::CommandError;
 use super::super::super::table::table;
-use himuon::tuning::{
-    CandidateRecord, CpuTarget, TuneJob, Tuned, TuningEntry, TuningTarget, Verdict,
-};
+use himuon::tuning::{CandidateRecord, TuneJob, Tuned, TuningEntry, TuningTarget, Verdict};
 use serde_json::json;
 
 /// Every candidate of one job; of several jobs one line each.
@@ -110,7 +108,10 @@ fn milliseconds(seconds: f64) -> String {
 }
 
 /// The model's order; nothing has run and nothing is kept.
-pub(super) fn estimates(target: &CpuTarget, jobs: &[TuneJob]) -> Result<Outcome, CommandError> {
+pub(super) fn estimates(
+    target: &dyn TuningTarget,
+    jobs: &[TuneJob],
+) -> Result<Outcome, CommandError> {
     let mut parts = Vec::new();
     let mut values = Vec::new();
     for job in jobs {

@@ -89,6 +89,15 @@ pub(crate) struct Args {
     #[arg(long, value_enum, conflicts_with_all = ["optimizer", "tile", "schedule", "power", "coarse", "learning_rate", "sweep_lr", "batch_sweep", "resume", "checkpoint"])]
     pub(crate) experiment: Option<Experiment>,
 
+    /// Only these rows of `--experiment two-levels`, by the names in its table, with every seed.
+    #[arg(
+        long,
+        value_name = "ROW,...",
+        requires = "experiment",
+        value_delimiter = ','
+    )]
+    pub(crate) rows: Vec<String>,
+
     /// The second text of `--experiment fine-tuning`.
     #[arg(long, value_name = "FILE")]
     pub(crate) other: Option<PathBuf>,

@@ -3,7 +3,9 @@
 use crate::settings::{CoarseChoice, OptimizerKind, RunSettings};
 use crate::tile_schedule::ScheduleText;
 use anyhow::{Result, anyhow};
-use himuon::optimizer::{AdamWOptions, CoarseSchedule, HiMuonBuilder, LearningRate, MuonOptions};
+use himuon::optimizer::{
+    AdamWOptions, CoarseSchedule, HiMuonBuilder, LearningRate, MuonOptions, NorMuon,
+};
 use himuon::schedule::TileSchedule;
 use himuon::templates::{Power, SpecFields};
 use himuon::{KernelSpec, LayerConfig, Tile, himuon};
@@ -24,8 +26,14 @@ const FEED_FORWARD: &str = "blocks.*.mlp.*";
 /// The declaration of the optimizer of a run. The parameters are still to be declared.
 pub(crate) fn declare(settings: &RunSettings, builder: HiMuonBuilder) -> Result<HiMuonBuilder> {
     let rest = settings.rest_learning_rate / settings.learning_rate;
+    let coarse = settings.coarse.as_ref();
+    let feed_forward = coarse.map(|coarse| CoarseChoice {
+        rank: coarse.feed_forward_rank.unwrap_or(coarse.rank),
+        ..coarse.clone()
+    });
     let builder = builder
         .learning_rate(settings.learning_rate)
+        .diagnostics(coarse.is_some() && !settings.choices.undiagnosed)
         .adamw(adamw(rest));
     Ok(match settings.optimizer {
         OptimizerKind::AdamW => builder.group_with("*", adamw(1.0)),
@@ -36,10 +44,16 @@ pub(crate) fn declare(settings: &RunSettings, builder: HiMuonBuilder) -> Result<
                 chosen(whole::<FeedForward>(settings)?, settings),
             ),
         OptimizerKind::HiMuon => builder
-            .group_with(ATTENTION, chosen(tiled::<Attention>(settings)?, settings))
+            .group_with(
+                ATTENTION,
+                chosen(tiled::<Attention>(settings, coarse)?, settings),
+            )
             .group_with(
                 FEED_FORWARD,
-                chosen(tiled::<FeedForward>(settings)?, settings),
+                chosen(
+                    tiled::<FeedForward>(settings, feed_forward.as_ref())?,
+                    settings,
+                ),
             ),
     })
 }
@@ -65,23 +79,30 @@ fn tested(tile: Tile, criterion: &str) -> Result<MuonOptions> {
     Ok(MuonOptions::specs([parse::<KernelSpec>(&text)?]))
 }
 
-/// Momentum and decay where the run has its own.
+/// Momentum, decay and normalisation where the run has its own.
 fn chosen(options: MuonOptions, settings: &RunSettings) -> MuonOptions {
     let choices = &settings.choices;
     let options = match choices.nesterov {
         Some(nesterov) => options.nesterov(nesterov),
         None => options,
     };
-    match choices.weight_decay {
+    let options = match choices.weight_decay {
         Some(decay) => options.weight_decay(decay),
         None => options,
+    };
+    if choices.row_normalisation {
+        options.row_normalisation(NorMuon::default())
+    } else {
+        options
     }
 }
 
 /// A layer's own tiles, unless the command line names others.
-fn tiled<C: LayerConfig>(settings: &RunSettings) -> Result<MuonOptions> {
+fn tiled<C: LayerConfig>(
+    settings: &RunSettings,
+    coarse: Option<&CoarseChoice>,
+) -> Result<MuonOptions> {
     let power = settings.power.as_deref().map(parse::<Power>).transpose()?;
-    let coarse = settings.coarse.as_ref();
     let options =
         |tiles: &[Tile]| Ok::<_, anyhow::Error>(MuonOptions::specs(specs(tiles, power, coarse)?));
     let options = if let Some(text) = &settings.schedule {

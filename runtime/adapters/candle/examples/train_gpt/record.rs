@@ -35,6 +35,9 @@ pub(crate) struct RunRecord {
     pub(crate) state_bytes: u64,
     /// Bytes of scratch memory of the optimizer's largest launch, over all steps.
     pub(crate) workspace_bytes: u64,
+    /// At least this share of the matrices' nuclear norm lay in their coarse parts at the last step, the mean.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) captured_share: Option<f64>,
     /// What the probe saw of the tiles.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) probes: Vec<ProbeReading>,
@@ -63,6 +66,7 @@ impl RunRecord {
             parameters: totals.parameters,
             state_bytes: totals.state_bytes,
             workspace_bytes,
+            captured_share: None,
             probes: Vec::new(),
             noise_scales: Vec::new(),
         })

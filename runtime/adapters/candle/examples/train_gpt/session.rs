@@ -93,6 +93,7 @@ impl Session {
                 rank,
                 fine: args.fine.to_string(),
                 refresh: args.coarse_refresh,
+                feed_forward_rank: None,
             }),
             model: args.model(),
             batch: args.batch,

@@ -58,9 +58,15 @@ pub(crate) struct Choices {
     pub(crate) nesterov: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) weight_decay: Option<f64>,
+    /// Rows of the update are normalised by their second moments (NorMuon).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) row_normalisation: bool,
     /// MiMuon's criterion as specifications write it: `nuclear_rank(0.3)`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) criterion: Option<String>,
+    /// No figures of a coarse part: they cost a pass over the tiles.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) undiagnosed: bool,
     /// No decay of the learning rate.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) constant_rate: bool,
@@ -87,6 +93,9 @@ pub(crate) struct CoarseChoice {
     pub(crate) fine: String,
     /// Steps from one refresh of the basis to the next.
     pub(crate) refresh: u64,
+    /// The rank of the feed-forward part where it is another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) feed_forward_rank: Option<u32>,
 }
 
 /// One run. Two runs of equal settings on one machine give the same weights, bit for bit.

@@ -100,11 +100,22 @@ impl Trainer {
             self.record.probes.append(&mut probes);
         }
         self.record.losses.push(loss);
+        self.record.captured_share = self.captured_share();
         self.record.step_seconds.push((end - start).as_secs_f64());
         self.record
             .optimizer_seconds
             .push((end - backward_done).as_secs_f64());
         Ok(loss)
+    }
+
+    /// The mean of [`himuon::HiMuon::captured_shares`] over all matrices; none without a coarse part.
+    fn captured_share(&mut self) -> Option<f64> {
+        let optimizer = self.optimizer.inner_mut();
+        let parameters = 0..optimizer.parameter_names().count();
+        let shares: Vec<f64> = parameters
+            .flat_map(|parameter| optimizer.captured_shares(parameter))
+            .collect();
+        (!shares.is_empty()).then(|| shares.iter().sum::<f64>() / shares.len() as f64)
     }
 
     /// ||G||_F of the matrices of the blocks, on the next step's batch.

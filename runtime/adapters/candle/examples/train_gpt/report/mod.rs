@@ -121,6 +121,7 @@ pub(crate) mod tests {
                     parameters: 1000,
                     state_bytes: 4000,
                     workspace_bytes: 2 << 20,
+                    captured_share: None,
                     probes: vec![probed("blocks.0.<up>")],
                     noise_scales: vec![None, Some(12.5)],
                 });

@@ -1,6 +1,7 @@
 //! The experiment on two levels: what a coarse part that couples the tiles gains, and what it costs.
 //!
-//! `--experiment two-levels` trains row by row: the main rows with every seed, the others with the first. Before a
+//! `--experiment two-levels` trains row by row: the main rows with every seed, the others with the first; `--rows` names
+//! rows that are all trained with every seed, also those that are in no table by default. Before a
 //! family's first row its learning rate is chosen with the first seed; AdamW on what is not a matrix of a block has the rate
 //! of the committed sweep everywhere. Finished runs are kept in `runs/`, an interrupted
 //! one goes on from its checkpoint, and the report is written anew after each. `--experiment two-levels-times` takes a
@@ -15,7 +16,7 @@ use crate::record::{RunRecord, median};
 use crate::session::Session;
 use anyhow::{Context, Result};
 use report::Finished;
-use rows::{Family, Row, all};
+use rows::{Family, Row, chosen};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -38,7 +39,7 @@ pub(crate) fn losses(session: &mut Session) -> Result<()> {
     let seeds = session.args.seed..session.args.seed + session.args.seeds;
     let mut finished = Finished::new(read_times(session)?);
     let mut rates = BTreeMap::new();
-    for row in all() {
+    for row in chosen(&session.args.rows)? {
         let family = row.family;
         let rate = match rates.get(&family) {
             Some(rate) => *rate,
@@ -57,7 +58,11 @@ pub(crate) fn losses(session: &mut Session) -> Result<()> {
     Ok(())
 }
 
-/// The best of a family's learning rates, tried on one of its rows with the first seed.
+/// How often a best rate at an end of those tried is followed further.
+const EXTENSIONS: usize = 3;
+
+/// The best of a family's learning rates, tried on one of its rows with the first seed; beyond an end by factors of 2, as
+/// long as the end is the best.
 fn choose_rate(
     session: &mut Session,
     store: &Store,
@@ -65,15 +70,32 @@ fn choose_rate(
     finished: &mut Finished,
 ) -> Result<f64> {
     let row = Row::of_family(family);
+    let seed = session.args.seed;
+    let mut trial = |rate| -> Result<(f64, f64)> {
+        let record = train(session, store, &row, (rate, seed))?;
+        Ok((rate, record.validation_loss()))
+    };
     let mut trials = Vec::new();
     for rate in family.rates() {
-        let record = train(session, store, &row, (rate, session.args.seed))?;
-        trials.push((rate, record.validation_loss()));
+        trials.push(trial(rate)?);
     }
-    let best = trials.iter().min_by(|a, b| a.1.total_cmp(&b.1));
-    let best = best.map_or(f64::NAN, |(rate, _)| *rate);
+    for _ in 0..EXTENSIONS {
+        match best_place(&trials) {
+            0 => trials.insert(0, trial(0.5 * trials[0].0)?),
+            last if last + 1 == trials.len() => trials.push(trial(2.0 * trials[last].0)?),
+            _ => break,
+        }
+    }
+    let best = trials[best_place(&trials)].0;
     finished.rates.push((row.key(), trials));
     Ok(best)
+}
+
+/// Where the loss is least; 0 of none.
+fn best_place(trials: &[(f64, f64)]) -> usize {
+    let losses = trials.iter().map(|(_, loss)| *loss).enumerate();
+    let best = losses.min_by(|a, b| a.1.total_cmp(&b.1));
+    best.map_or(0, |(place, _)| place)
 }
 
 fn train(
@@ -95,14 +117,12 @@ fn train(
 pub(crate) fn times(session: &mut Session) -> Result<()> {
     let settings = |session: &Session, row: &Row| {
         let [_, rate, _] = row.family.rates();
-        row.settings(
-            session,
-            rate,
-            session.rest_learning_rate(),
-            session.args.seed,
-        )
+        let rest = session.rest_learning_rate();
+        let mut settings = row.settings(session, rate, rest, session.args.seed);
+        settings.choices.undiagnosed = true;
+        settings
     };
-    let rows = all();
+    let rows = chosen(&session.args.rows)?;
     let runs = rows.iter().map(|row| settings(session, row)).collect();
     session.tune_for(runs)?;
     let mut times = read_times(session)?;

@@ -42,6 +42,8 @@ pub(super) struct Line {
     time: Option<f64>,
     /// Seconds in the optimizer, a step.
     optimizer_seconds: Option<f64>,
+    /// Mean over seeds of the share of the nuclear norm that the coarse parts held at the end, at least.
+    captured_share: Option<f64>,
     state_bytes: u64,
     workspace_bytes: u64,
     /// Validation losses by seed.
@@ -99,6 +101,11 @@ impl Finished {
             .collect();
         let time = |key: &str| self.times.get(key).map(|times| times.optimizer);
         let operations = muon.and_then(|muon| muon.runs.first());
+        let shares: Vec<f64> = row
+            .runs
+            .iter()
+            .filter_map(|run| run.captured_share)
+            .collect();
         Some(Line {
             key: row.key.clone(),
             learning_rate: first.settings.learning_rate,
@@ -111,6 +118,7 @@ impl Finished {
                 .zip(time("muon"))
                 .map(|(own, muon)| own / muon),
             optimizer_seconds: time(&row.key),
+            captured_share: (!shares.is_empty()).then(|| mean_and_deviation(&shares).0),
             state_bytes: first.state_bytes,
             workspace_bytes: first.workspace_bytes,
             losses,
@@ -195,8 +203,8 @@ pub(super) fn write(folder: &Path, finished: &Finished) -> Result<()> {
 
 fn table(lines: &[Line]) -> String {
     let mut text = String::from(
-        "| row | learning rate | seeds | validation loss | above Muon | operations, Muon = 1 | optimizer time, Muon = 1 | state |\n\
-         |---|---:|---:|---:|---:|---:|---:|---:|\n",
+        "| row | learning rate | seeds | validation loss | above Muon | operations, Muon = 1 | optimizer time, Muon = 1 | nuclear norm held | state |\n\
+         |---|---:|---:|---:|---:|---:|---:|---:|---:|\n",
     );
     let number = |value: Option<f64>, digits: usize| {
         value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
@@ -207,7 +215,7 @@ fn table(lines: &[Line]) -> String {
             .map_or_else(String::new, |d| format!(" ± {d:.3}"));
         let _ = writeln!(
             text,
-            "| {} | {} | {} | {:.3}{spread} | {} | {} | {} | {:.1} MiB |",
+            "| {} | {} | {} | {:.3}{spread} | {} | {} | {} | {} | {:.1} MiB |",
             line.key,
             line.learning_rate,
             line.seeds,
@@ -215,6 +223,7 @@ fn table(lines: &[Line]) -> String {
             number(line.above_muon, 3),
             number(line.operations, 3),
             number(line.time, 3),
+            number(line.captured_share, 2),
             line.state_bytes as f64 / (1 << 20) as f64,
         );
     }

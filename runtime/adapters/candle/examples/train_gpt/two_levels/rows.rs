@@ -2,6 +2,7 @@
 
 use crate::session::Session;
 use crate::settings::{CoarseChoice, OptimizerKind, RunSettings};
+use anyhow::{Context, Result};
 
 /// Rows that share a learning rate, which is chosen on one of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,6 +41,8 @@ pub(super) struct Row {
     /// `None`: the whole matrix, or AdamW.
     pub(super) tile: Option<u32>,
     pub(super) coarse: Option<CoarseChoice>,
+    /// With NorMuon's row normalisation.
+    pub(super) row_normalised: bool,
     /// Whether it is run with every seed.
     pub(super) main: bool,
 }
@@ -50,6 +53,7 @@ impl Row {
             family,
             tile: None,
             coarse: None,
+            row_normalised: false,
             main: true,
         }
     }
@@ -73,8 +77,26 @@ impl Row {
                 rank,
                 fine: fine.to_owned(),
                 refresh,
+                feed_forward_rank: None,
             }),
+            row_normalised: false,
             main: false,
+        }
+    }
+
+    /// Rank `feed_forward` in the feed-forward part, `attention` in attention.
+    fn ranks_by_layer(tile: u32, (attention, feed_forward): (u32, u32), fine: &str) -> Row {
+        let mut row = Row::coarse(tile, attention, fine, 1);
+        if let Some(coarse) = &mut row.coarse {
+            coarse.feed_forward_rank = Some(feed_forward);
+        }
+        row
+    }
+
+    fn row_normalised(self) -> Row {
+        Row {
+            row_normalised: true,
+            ..self
         }
     }
 
@@ -94,28 +116,28 @@ impl Row {
 
     /// The name in files and tables: `t64-r32-fused-every4`.
     pub(super) fn key(&self) -> String {
-        let tile = match (self.family, self.tile) {
-            (Family::Muon, _) => return "muon".to_owned(),
-            (Family::AdamW, _) => return "adamw".to_owned(),
+        let mut key = match (self.family, self.tile) {
+            (Family::Muon, _) => "muon".to_owned(),
+            (Family::AdamW, _) => "adamw".to_owned(),
+            (Family::CoarseAlone, _) => "coarse".to_owned(),
             (_, tile) => format!("t{}", tile.unwrap_or_default()),
         };
-        match &self.coarse {
-            None => tile,
-            Some(CoarseChoice {
-                rank,
-                fine,
-                refresh,
-            }) => {
-                let head = match self.family {
-                    Family::CoarseAlone => format!("coarse-r{rank}"),
-                    _ => format!("{tile}-r{rank}-{fine}"),
-                };
-                match refresh {
-                    1 => head,
-                    steps => format!("{head}-every{steps}"),
-                }
+        if let Some(coarse) = &self.coarse {
+            key += &format!("-r{}", coarse.rank);
+            if let Some(rank) = coarse.feed_forward_rank {
+                key += &format!("+{rank}");
+            }
+            if self.family != Family::CoarseAlone {
+                key += &format!("-{}", coarse.fine);
+            }
+            if coarse.refresh != 1 {
+                key += &format!("-every{}", coarse.refresh);
             }
         }
+        if self.row_normalised {
+            key += "-normuon";
+        }
+        key
     }
 
     /// The settings of a run.
@@ -131,46 +153,87 @@ impl Row {
             Family::AdamW => OptimizerKind::AdamW,
             _ => OptimizerKind::HiMuon,
         };
-        RunSettings {
+        let mut settings = RunSettings {
             tile: self.tile.map(|tile| tile.to_string()),
             coarse: self.coarse.clone(),
             ..session.settings(optimizer, rate, rest, seed)
-        }
+        };
+        settings.choices.row_normalisation = self.row_normalised;
+        settings
     }
 }
 
-/// Every row, the ones that say most first.
-pub(super) fn all() -> Vec<Row> {
-    let mut rows = vec![
-        Row::plain(Family::Muon),
-        Row::coarse(64, 32, "projected", 1).main(),
-        Row::tiles(64),
-        Row::plain(Family::AdamW),
-        Row::coarse(64, 32, "fused", 1).main(),
-        Row::coarse(16, 32, "projected", 1).main(),
-        Row::coarse(16, 32, "fused", 1).main(),
-        Row::coarse(32, 32, "fused", 1).main(),
-        Row::tiles(16),
-        Row::tiles(32),
-        Row::coarse(64, 32, "none", 1).main(),
-    ];
-    for (tile, fine) in [
-        (64, "projected"),
-        (64, "fused"),
-        (16, "projected"),
-        (16, "fused"),
-    ] {
-        rows.extend([8, 64, 16].map(|rank| Row::coarse(tile, rank, fine, 1)));
+/// The rows of these names with every seed; all rows of the table where none is named.
+pub(super) fn chosen(names: &[String]) -> Result<Vec<Row>> {
+    if names.is_empty() {
+        return Ok(all());
     }
-    for refresh in [4, 16] {
-        rows.extend(["projected", "fused"].map(|fine| Row::coarse(64, 32, fine, refresh)));
+    let known: Vec<Row> = all().into_iter().chain(others()).collect();
+    names
+        .iter()
+        .map(|name| {
+            let found = known.iter().find(|row| row.key() == *name);
+            found.map(|row| row.clone().main()).with_context(|| {
+                let keys: Vec<String> = known.iter().map(Row::key).collect();
+                format!("there is no row {name}; the rows are {}", keys.join(", "))
+            })
+        })
+        .collect()
+}
+
+/// The rows of the table, the ones that say most first.
+pub(super) fn all() -> Vec<Row> {
+    let fused = |rank, refresh| Row::coarse(32, rank, "fused", refresh);
+    vec![
+        Row::plain(Family::Muon),
+        Row::of_family(Family::Both),
+        fused(32, 1).main(),
+        Row::coarse(16, 32, "fused", 1).main(),
+        Row::tiles(64),
+        Row::tiles(32),
+        Row::tiles(16),
+        Row::plain(Family::AdamW),
+        fused(8, 1),
+        fused(16, 1),
+        fused(64, 1),
+        fused(32, 4),
+        Row::coarse(64, 32, "fused", 1),
+        Row::coarse(16, 32, "projected", 1),
+        Row {
+            main: false,
+            ..Row::tiles(1)
+        },
+        Row::coarse(1, 32, "fused", 1),
+        Row {
+            main: false,
+            ..Row::of_family(Family::CoarseAlone)
+        },
+        Row {
+            main: false,
+            ..Row::plain(Family::Muon).row_normalised()
+        },
+        fused(32, 1).row_normalised(),
+        Row::ranks_by_layer(32, (16, 48), "fused"),
+        Row::ranks_by_layer(32, (48, 16), "fused"),
+    ]
+}
+
+/// Rows that are trained when they are named.
+fn others() -> Vec<Row> {
+    let mut rows = vec![
+        Row::tiles(32).row_normalised(),
+        Row::coarse(32, 96, "fused", 1),
+    ];
+    for tile in [16, 64] {
+        for fine in ["projected", "fused"] {
+            rows.extend([8, 16, 64].map(|rank| Row::coarse(tile, rank, fine, 1)));
+            rows.extend([4, 16].map(|refresh| Row::coarse(tile, 32, fine, refresh)));
+        }
     }
     rows.extend([8, 16, 64].map(|rank| Row::coarse(64, rank, "none", 1)));
-    rows.push(Row::tiles(1).main());
-    rows.extend(["projected", "fused"].map(|fine| Row::coarse(1, 32, fine, 1)));
-    for refresh in [4, 16] {
-        rows.extend(["projected", "fused"].map(|fine| Row::coarse(16, 32, fine, refresh)));
-    }
+    rows.extend([8, 16, 64].map(|rank| Row::coarse(32, rank, "projected", 1)));
+    rows.push(Row::coarse(32, 32, "projected", 1));
+    rows.push(Row::coarse(32, 32, "fused", 16));
     rows
 }
 
@@ -181,11 +244,26 @@ mod tests {
 
     #[test]
     fn every_row_has_its_own_key_and_every_family_its_row() {
-        let rows = all();
+        let rows: Vec<Row> = all().into_iter().chain(others()).collect();
         let keys: BTreeSet<_> = rows.iter().map(Row::key).collect();
         assert_eq!(keys.len(), rows.len());
+        for key in [
+            "t64-r32-fused-every4",
+            "coarse-r8",
+            "t32-r16+48-fused",
+            "muon-normuon",
+        ] {
+            assert!(keys.contains(key), "{key} of {keys:?}");
+            assert_eq!(chosen(&[key.to_owned()]).unwrap()[0].key(), key);
+        }
+        assert!(
+            chosen(&["t7".to_owned()])
+                .unwrap_err()
+                .to_string()
+                .contains("t64-r8-fused")
+        );
         for family in Family::ALL {
-            assert!(rows.contains(&Row::of_family(family)), "{family:?}");
+            assert!(keys.contains(&Row::of_family(family).key()), "{family:?}");
         }
     }
 }

@@ -1,11 +1,12 @@
 //! The time of a CUDA kernel before there is a device: counts of a tile's work, how many blocks a multiprocessor holds,
 //! and the slowest of its pipes.
 //!
-//! 1. [`space`]: every setting of the resident family that fits, and the plain one.
+//! 1. [`space`]: every setting of the resident, the streamed and the plain family that fits.
 //! 2. [`counts`]: tensor instructions, shared-memory wavefronts and issued instructions of a tile, from the tile's
 //!    blocks of 16 x 16. Tensor instructions are exact; the test compares all with the emulator's counters.
 //! 3. [`occupancy`]: blocks and warps of a multiprocessor by registers, shared memory and the architecture's limits.
-//! 4. [`time`]: seconds of a launch on a [`device`], and what bounds them.
+//! 4. [`time`]: seconds of a step on a [`device`], and what bounds them: one launch of the resident or plain family, the
+//!    sequence of the streamed one.
 //!
 //! The model ranks candidates and says how far a launch stays above the time that its memory traffic alone takes. Its
 //! numbers are estimates: they are printed as such and never kept as measurements.
@@ -14,11 +15,12 @@ pub mod counts;
 pub mod device;
 pub mod occupancy;
 pub mod space;
+mod streamed;
 pub mod time;
 
 use device::Device;
-use himuon::KernelSpec;
-use himuon::templates::Variant;
+use himuon_templates::KernelSpec;
+use himuon_templates::Variant;
 use occupancy::Occupancy;
 use time::{Bound, launch};
 

@@ -1,9 +1,9 @@
 //! Every way to compute a specification on a device.
 
 use super::device::Device;
-use himuon::KernelSpec;
-use himuon::templates::variant::{Plain, Resident};
-use himuon::templates::{DeviceLimits, Variant};
+use himuon_templates::KernelSpec;
+use himuon_templates::variant::{Plain, Resident, Streamed};
+use himuon_templates::{DeviceLimits, Tile, Variant};
 
 /// Settings that the plain family is tried with.
 const PLAIN_WARPS: [u32; 5] = [2, 4, 8, 16, 32];
@@ -22,13 +22,33 @@ pub fn limits(device: &Device) -> DeviceLimits {
 pub fn variants(spec: &KernelSpec, device: &Device) -> Vec<Variant> {
     let mut variants = vec![Variant::default_for(spec, device.class)];
     let resident = resident_settings(spec).into_iter().map(Variant::Resident);
+    let streamed = streamed_settings(spec).into_iter().map(Variant::Streamed);
     let plain = PLAIN_WARPS.map(|warps| Variant::Plain(Plain { warps }));
-    for variant in resident.chain(plain) {
+    for variant in resident.chain(streamed).chain(plain) {
         if !variants.contains(&variant) && variant.fits(spec, limits(device)).is_ok() {
             variants.push(variant);
         }
     }
     variants
+}
+
+/// Settings of the streamed family; blocks that a tile fills by less than half are left out.
+fn streamed_settings(spec: &KernelSpec) -> Vec<Streamed> {
+    let edge = match spec.tile {
+        Tile::Full => u32::MAX,
+        Tile::Sized { rows, columns } => rows.min(columns),
+    };
+    let mut settings = Vec::new();
+    for block in [64, 128].into_iter().filter(|block| edge >= *block / 2) {
+        for warps in [4, 8] {
+            settings.extend((2..=6).map(|stages| Streamed {
+                block,
+                warps,
+                stages,
+            }));
+        }
+    }
+    settings
 }
 
 fn resident_settings(spec: &KernelSpec) -> Vec<Resident> {

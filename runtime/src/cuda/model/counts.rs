@@ -5,9 +5,9 @@
 //! diagonal is computed, S - 1 else. A warp of R strips reads each block of the right operand once for all of them:
 //! four wavefronts of 128 bytes where two operands share a word, eight where they do not.
 
-use himuon::KernelSpec;
-use himuon::templates::variant::{Resident, ResidentShape, effective_operand};
-use himuon::templates::{Operand, StepTable};
+use himuon_templates::KernelSpec;
+use himuon_templates::variant::{Resident, ResidentShape, effective_operand};
+use himuon_templates::{Operand, StepTable};
 
 /// Counts of one tile, all its warps together.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -41,7 +41,7 @@ fn products(table: &StepTable) -> Vec<(f64, f64, f64)> {
 }
 
 /// Tensor instructions in those of 16-bit operands, and words of two neighbouring operands.
-fn operand_cost(spec: &KernelSpec) -> (f64, f64) {
+pub(super) fn operand_cost(spec: &KernelSpec) -> (f64, f64) {
     match effective_operand(spec) {
         Operand::Bf16 | Operand::F16 => (1.0, 1.0),
         // Half as deep an instruction at half the rate's products.
@@ -99,7 +99,7 @@ pub fn of_tile(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use himuon::templates::Architecture;
+    use himuon_templates::Architecture;
 
     fn counts(edge: u32) -> TileCounts {
         let spec: KernelSpec = format!("tile={edge} element=bf16").parse().unwrap();

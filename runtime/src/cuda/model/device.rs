@@ -3,7 +3,7 @@
 //! Limits are those of the CUDA programming guide's table of compute capabilities; clocks, bandwidths and tensor rates
 //! those of the vendor's data sheets (dense, f32 accumulation, at the boost clock).
 
-use himuon::templates::Architecture;
+use himuon_templates::Architecture;
 
 /// A card.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -20,6 +20,8 @@ pub struct Device {
     pub clock: f64,
     /// Bytes a second of its memory.
     pub bandwidth: f64,
+    /// Bytes of its L2 cache.
+    pub l2: f64,
     /// 16-bit multiply-adds of a multiprocessor's tensor cores in a cycle, by `mma.sync`.
     pub tensor_rate: f64,
     /// f32 multiply-adds of a multiprocessor in a cycle.
@@ -48,7 +50,7 @@ pub const REGISTER_UNIT: u32 = 256;
 const KIB: u32 = 1024;
 
 /// The cards, oldest first.
-pub const DEVICES: [Device; 5] = [
+pub const DEVICES: [Device; 7] = [
     Device {
         target: "sm_75",
         class: Architecture::Sm75,
@@ -56,6 +58,7 @@ pub const DEVICES: [Device; 5] = [
         multiprocessors: 40,
         clock: 1.59e9,
         bandwidth: 320e9,
+        l2: 4e6,
         tensor_rate: 512.0,
         float_rate: 64.0,
         shared_memory: 64 * KIB,
@@ -70,6 +73,7 @@ pub const DEVICES: [Device; 5] = [
         multiprocessors: 108,
         clock: 1.41e9,
         bandwidth: 2039e9,
+        l2: 40e6,
         tensor_rate: 1024.0,
         float_rate: 64.0,
         shared_memory: 164 * KIB,
@@ -84,6 +88,7 @@ pub const DEVICES: [Device; 5] = [
         multiprocessors: 82,
         clock: 1.695e9,
         bandwidth: 936e9,
+        l2: 6e6,
         tensor_rate: 256.0,
         float_rate: 128.0,
         shared_memory: 100 * KIB,
@@ -98,6 +103,7 @@ pub const DEVICES: [Device; 5] = [
         multiprocessors: 128,
         clock: 2.52e9,
         bandwidth: 1008e9,
+        l2: 72e6,
         tensor_rate: 256.0,
         float_rate: 128.0,
         shared_memory: 100 * KIB,
@@ -112,6 +118,7 @@ pub const DEVICES: [Device; 5] = [
         multiprocessors: 132,
         clock: 1.83e9,
         bandwidth: 3350e9,
+        l2: 50e6,
         // The warp-wide instructions that these kernels use reach about five eighths of the warp-group rate, 2048.
         tensor_rate: 1280.0,
         float_rate: 128.0,
@@ -119,6 +126,37 @@ pub const DEVICES: [Device; 5] = [
         block_shared_memory: 227 * KIB,
         warps: 64,
         blocks: 32,
+    },
+    Device {
+        target: "sm_100a",
+        class: Architecture::Sm80,
+        name: "B200",
+        multiprocessors: 148,
+        clock: 1.85e9,
+        bandwidth: 8000e9,
+        l2: 126e6,
+        // The full rate, 4096, is that of tcgen05 alone; of the warp-wide instructions no data sheet speaks: as on 8.0.
+        tensor_rate: 1024.0,
+        float_rate: 128.0,
+        shared_memory: 228 * KIB,
+        block_shared_memory: 227 * KIB,
+        warps: 64,
+        blocks: 32,
+    },
+    Device {
+        target: "sm_120",
+        class: Architecture::Sm80,
+        name: "RTX 5090",
+        multiprocessors: 170,
+        clock: 2.407e9,
+        bandwidth: 1792e9,
+        l2: 96e6,
+        tensor_rate: 256.0,
+        float_rate: 128.0,
+        shared_memory: 100 * KIB,
+        block_shared_memory: 99 * KIB,
+        warps: 48,
+        blocks: 24,
     },
 ];
 
@@ -129,5 +167,22 @@ impl Device {
         DEVICES
             .into_iter()
             .find(|device| device.target.strip_prefix("sm_") == Some(name))
+    }
+
+    /// What the model takes a device at hand for: the card of its target, else of the nearest older one, with as many
+    /// multiprocessors and as much shared memory of a block as it has. `None`: older than all.
+    pub fn like(target: &str, multiprocessors: u32, block_shared_memory: u32) -> Option<Device> {
+        let number = |target: &str| -> Option<u32> {
+            let digits = target.trim_matches(|c: char| !c.is_ascii_digit());
+            digits.parse().ok()
+        };
+        let wanted = number(target)?;
+        let mut older = DEVICES.into_iter().rev();
+        let card = older.find(|card| number(card.target).is_some_and(|n| n <= wanted))?;
+        Some(Device {
+            multiprocessors: multiprocessors.max(1),
+            block_shared_memory: block_shared_memory.max(card.class.limits().shared_memory),
+            ..card
+        })
     }
 }

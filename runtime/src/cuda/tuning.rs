@@ -1,0 +1,457 @@
+//! A CUDA device under the tuner: candidates by the model, verification and timing through the backend that training
+//! uses, times from events.
+//!
+//! On an emulated device everything is the same but the meaning of the times: its events count instructions, so the
+//! entries carry [`Clock::Emulated`], lie in a file of their own and choose nothing.
+
+use std::sync::Arc;
+
+use cudarc::driver::CudaStream;
+use cudarc::driver::sys::CUevent_flags_enum::CU_EVENT_DEFAULT;
+use half::{bf16, f16};
+use himuon_templates::variant::effective_operand;
+use himuon_templates::{Element, KernelSpec, Operand, Variant};
+
+use super::backend::CudaBackend;
+use super::device::{DeviceInfo, open};
+use super::driver::DeviceMemory;
+use super::error::CudaError;
+use super::kernel::Method;
+use super::map::CudaMap;
+use super::memory::{Device, DeviceAllocator, DeviceBuffer};
+use super::model::device::Device as Card;
+use super::model::{Estimate, ranked};
+use crate::backend::{Backend, BackendError};
+use crate::launch::{GroupScalars, MatrixStep, StepWork};
+use crate::memory::Memory;
+use crate::plan::{Plan, PlanRequest, PlannedParameter, Planner, Prediction};
+use crate::tuning::{
+    CacheState, Candidate, Clock, DeviceFingerprint, Gaussian, SAMPLE_SCALARS, StepCase,
+    TuningTable, TuningTarget,
+};
+
+/// Candidates that are offered: each costs a compilation. The model's order decides which.
+const MOST_CANDIDATES: usize = 64;
+/// Bytes that are written between two cold runs where the driver does not tell the size of the L2 cache.
+const UNKNOWN_L2: usize = 64 << 20;
+
+/// The CUDA kernels on a device.
+#[derive(Debug)]
+pub struct CudaTarget {
+    device: DeviceInfo,
+    stream: Arc<CudaStream>,
+    backend: CudaBackend,
+    sample: Vec<DeviceMatrix>,
+    evictor: Option<DeviceMemory>,
+    /// The map that was asked for last; a candidate is judged by several.
+    map: Option<(KernelSpec, String, CudaMap)>,
+}
+
+impl CudaTarget {
+    /// The device of this number, on a stream of its own.
+    ///
+    /// # Errors
+    /// As [`open`].
+    pub fn new(ordinal: usize) -> Result<Self, CudaError> {
+        let stream = open(ordinal)?
+            .new_stream()
+            .map_err(CudaError::call("making a stream"))?;
+        let backend = CudaBackend::new(&stream)?;
+        Ok(CudaTarget {
+            device: backend.device().clone(),
+            stream,
+            backend,
+            sample: Vec::new(),
+            evictor: None,
+            map: None,
+        })
+    }
+
+    /// The device.
+    pub fn device(&self) -> &DeviceInfo {
+        &self.device
+    }
+
+    /// Kernel, workspace and tables of one launch in a variant.
+    fn prepare(
+        &mut self,
+        spec: &KernelSpec,
+        variant: &str,
+        matrices: &mut [DeviceMatrix],
+        scalars: GroupScalars,
+    ) -> Result<Plan, BackendError> {
+        let plan = self.plan(spec, variant, matrices)?;
+        self.backend.prepare(&plan)?;
+        let work = work(matrices, scalars);
+        self.backend.bind(&plan, &work)?;
+        Ok(plan)
+    }
+
+    fn plan(
+        &self,
+        spec: &KernelSpec,
+        variant: &str,
+        matrices: &[DeviceMatrix],
+    ) -> Result<Plan, BackendError> {
+        // The planner would pass over a variant that does not fit; here that is an answer.
+        Method::of(&self.device, spec, Some(variant))?;
+        let mut table = TuningTable::new(self.device.fingerprint());
+        table.pin(&spec.to_string(), Some(variant));
+        let parameter = |(index, matrix): (usize, &DeviceMatrix)| PlannedParameter {
+            parameter: index,
+            name: index.to_string(),
+            matrices: 1,
+            rows: matrix.rows,
+            columns: matrix.columns,
+            row_normalised: false,
+            diagnosed: false,
+            spec: spec.clone(),
+        };
+        let parameters: Vec<_> = matrices.iter().enumerate().map(parameter).collect();
+        Planner(&self.backend)
+            .plan(&PlanRequest {
+                parameters: &parameters,
+                elementwise: &[],
+                tuning: &table,
+                budget_bytes: None,
+                threads: self.backend.threads(),
+                table_entry_bytes: self.backend.table_entry_bytes(),
+            })
+            .map_err(|error| BackendError::Launch {
+                spec: spec.to_string(),
+                reason: error.to_string(),
+            })
+    }
+
+    /// Submits the launches of a prepared plan.
+    fn submit(
+        &mut self,
+        plan: &Plan,
+        matrices: &mut [DeviceMatrix],
+        scalars: GroupScalars,
+    ) -> Result<(), BackendError> {
+        let mut work = work(matrices, scalars);
+        for (launch, chunks) in plan.launches.iter().zip(&mut work.launches) {
+            for (chunk, matrices) in launch.chunks.iter().zip(chunks) {
+                self.backend.launch(launch, chunk, matrices)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Nanoseconds of the launches of a step over `matrices`, by events around them.
+    fn timed(
+        &mut self,
+        spec: &KernelSpec,
+        variant: &str,
+        matrices: &mut [DeviceMatrix],
+        caches: CacheState,
+    ) -> Result<u64, BackendError> {
+        let plan = self.prepare(spec, variant, matrices, SAMPLE_SCALARS)?;
+        // Either is long enough for the host to have submitted what follows before the device gets there, so that
+        // the events do not measure the host.
+        match caches {
+            CacheState::Cold => self.evict()?,
+            CacheState::Warm => self.submit(&plan, matrices, SAMPLE_SCALARS)?,
+        }
+        let action = "timing by events";
+        let mark = || self.stream.record_event(Some(CU_EVENT_DEFAULT));
+        let start = mark().map_err(CudaError::call(action))?;
+        self.submit(&plan, matrices, SAMPLE_SCALARS)?;
+        let mark = || self.stream.record_event(Some(CU_EVENT_DEFAULT));
+        let end = mark().map_err(CudaError::call(action))?;
+        let milliseconds = start.elapsed_ms(&end).map_err(CudaError::call(action))?;
+        Ok((1e6 * f64::from(milliseconds)) as u64)
+    }
+
+    /// Overwrites more memory than the L2 cache holds.
+    fn evict(&mut self) -> Result<(), BackendError> {
+        let evictor = match &mut self.evictor {
+            Some(evictor) => evictor,
+            place => {
+                let bytes = match self.device.l2_bytes {
+                    0 => UNKNOWN_L2,
+                    bytes => 2 * bytes as usize,
+                };
+                place.insert(DeviceMemory::zeroed(&self.stream, bytes, "emptying L2")?)
+            }
+        };
+        Ok(evictor.set(1)?)
+    }
+
+    fn allocator(&self) -> DeviceAllocator {
+        DeviceAllocator(Arc::clone(&self.stream))
+    }
+}
+
+impl TuningTarget for CudaTarget {
+    fn fingerprint(&self) -> DeviceFingerprint {
+        self.device.fingerprint()
+    }
+
+    fn clock(&self) -> Clock {
+        match self.device.emulated {
+            true => Clock::Emulated,
+            false => Clock::CudaEvents,
+        }
+    }
+
+    fn threads(&self) -> usize {
+        1
+    }
+
+    /// Variants differ in the order of their sums.
+    fn same_bits(&self) -> bool {
+        false
+    }
+
+    fn operand(&self, spec: &KernelSpec) -> Operand {
+        effective_operand(spec)
+    }
+
+    fn candidates(
+        &self,
+        spec: &KernelSpec,
+        shapes: &[(usize, usize)],
+    ) -> Result<Vec<Candidate>, String> {
+        let default = Method::of(&self.device, spec, None)
+            .map_err(|error| error.to_string())?
+            .variant;
+        let estimates = launchable(&self.device, spec, shapes);
+        let predicted = |variant: &Variant| {
+            let mut estimates = estimates.iter();
+            estimates
+                .find(|estimate| estimate.variant == *variant)
+                .map(|estimate| estimate.seconds)
+        };
+        let others = estimates.iter().map(|estimate| estimate.variant);
+        let others = others.filter(|variant| *variant != default);
+        std::iter::once(default)
+            .chain(others)
+            .take(MOST_CANDIDATES)
+            .map(|variant| {
+                Ok(Candidate {
+                    digest: digest(&self.device, spec, &variant)
+                        .ok_or_else(|| format!("{variant} of {spec} has no text"))?,
+                    predicted: predicted(&variant),
+                    variant: variant.to_string(),
+                })
+            })
+            .collect()
+    }
+
+    fn map(
+        &mut self,
+        spec: &KernelSpec,
+        variant: &str,
+        (rows, columns): (usize, usize),
+        input: &[f32],
+        output: &mut [f32],
+    ) -> Result<(), String> {
+        let known =
+            |(held, name, _): &(KernelSpec, String, CudaMap)| held == spec && name == variant;
+        if !self.map.as_ref().is_some_and(known) {
+            let map = CudaMap::with_variant(&self.stream, spec, Some(variant))
+                .map_err(|error| error.to_string())?;
+            self.map = Some((spec.clone(), variant.to_owned(), map));
+        }
+        match &self.map {
+            Some((.., map)) => map
+                .map(input, rows, columns, output)
+                .map(drop)
+                .map_err(|error| error.to_string()),
+            None => Ok(()),
+        }
+    }
+
+    fn step(
+        &mut self,
+        spec: &KernelSpec,
+        variant: &str,
+        case: &mut StepCase,
+    ) -> Result<(), String> {
+        let allocator = self.allocator();
+        let shape = (case.rows, case.columns);
+        let tensors = [&case.gradient, &case.momentum, &case.weight];
+        let mut run = || {
+            let matrix = DeviceMatrix::new(&allocator, spec, shape, tensors.map(Vec::as_slice))?;
+            let mut matrices = [matrix];
+            let plan = self.prepare(spec, variant, &mut matrices, case.scalars)?;
+            self.submit(&plan, &mut matrices, case.scalars)?;
+            let [matrix] = matrices;
+            let momentum = read(&allocator, spec.storage.momentum, &matrix.momentum)?;
+            let weight = read(&allocator, spec.storage.weight, &matrix.weight)?;
+            Ok((momentum, weight))
+        };
+        let (momentum, weight) = run().map_err(|error: BackendError| error.to_string())?;
+        (case.momentum, case.weight) = (momentum, weight);
+        Ok(())
+    }
+
+    fn load(&mut self, spec: &KernelSpec, shapes: &[(usize, usize)]) -> Result<(), String> {
+        let allocator = self.allocator();
+        // The old ones go first: both together may not fit.
+        self.sample.clear();
+        let mut gaussian = Gaussian::new(2);
+        for &(rows, columns) in shapes {
+            let tensors = [(); 3].map(|()| gaussian.vector(rows * columns));
+            let tensors = tensors.each_ref().map(Vec::as_slice);
+            let matrix = DeviceMatrix::new(&allocator, spec, (rows, columns), tensors)
+                .map_err(|error| error.to_string())?;
+            self.sample.push(matrix);
+        }
+        Ok(())
+    }
+
+    fn run(&mut self, spec: &KernelSpec, variant: &str, caches: CacheState) -> Result<u64, String> {
+        let mut matrices = std::mem::take(&mut self.sample);
+        if matrices.is_empty() {
+            return Err("no tensors are loaded".to_owned());
+        }
+        let timed = self.timed(spec, variant, &mut matrices, caches);
+        self.sample = matrices;
+        timed.map_err(|error| error.to_string())
+    }
+}
+
+/// What the model says of every variant that the backend can launch, the fastest first.
+fn launchable(device: &DeviceInfo, spec: &KernelSpec, shapes: &[(usize, usize)]) -> Vec<Estimate> {
+    let Some(card) = Card::like(
+        &device.target(),
+        device.multiprocessors,
+        device.shared_bytes,
+    ) else {
+        return Vec::new();
+    };
+    let mut estimates = ranked(spec, &card, shapes, &|_| None);
+    estimates
+        .retain(|estimate| Method::of(device, spec, Some(&estimate.variant.to_string())).is_ok());
+    estimates
+}
+
+/// Digest of the text of a variant.
+pub(super) fn digest(device: &DeviceInfo, spec: &KernelSpec, variant: &Variant) -> Option<String> {
+    let rendered = himuon_codegen::render::render(spec, variant, device.architecture().ok()?);
+    Some(format!("{:08x}", rendered.ok()?.id.digest()))
+}
+
+/// The variants that the model expects to be faster than the default, the best first.
+pub(super) fn predicted(
+    device: &DeviceInfo,
+    spec: &KernelSpec,
+    shapes: &[(usize, usize)],
+) -> Vec<Prediction> {
+    let Ok(default) = Method::of(device, spec, None) else {
+        return Vec::new();
+    };
+    let estimates = launchable(device, spec, shapes);
+    let of_default = estimates
+        .iter()
+        .find(|estimate| estimate.variant == default.variant);
+    let Some(of_default) = of_default else {
+        return Vec::new();
+    };
+    let faster = estimates
+        .iter()
+        .take_while(|estimate| estimate.seconds < of_default.seconds);
+    faster
+        .map(|estimate| Prediction {
+            variant: estimate.variant.to_string(),
+            speedup: of_default.seconds / estimate.seconds,
+        })
+        .collect()
+}
+
+/// The tensors of one matrix on the device.
+#[derive(Debug)]
+struct DeviceMatrix {
+    rows: usize,
+    columns: usize,
+    gradient: DeviceBuffer,
+    momentum: DeviceBuffer,
+    weight: DeviceBuffer,
+}
+
+impl DeviceMatrix {
+    /// Gradient, momentum and weight, rounded to the specification's types.
+    fn new(
+        allocator: &DeviceAllocator,
+        spec: &KernelSpec,
+        (rows, columns): (usize, usize),
+        [gradient, momentum, weight]: [&[f32]; 3],
+    ) -> Result<Self, BackendError> {
+        let buffer = |element: Element, values: &[f32], purpose| {
+            Device::filled(allocator, element, values.len(), purpose, |bytes| {
+                encode(element, values, bytes);
+                Ok::<(), BackendError>(())
+            })
+        };
+        let storage = spec.storage;
+        Ok(DeviceMatrix {
+            rows,
+            columns,
+            gradient: buffer(storage.weight, gradient, "a gradient")?,
+            momentum: buffer(storage.momentum, momentum, "a momentum")?,
+            weight: buffer(storage.weight, weight, "a weight")?,
+        })
+    }
+}
+
+/// One launch of one chunk of all matrices: the tuner sets no memory budget.
+fn work(matrices: &mut [DeviceMatrix], scalars: GroupScalars) -> StepWork<'_, Device> {
+    let step = |matrix| step(matrix, scalars);
+    StepWork {
+        launches: vec![vec![matrices.iter_mut().map(step).collect()]],
+        elementwise: Vec::new(),
+    }
+}
+
+fn step(matrix: &mut DeviceMatrix, scalars: GroupScalars) -> MatrixStep<'_, Device> {
+    MatrixStep {
+        rows: matrix.rows,
+        columns: matrix.columns,
+        gradient: Device::whole(&matrix.gradient),
+        gradient_leading: matrix.columns,
+        momentum: Device::whole_mut(&mut matrix.momentum),
+        weight: Device::whole_mut(&mut matrix.weight),
+        weight_leading: matrix.columns,
+        row_normalisation: None,
+        coarse: None,
+        scalars,
+        diagnostics: None,
+    }
+}
+
+fn encode(element: Element, values: &[f32], bytes: &mut [u8]) {
+    match element {
+        Element::F32 => bytes.copy_from_slice(bytemuck::cast_slice(values)),
+        Element::Bf16 => {
+            let rounded: Vec<bf16> = values.iter().map(|x| bf16::from_f32(*x)).collect();
+            bytes.copy_from_slice(bytemuck::cast_slice(&rounded));
+        }
+        Element::F16 => {
+            let rounded: Vec<f16> = values.iter().map(|x| f16::from_f32(*x)).collect();
+            bytes.copy_from_slice(bytemuck::cast_slice(&rounded));
+        }
+    }
+}
+
+fn read(
+    allocator: &DeviceAllocator,
+    element: Element,
+    buffer: &DeviceBuffer,
+) -> Result<Vec<f32>, BackendError> {
+    let bytes = Device::bytes(allocator, buffer)?;
+    let pairs = || {
+        let (pairs, _) = bytes.as_chunks::<2>();
+        pairs.iter().map(|pair| u16::from_le_bytes(*pair))
+    };
+    Ok(match element {
+        Element::F32 => {
+            let (words, _) = bytes.as_chunks::<4>();
+            words.iter().map(|word| f32::from_le_bytes(*word)).collect()
+        }
+        Element::Bf16 => pairs().map(|bits| bf16::from_bits(bits).to_f32()).collect(),
+        Element::F16 => pairs().map(|bits| f16::from_bits(bits).to_f32()).collect(),
+    })
+}
