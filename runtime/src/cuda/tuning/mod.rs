@@ -4,13 +4,15 @@
 //! On an emulated device everything is the same but the meaning of the times: its events count instructions, so the
 //! entries carry [`Clock::Emulated`], lie in a file of their own and choose nothing.
 
+mod matrix;
+mod predicted;
+
 use std::sync::Arc;
 
 use cudarc::driver::CudaStream;
 use cudarc::driver::sys::CUevent_flags_enum::CU_EVENT_DEFAULT;
-use half::{bf16, f16};
 use himuon_templates::variant::effective_operand;
-use himuon_templates::{Element, KernelSpec, Operand, Variant};
+use himuon_templates::{KernelSpec, Operand, Variant};
 
 use super::backend::CudaBackend;
 use super::device::{DeviceInfo, open};
@@ -18,17 +20,18 @@ use super::driver::DeviceMemory;
 use super::error::CudaError;
 use super::kernel::Method;
 use super::map::CudaMap;
-use super::memory::{Device, DeviceAllocator, DeviceBuffer};
-use super::model::device::Device as Card;
-use super::model::{Estimate, ranked};
+use super::memory::DeviceAllocator;
 use crate::backend::{Backend, BackendError};
-use crate::launch::{GroupScalars, MatrixStep, StepWork};
-use crate::memory::Memory;
-use crate::plan::{Plan, PlanRequest, PlannedParameter, Planner, Prediction};
+use crate::launch::GroupScalars;
+use crate::plan::{Plan, PlanRequest, PlannedParameter, Planner};
 use crate::tuning::{
     CacheState, Candidate, Clock, DeviceFingerprint, Gaussian, SAMPLE_SCALARS, StepCase,
     TuningTable, TuningTarget,
 };
+
+use matrix::{DeviceMatrix, read, work};
+use predicted::launchable;
+pub(super) use predicted::{digest, predicted};
 
 /// Candidates that are offered: each costs a compilation. The model's order decides which.
 const MOST_CANDIDATES: usize = 64;
@@ -312,146 +315,4 @@ impl TuningTarget for CudaTarget {
         self.sample = matrices;
         timed.map_err(|error| error.to_string())
     }
-}
-
-/// What the model says of every variant that the backend can launch, the fastest first.
-fn launchable(device: &DeviceInfo, spec: &KernelSpec, shapes: &[(usize, usize)]) -> Vec<Estimate> {
-    let Some(card) = Card::like(
-        &device.target(),
-        device.multiprocessors,
-        device.shared_bytes,
-    ) else {
-        return Vec::new();
-    };
-    let mut estimates = ranked(spec, &card, shapes, &|_| None);
-    estimates
-        .retain(|estimate| Method::of(device, spec, Some(&estimate.variant.to_string())).is_ok());
-    estimates
-}
-
-/// Digest of the text of a variant.
-pub(super) fn digest(device: &DeviceInfo, spec: &KernelSpec, variant: &Variant) -> Option<String> {
-    let rendered = himuon_codegen::render::render(spec, variant, device.architecture().ok()?);
-    Some(format!("{:08x}", rendered.ok()?.id.digest()))
-}
-
-/// The variants that the model expects to be faster than the default, the best first.
-pub(super) fn predicted(
-    device: &DeviceInfo,
-    spec: &KernelSpec,
-    shapes: &[(usize, usize)],
-) -> Vec<Prediction> {
-    let Ok(default) = Method::of(device, spec, None) else {
-        return Vec::new();
-    };
-    let estimates = launchable(device, spec, shapes);
-    let of_default = estimates
-        .iter()
-        .find(|estimate| estimate.variant == default.variant);
-    let Some(of_default) = of_default else {
-        return Vec::new();
-    };
-    let faster = estimates
-        .iter()
-        .take_while(|estimate| estimate.seconds < of_default.seconds);
-    faster
-        .map(|estimate| Prediction {
-            variant: estimate.variant.to_string(),
-            speedup: of_default.seconds / estimate.seconds,
-        })
-        .collect()
-}
-
-/// The tensors of one matrix on the device.
-#[derive(Debug)]
-struct DeviceMatrix {
-    rows: usize,
-    columns: usize,
-    gradient: DeviceBuffer,
-    momentum: DeviceBuffer,
-    weight: DeviceBuffer,
-}
-
-impl DeviceMatrix {
-    /// Gradient, momentum and weight, rounded to the specification's types.
-    fn new(
-        allocator: &DeviceAllocator,
-        spec: &KernelSpec,
-        (rows, columns): (usize, usize),
-        [gradient, momentum, weight]: [&[f32]; 3],
-    ) -> Result<Self, BackendError> {
-        let buffer = |element: Element, values: &[f32], purpose| {
-            Device::filled(allocator, element, values.len(), purpose, |bytes| {
-                encode(element, values, bytes);
-                Ok::<(), BackendError>(())
-            })
-        };
-        let storage = spec.storage;
-        Ok(DeviceMatrix {
-            rows,
-            columns,
-            gradient: buffer(storage.weight, gradient, "a gradient")?,
-            momentum: buffer(storage.momentum, momentum, "a momentum")?,
-            weight: buffer(storage.weight, weight, "a weight")?,
-        })
-    }
-}
-
-/// One launch of one chunk of all matrices: the tuner sets no memory budget.
-fn work(matrices: &mut [DeviceMatrix], scalars: GroupScalars) -> StepWork<'_, Device> {
-    let step = |matrix| step(matrix, scalars);
-    StepWork {
-        launches: vec![vec![matrices.iter_mut().map(step).collect()]],
-        elementwise: Vec::new(),
-    }
-}
-
-fn step(matrix: &mut DeviceMatrix, scalars: GroupScalars) -> MatrixStep<'_, Device> {
-    MatrixStep {
-        rows: matrix.rows,
-        columns: matrix.columns,
-        gradient: Device::whole(&matrix.gradient),
-        gradient_leading: matrix.columns,
-        momentum: Device::whole_mut(&mut matrix.momentum),
-        weight: Device::whole_mut(&mut matrix.weight),
-        weight_leading: matrix.columns,
-        row_normalisation: None,
-        coarse: None,
-        scalars,
-        diagnostics: None,
-    }
-}
-
-fn encode(element: Element, values: &[f32], bytes: &mut [u8]) {
-    match element {
-        Element::F32 => bytes.copy_from_slice(bytemuck::cast_slice(values)),
-        Element::Bf16 => {
-            let rounded: Vec<bf16> = values.iter().map(|x| bf16::from_f32(*x)).collect();
-            bytes.copy_from_slice(bytemuck::cast_slice(&rounded));
-        }
-        Element::F16 => {
-            let rounded: Vec<f16> = values.iter().map(|x| f16::from_f32(*x)).collect();
-            bytes.copy_from_slice(bytemuck::cast_slice(&rounded));
-        }
-    }
-}
-
-fn read(
-    allocator: &DeviceAllocator,
-    element: Element,
-    buffer: &DeviceBuffer,
-) -> Result<Vec<f32>, BackendError> {
-    let bytes = Device::bytes(allocator, buffer)?;
-    let pairs = || {
-        let (pairs, _) = bytes.as_chunks::<2>();
-        pairs.iter().map(|pair| u16::from_le_bytes(*pair))
-    };
-    Ok(match element {
-        Element::F32 => {
-            let (words, _) = bytes.as_chunks::<4>();
-            words.iter().map(|word| f32::from_le_bytes(*word)).collect()
-        }
-        Element::Bf16 => pairs().map(|bits| bf16::from_bits(bits).to_f32()).collect(),
-        Element::F16 => pairs().map(|bits| f16::from_bits(bits).to_f32()).collect(),
-    })
 }
