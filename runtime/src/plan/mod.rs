@@ -3,6 +3,7 @@
 //! All matrices of all layers that share a specification form one launch (one list of tiles), whatever
 //! their shapes. A launch is cut into chunks where its workspace would pass the byte budget.
 
+mod fit;
 mod operations;
 mod planner;
 
