@@ -12,6 +12,7 @@ mod gather;
 mod group;
 mod parameter;
 mod persist;
+mod placement;
 mod prepare;
 mod probe;
 mod rates;
