@@ -5,4 +5,5 @@ pub mod invariances;
 pub mod maps;
 pub mod scaling;
 pub mod step_case;
+mod step_judge;
 pub mod steps;
