@@ -101,6 +101,7 @@ fn spec_tokens(templates: &TokenStream, spec: &KernelSpec) -> TokenStream {
     let recurrence = recurrence_tokens(templates, recurrence);
     let weight = variant(templates, "Element", storage.weight);
     let momentum = variant(templates, "Element", storage.momentum);
+    let master_weights = storage.master_weights;
     let operand = variant(templates, "Operand", *operand);
     let mode = variant(templates, "Mode", *mode);
     let criterion = criterion_tokens(templates, criterion);
@@ -111,7 +112,11 @@ fn spec_tokens(templates: &TokenStream, spec: &KernelSpec) -> TokenStream {
             steps: #steps,
             power: #power,
             recurrence: #recurrence,
-            storage: #templates::Storage { weight: #weight, momentum: #momentum },
+            storage: #templates::Storage {
+                weight: #weight,
+                momentum: #momentum,
+                master_weights: #master_weights,
+            },
             operand: #operand,
             mode: #mode,
             criterion: #criterion,

@@ -28,6 +28,7 @@ use proc_macro::TokenStream;
 /// | `recurrence` | for 0 < p < 1: `"fitted"` (p = 1/4, 1/3, 1/2, 2/3, 3/4; steps 3 to 8), `"coupled"` (denominator at most 8; steps 1 to 10), `"authors"` (1/3) | `"fitted"`, steps 6 |
 /// | `element` | `"f32"`, `"bf16"`, `"f16"`: short for weight, gradient and operand of this type | `"f32"` |
 /// | `weight`, `momentum`, `operand` | types one by one; momentum `"f32"` or `"bf16"`, operand also `"tf32"` | from `element`, momentum `"f32"` |
+/// | `master_weights` | `true`: beside bf16 weights the optimizer keeps the 16 bits that an f32 weight has more | `false` |
 /// | `mode` | `"accurate"` or `"reference"` (the published rounding points) | `"accurate"` |
 /// | `criterion` | `"fro_norm(t)"`, `"effective_rank(t)"`, `"nuclear_rank(t)"`, `"min_gap(t)"`: orthogonalise only where it holds | `"always"` |
 /// | `scope`, `otherwise` | `"tile"` or `"matrix"`; `"momentum"` or `"rms-matched"` | `"tile"`, `"momentum"` |

@@ -59,6 +59,9 @@ pub struct MatrixStep<'a, M: Memory = Host> {
     pub weight: M::Mut<'a>,
     /// Leading dimension of the weight, at least W.
     pub weight_leading: usize,
+    /// What the f32 master weights have more than the bf16 ones, H x W, contiguous, where the specification keeps them:
+    /// see [`master_weight`](crate::master_weight).
+    pub remainder: Option<M::Remainders<'a>>,
     /// NorMuon's row second moment, H numbers, and its settings; `None`: no row normalisation.
     pub row_normalisation: Option<RowNormalisation<'a, M>>,
     /// The basis of the coarse part, where the specification has one and the matrix more than one tile.
@@ -203,7 +206,7 @@ pub struct AdamWScalars {
     pub step: u64,
 }
 
-/// One tensor of an AdamW step; all four hold as many numbers.
+/// One tensor of an AdamW step; all hold as many numbers.
 #[derive(Debug)]
 pub struct AdamWTensor<'a, M: Memory = Host> {
     /// Weight.
@@ -214,6 +217,9 @@ pub struct AdamWTensor<'a, M: Memory = Host> {
     pub first_moment: M::Moments<'a>,
     /// Running mean of its square.
     pub second_moment: M::Moments<'a>,
+    /// What the f32 master weights have more than the bf16 ones, where they are kept: see
+    /// [`master_weight`](crate::master_weight).
+    pub remainder: Option<M::Remainders<'a>>,
     /// Scalars of the group.
     pub scalars: AdamWScalars,
 }

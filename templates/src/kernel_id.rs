@@ -116,11 +116,15 @@ fn types_slug(spec: &KernelSpec) -> String {
             | (Element::Bf16, Operand::Bf16)
             | (Element::F16, Operand::F16)
     );
-    if short && momentum == Element::F32 {
+    let mut slug = if short && momentum == Element::F32 {
         weight.to_string()
     } else {
         format!("{weight}-{momentum}-{operand}")
+    };
+    if spec.storage.master_weights {
+        slug.push_str("-master");
     }
+    slug
 }
 
 #[cfg(test)]
@@ -140,6 +144,11 @@ mod tests {
                 "tile=128 coefficients=polar-express element=bf16",
                 Architecture::Sm90a,
                 "ns_t128_k5_polar-express_bf16_sm90_r16c5sk-",
+            ),
+            (
+                "tile=128 element=bf16 master_weights=true",
+                Architecture::Sm80,
+                "ns_t128_k5_muon_bf16-master_sm80_r16c5s-",
             ),
             (
                 "tile=128 power=1/2 element=bf16",

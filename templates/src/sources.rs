@@ -74,6 +74,8 @@ pub const LIBRARY: &[SourceFile] = files![
     "lib/fragment.cuh",
     "lib/instruction.cuh",
     "lib/launch.cuh",
+    "lib/master_quad.cuh",
+    "lib/master_weight.cuh",
     "lib/matrix_norm.cuh",
     "lib/newton_schulz.cuh",
     "lib/number.cuh",

@@ -69,6 +69,7 @@ impl Matrix {
             momentum: TensorMut::F32(&mut self.momentum),
             weight: TensorMut::F32(&mut self.weight),
             weight_leading: self.columns,
+            remainder: None,
             row_normalisation: None,
             coarse: None,
             scalars: SCALARS,

@@ -84,6 +84,7 @@ impl Model {
                 gradient: TensorRef::F32(&matrix.gradient),
                 first_moment: matrix.momentum.as_mut_slice(),
                 second_moment: matrix.second.as_mut_slice(),
+                remainder: None,
                 scalars,
             })
             .collect();
@@ -102,6 +103,7 @@ impl Model {
                 momentum: TensorMut::F32(&mut matrix.momentum),
                 weight: TensorMut::F32(&mut matrix.weight),
                 weight_leading: matrix.columns,
+                remainder: None,
                 row_normalisation: None,
                 coarse: None,
                 scalars: SCALARS,

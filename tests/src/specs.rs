@@ -118,7 +118,11 @@ pub fn with_tile(spec: &KernelSpec, tile: Tile) -> KernelSpec {
 /// The same specification with another type of weights and gradients.
 pub fn with_storage(spec: &KernelSpec, weight: Element, momentum: Element) -> KernelSpec {
     KernelSpec {
-        storage: Storage { weight, momentum },
+        storage: Storage {
+            weight,
+            momentum,
+            ..Storage::F32
+        },
         ..spec.clone()
     }
 }

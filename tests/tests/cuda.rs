@@ -46,6 +46,7 @@ fn whole_steps() {
         return steps::run_all(&mut sm_80()).finish("cuda");
     }
     cases.extend(steps::scalars());
+    cases.extend(steps::master_weights());
     cases.extend(steps::strides_and_poison());
     let mut report = Report::default();
     let mut backend = sm_80();
@@ -116,8 +117,12 @@ fn steps_of(backend: &mut CudaBackend) -> Report {
     for spec in specs {
         let mut poisoned = StepCase::new("poisoned", spec.clone());
         poisoned.poison = true;
+        let mut masters = spec.clone();
+        masters.storage.weight = Element::Bf16;
+        masters.storage.master_weights = true;
         report.merge(step_case::run(backend, &StepCase::new("step", spec)));
         report.merge(step_case::run(backend, &poisoned));
+        report.merge(step_case::run(backend, &StepCase::new("masters", masters)));
     }
     report
 }

@@ -30,6 +30,9 @@ pub(super) struct SpecArguments {
     /// Type of the numbers: f32, bf16 or f16
     #[arg(long, value_name = "TYPE")]
     element: Option<Element>,
+    /// Keep f32 master weights beside bf16 ones: 16 bits an element of state
+    #[arg(long)]
+    master_weights: bool,
     /// Rounding points: accurate, or reference (the published code's) [default: accurate]
     #[arg(long, value_name = "MODE")]
     mode: Option<Mode>,
@@ -43,7 +46,7 @@ pub(super) struct SpecArguments {
     #[arg(
         long,
         value_name = "TEXT",
-        conflicts_with_all = ["tile", "steps", "coefficients", "power", "recurrence", "element", "mode", "coarse", "fine"]
+        conflicts_with_all = ["tile", "steps", "coefficients", "power", "recurrence", "element", "master_weights", "mode", "coarse", "fine"]
     )]
     spec: Option<KernelSpec>,
 }
@@ -128,6 +131,7 @@ impl SpecArguments {
             power: self.power,
             recurrence: self.recurrence,
             element: self.element,
+            master_weights: self.master_weights.then_some(true),
             mode: self.mode,
             coarse: self.coarse,
             fine: self.fine,

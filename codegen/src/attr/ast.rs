@@ -91,6 +91,14 @@ pub(super) fn count(key: &str, value: &Expr, example: &str) -> syn::Result<u32> 
     }
 }
 
+/// `true` or `false`.
+pub(super) fn flag(key: &str, value: &Expr) -> syn::Result<bool> {
+    match literal(value) {
+        Some(Lit::Bool(flag)) => Ok(flag.value),
+        _ => Err(wrong_type(key, value, "true or false")),
+    }
+}
+
 /// A tile.
 pub(super) fn tile(key: &str, value: &Expr) -> syn::Result<Tile> {
     match value {

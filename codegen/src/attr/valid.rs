@@ -23,8 +23,8 @@ pub(crate) fn default_crate() -> Path {
 }
 
 /// The accepted keys, for errors.
-const KEYS: &str = "tile, tiles, steps, power, recurrence, coefficients, element, weight, momentum, operand, \
-                    mode, criterion, scope, otherwise, coarse, fine or crate";
+const KEYS: &str = "tile, tiles, steps, power, recurrence, coefficients, element, weight, momentum, \
+                    master_weights, operand, mode, criterion, scope, otherwise, coarse, fine or crate";
 
 /// The values with the places where they were written.
 struct Stated {
@@ -83,6 +83,7 @@ impl Stated {
             "element" => fields.element = Some(ast::text(&name, value, "\"bf16\"")?),
             "weight" => fields.weight = Some(ast::text(&name, value, "\"bf16\"")?),
             "momentum" => fields.momentum = Some(ast::text(&name, value, "\"f32\"")?),
+            "master_weights" => fields.master_weights = Some(ast::flag(&name, value)?),
             "operand" => fields.operand = Some(ast::text(&name, value, "\"tf32\"")?),
             "mode" => fields.mode = Some(ast::text(&name, value, "\"reference\"")?),
             "criterion" => {

@@ -321,7 +321,7 @@ impl Manifest {
                 Variant::Streamed(settings) => Some(streamed::workspace(spec, settings)),
                 Variant::Plain(_) | Variant::Resident(_) => None,
             },
-            tables: tables::tables(variant),
+            tables: tables::tables(spec, variant),
             resources: Vec::new(),
         }
     }

@@ -1,7 +1,7 @@
 //! The tables in device memory, as `lib/launch.cuh` declares them.
 
 use super::manifest::{Field, Table};
-use himuon_templates::Variant;
+use himuon_templates::{KernelSpec, Variant};
 
 const fn field(
     name: &'static str,
@@ -18,8 +18,12 @@ const fn field(
 }
 
 /// The tables of a variant; a pointer parameter names the one that it points to.
-pub(super) fn tables(variant: &Variant) -> Vec<Table> {
-    let mut tables = vec![MATRIX, GROUP, TILE_REPORT];
+pub(super) fn tables(spec: &KernelSpec, variant: &Variant) -> Vec<Table> {
+    let matrix = match spec.storage.master_weights {
+        true => MATRIX_WITH_REMAINDER,
+        false => MATRIX,
+    };
+    let mut tables = vec![matrix, GROUP, TILE_REPORT];
     if matches!(variant, Variant::Streamed(_)) {
         tables.push(STREAMED_TILE);
     }
@@ -61,62 +65,87 @@ const MATRIX: Table = Table {
     name: "Matrix",
     bytes: 64,
     alignment: 16,
-    fields: &[
-        field(
-            "gradient",
-            0,
-            "pointer",
-            "rows x columns numbers of weight_type",
-        ),
-        field(
-            "momentum",
-            8,
-            "pointer",
-            "rows x columns numbers of momentum_type, contiguous; unused by himuon_map",
-        ),
-        field(
-            "weight",
-            16,
-            "pointer",
-            "rows x columns numbers of weight_type",
-        ),
-        field(
-            "mapped",
-            24,
-            "pointer",
-            "power > 0: rows x columns numbers of f32, contiguous, kept between the launches (the gradient itself \
-             will do where that is f32, contiguous and not needed any more); else unused",
-        ),
-        field("rows", 32, "u32", "rows of the matrix, at least 1"),
-        field("columns", 36, "u32", "columns of the matrix, at least 1"),
-        field(
-            "gradient_leading",
-            40,
-            "u32",
-            "numbers from one row of the gradient to the next, at least columns",
-        ),
-        field(
-            "weight_leading",
-            44,
-            "u32",
-            "numbers from one row of the weight to the next, at least columns",
-        ),
-        field(
-            "first_tile",
-            48,
-            "u32",
-            "number of the matrix's first tile: the tiles of all matrices before it",
-        ),
-        field(
-            "group",
-            52,
-            "u32",
-            "index in the table of groups; unused by himuon_map",
-        ),
-        field("factor", 56, "f32", "power > 0: written by himuon_norm"),
-        field("largest", 60, "f32", "power > 0: written by himuon_norm"),
-    ],
+    fields: &MATRIX_FIELDS,
 };
+
+/// With master weights.
+const MATRIX_WITH_REMAINDER: Table = Table {
+    bytes: 80,
+    fields: &REMAINDER_FIELDS,
+    ..MATRIX
+};
+
+const REMAINDER_FIELDS: [Field; MATRIX_FIELDS.len() + 1] = {
+    let mut fields = [field(
+        "remainder",
+        64,
+        "pointer",
+        "rows x columns signed integers of 16 bits, contiguous: the bits of the f32 master weight are those of the \
+         weight times 2^16 plus this; all zero at first; null for himuon_map",
+    ); MATRIX_FIELDS.len() + 1];
+    let mut index = 0;
+    while index < MATRIX_FIELDS.len() {
+        fields[index] = MATRIX_FIELDS[index];
+        index += 1;
+    }
+    fields
+};
+
+const MATRIX_FIELDS: [Field; 12] = [
+    field(
+        "gradient",
+        0,
+        "pointer",
+        "rows x columns numbers of weight_type",
+    ),
+    field(
+        "momentum",
+        8,
+        "pointer",
+        "rows x columns numbers of momentum_type, contiguous; unused by himuon_map",
+    ),
+    field(
+        "weight",
+        16,
+        "pointer",
+        "rows x columns numbers of weight_type",
+    ),
+    field(
+        "mapped",
+        24,
+        "pointer",
+        "power > 0: rows x columns numbers of f32, contiguous, kept between the launches (the gradient itself \
+             will do where that is f32, contiguous and not needed any more); else unused",
+    ),
+    field("rows", 32, "u32", "rows of the matrix, at least 1"),
+    field("columns", 36, "u32", "columns of the matrix, at least 1"),
+    field(
+        "gradient_leading",
+        40,
+        "u32",
+        "numbers from one row of the gradient to the next, at least columns",
+    ),
+    field(
+        "weight_leading",
+        44,
+        "u32",
+        "numbers from one row of the weight to the next, at least columns",
+    ),
+    field(
+        "first_tile",
+        48,
+        "u32",
+        "number of the matrix's first tile: the tiles of all matrices before it",
+    ),
+    field(
+        "group",
+        52,
+        "u32",
+        "index in the table of groups; unused by himuon_map",
+    ),
+    field("factor", 56, "f32", "power > 0: written by himuon_norm"),
+    field("largest", 60, "f32", "power > 0: written by himuon_norm"),
+];
 
 const GROUP: Table = Table {
     name: "Group",

@@ -51,7 +51,7 @@ pub fn companion(settings: &Companion) -> Result<Rendered, RenderError> {
     let text = engine()
         .and_then(|engine| engine.render(TEMPLATE, &context))
         .map_err(failed)?;
-    let text = include::resolved(&text)?;
+    let text = include::resolved(&text, false)?;
     let id = KernelId::named("companion", &text);
     Ok(Rendered { id, text })
 }

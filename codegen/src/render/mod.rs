@@ -98,7 +98,7 @@ pub fn render(
     let text = engine()
         .and_then(|engine| engine.render(template, &context))
         .map_err(failed)?;
-    let text = include::resolved(&text)?;
+    let text = include::resolved(&text, spec.storage.master_weights)?;
     let id = KernelId::new(spec, variant, architecture, &text);
     Ok(Rendered { id, text })
 }
@@ -137,7 +137,7 @@ pub fn sources(specs: &[KernelSpec]) -> Result<Vec<KernelSource>, RenderError> {
 /// # Errors
 /// [`RenderError::Include`] when there is no such file.
 pub fn header(path: &str) -> Result<String, RenderError> {
-    include::resolved(&format!("#include \"{path}\"\n"))
+    include::resolved(&format!("#include \"{path}\"\n"), false)
 }
 
 /// The engine with every template. Its usual delimiters collide with braces of CUDA and PTX.

@@ -283,6 +283,7 @@ mod tests {
                         momentum: TensorMut::F32(&mut momentum),
                         weight: TensorMut::F32(&mut weight),
                         weight_leading: matrix.columns,
+                        remainder: None,
                         row_normalisation: None,
                         coarse: None,
                         scalars: SCALARS,

@@ -5,6 +5,7 @@ use super::pool::Pool;
 use super::simd::{InstructionSet, LANES, Simd, Vectorized, WithSimd};
 use super::storage::{Pointer, Stored, read, with_type, write};
 use super::validate;
+use super::weights::{Place, Weights, with_place};
 use crate::launch::{AdamWScalars, AdamWTensor};
 use std::ops::Range;
 
@@ -45,6 +46,10 @@ fn check(index: usize, tensor: &AdamWTensor<'_>) -> Result<(), CpuError> {
     validate::exactly(index, "gradient", tensor.gradient.len(), needed)?;
     validate::exactly(index, "first moment", tensor.first_moment.len(), needed)?;
     validate::exactly(index, "second moment", tensor.second_moment.len(), needed)?;
+    if let Some(remainder) = &tensor.remainder {
+        validate::exactly(index, "remainder", remainder.len(), needed)?;
+        validate::bf16_master(index, tensor.weight.element())?;
+    }
     let scalars = &tensor.scalars;
     for (name, value) in [("beta1", scalars.beta1), ("beta2", scalars.beta2)] {
         let accepted = (0.0..1.0).contains(&value);
@@ -69,7 +74,7 @@ fn check(index: usize, tensor: &AdamWTensor<'_>) -> Result<(), CpuError> {
 
 /// One tensor, resolved to addresses.
 struct Job {
-    weight: Pointer,
+    weight: Weights,
     gradient: Pointer,
     first_moment: *mut f32,
     second_moment: *mut f32,
@@ -86,7 +91,14 @@ impl Job {
     fn new(tensor: &mut AdamWTensor<'_>) -> Job {
         Job {
             length: tensor.weight.len(),
-            weight: Pointer::to_write(&mut tensor.weight),
+            weight: Weights {
+                start: Pointer::to_write(&mut tensor.weight),
+                leading: 0,
+                remainder: tensor
+                    .remainder
+                    .as_mut()
+                    .map(|remainder| (remainder.as_mut_ptr(), 0)),
+            },
             gradient: Pointer::to_read(tensor.gradient),
             first_moment: tensor.first_moment.as_mut_ptr(),
             second_moment: tensor.second_moment.as_mut_ptr(),
@@ -105,7 +117,7 @@ impl WithSimd for Part<'_> {
     type Output = ();
     fn with<S: Simd>(self, simd: S) {
         let Part { job, elements } = self;
-        with_type!(job.weight, weight => with_type!(job.gradient, gradient => {
+        with_place!(job.weight, weight => with_type!(job.gradient, gradient => {
             simd.vectorize(Typed { job, weight, gradient: gradient.cast_const(), elements });
         }));
     }
@@ -114,12 +126,12 @@ impl WithSimd for Part<'_> {
 /// Some elements of a tensor of known types, which the job holds.
 struct Typed<'a, W, G> {
     job: &'a Job,
-    weight: *mut W,
+    weight: W,
     gradient: *const G,
     elements: Range<usize>,
 }
 
-impl<W: Stored, G: Stored> Vectorized for Typed<'_, W, G> {
+impl<W: Place, G: Stored> Vectorized for Typed<'_, W, G> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
@@ -143,7 +155,6 @@ impl<W: Stored, G: Stored> Vectorized for Typed<'_, W, G> {
                 let g = read(simd, self.gradient.add(at), count);
                 let first = self.job.first_moment.add(at);
                 let second = self.job.second_moment.add(at);
-                let weight = self.weight.add(at);
                 let m = simd.fused(
                     beta1,
                     read(simd, first.cast_const(), count),
@@ -152,11 +163,11 @@ impl<W: Stored, G: Stored> Vectorized for Typed<'_, W, G> {
                 let squares = simd.mul(rest2, simd.mul(g, g));
                 let v = simd.fused(beta2, read(simd, second.cast_const(), count), squares);
                 let divisor = simd.fused(simd.sqrt(v), root, epsilon);
-                let kept = simd.mul(keep, read(simd, weight.cast_const(), count));
+                let kept = simd.mul(keep, self.weight.read(simd, 0, at, count));
                 let new = simd.fused(step, simd.div(m, divisor), kept);
                 write(simd, first, m, count);
                 write(simd, second, v, count);
-                write(simd, weight, new, count);
+                self.weight.write(simd, (0, at), new, count);
             }
             at += count;
         }

@@ -11,6 +11,7 @@ use super::pool::Pool;
 use super::simd::LANES;
 use super::storage::Pointer;
 use super::store::Sink;
+use super::weights::Weights;
 use super::whole_matrix::{WholeMatrix, WholeSink};
 use super::workspace::{Needs, Parts, Workspace};
 use crate::launch::{LaunchReport, MatrixDemand, MatrixStep, ScaleRule, TileDiagnostics};
@@ -218,8 +219,14 @@ pub(super) fn job(kernel: &CpuKernel, matrix: &mut MatrixStep<'_>) -> Job {
             advances: true,
         },
         sink: Sink::Weight {
-            weight: Pointer::to_write(&mut matrix.weight),
-            leading: matrix.weight_leading,
+            weight: Weights {
+                start: Pointer::to_write(&mut matrix.weight),
+                leading: matrix.weight_leading,
+                remainder: matrix
+                    .remainder
+                    .as_mut()
+                    .map(|remainder| (remainder.as_mut_ptr(), matrix.columns)),
+            },
             keep: (1.0 - decay) as f32,
             rate: scalars.learning_rate,
         },

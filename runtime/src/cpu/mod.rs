@@ -47,6 +47,7 @@ mod tile;
 mod tiles;
 mod validate;
 mod variant;
+mod weights;
 mod whole_matrix;
 mod workspace;
 

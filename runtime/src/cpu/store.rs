@@ -4,14 +4,14 @@ use super::layout::Panels;
 use super::load::Rectangle;
 use super::simd::{LANES, Simd, Vectorized};
 use super::storage::{Pointer, Stored, read, with_type, write};
+use super::weights::{Place, Plain, Weights, with_place};
 
 /// Where the mapped tiles go.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Sink {
     /// W <- keep W - rate u, u the mapped and scaled tile.
     Weight {
-        weight: Pointer,
-        leading: usize,
+        weight: Weights,
         /// 1 - lr wd.
         keep: f32,
         /// lr.
@@ -118,22 +118,15 @@ unsafe fn store_from<S: Simd>(
     factor: f64,
 ) {
     match *sink {
-        Sink::Weight {
-            weight,
-            leading,
-            keep,
-            rate,
-        } => with_type!(weight, to => simd.vectorize(Store {
+        Sink::Weight { weight, keep, rate } => with_place!(weight, to => simd.vectorize(Store {
             to,
-            leading,
             rectangle,
             from,
             keep: Some(keep),
             factor: (-f64::from(rate) * factor) as f32,
         })),
-        Sink::Plain { output, leading } => with_type!(output, to => simd.vectorize(Store {
-            to,
-            leading,
+        Sink::Plain { output, leading } => with_type!(output, start => simd.vectorize(Store {
+            to: Plain { start, leading },
             rectangle,
             from,
             keep: None,
@@ -144,9 +137,8 @@ unsafe fn store_from<S: Simd>(
 
 /// to <- keep to + factor O, or factor O; made by [`store_from`] alone, so that its caller's word holds for
 /// the addresses.
-struct Store<'a, E> {
-    to: *mut E,
-    leading: usize,
+struct Store<'a, P> {
+    to: P,
     // By reference: a copy of what was just written would wait until it has left the store buffer.
     rectangle: &'a Rectangle,
     from: &'a Rows,
@@ -154,7 +146,7 @@ struct Store<'a, E> {
     factor: f32,
 }
 
-impl<E: Stored> Vectorized for Store<'_, E> {
+impl<P: Place> Vectorized for Store<'_, P> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
@@ -173,7 +165,7 @@ impl<E: Stored> Vectorized for Store<'_, E> {
     }
 }
 
-impl<E: Stored> Store<'_, E> {
+impl<P: Place> Store<'_, P> {
     /// Stores the first `count` numbers of a vector.
     /// # Safety
     /// They lie in the rectangle, and the vector exists.
@@ -186,16 +178,18 @@ impl<E: Stored> Store<'_, E> {
         let factor = simd.splat(self.factor);
         // SAFETY: the caller's word.
         unsafe {
-            let at = self.to.add(at_row * self.leading + at_column);
             let mapped = self.from.vector(simd, panel, row, count);
             let value = match self.keep {
                 Some(keep) => {
-                    let kept = simd.mul(simd.splat(keep), read(simd, at.cast_const(), count));
+                    let kept = simd.mul(
+                        simd.splat(keep),
+                        self.to.read(simd, at_row, at_column, count),
+                    );
                     simd.fused(factor, mapped, kept)
                 }
                 None => simd.mul(factor, mapped),
             };
-            write(simd, at, value, count);
+            self.to.write(simd, (at_row, at_column), value, count);
         }
     }
 }

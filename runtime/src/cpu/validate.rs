@@ -65,6 +65,14 @@ pub(super) fn matrix_step(
     }
     scalars(matrix, &step.scalars)?;
     basis(spec, matrix, step)?;
+    let remainders = step.remainder.as_ref().map_or(0, |kept| kept.len());
+    let needed = usize::from(storage.master_weights) * rows * columns;
+    exactly(
+        matrix,
+        "remainder of the master weights",
+        remainders,
+        needed,
+    )?;
     if let Some(row) = &step.row_normalisation {
         exactly(matrix, "row second moment", row.second_moment.len(), rows)?;
         let in_range = (0.0..=1.0).contains(&row.beta2);
@@ -100,6 +108,19 @@ fn basis(spec: &KernelSpec, matrix: usize, step: &MatrixStep<'_>) -> Result<(), 
         found,
         step.columns * capacity.max(rank),
     )
+}
+
+/// Checks that a weight with a master is a bf16 one.
+pub(super) fn bf16_master(matrix: usize, found: Element) -> Result<(), CpuError> {
+    if found == Element::Bf16 {
+        return Ok(());
+    }
+    Err(CpuError::Element {
+        matrix,
+        tensor: "weight with a master",
+        found,
+        expected: Element::Bf16,
+    })
 }
 
 /// Checks that a matrix has elements, and no more than an address can tell apart.

@@ -13,8 +13,8 @@ use super::memory::Device;
 use super::ranges::BoundRanges;
 use super::scratch::{order, tile_count};
 use super::table::{
-    DeviceTable, GROUP_BYTES, GROUPS_WITH_ROOM, Groups, MATRIX_BYTES, MatrixEntry, REPORT_BYTES,
-    write_group,
+    DeviceTable, GROUP_BYTES, GROUPS_WITH_ROOM, Groups, MATRIX_BYTES, MatrixEntry, REMAINDER_BYTES,
+    REPORT_BYTES, write_group,
 };
 use super::tile_report::diagnostics;
 use crate::backend::BackendError;
@@ -59,7 +59,11 @@ impl BoundChunk {
         let order = order(spec, &shapes);
         let maps = kernel.method.maps();
         let mut groups = Groups(Vec::new());
-        let mut image = Vec::with_capacity(MATRIX_BYTES * matrices.len());
+        let entry_bytes = match spec.storage.master_weights {
+            true => MATRIX_BYTES + REMAINDER_BYTES,
+            false => MATRIX_BYTES,
+        };
+        let mut image = Vec::with_capacity(entry_bytes * matrices.len());
         let mut first_tile: u64 = 0;
         self.rows.clear();
         for &index in &order {
@@ -229,5 +233,9 @@ fn entry(
         weight_leading: side("leading dimension of the weight", matrix.weight_leading)?,
         first_tile,
         group,
+        remainder: matrix
+            .remainder
+            .as_ref()
+            .map(|remainder| remainder.extent().pointer),
     })
 }

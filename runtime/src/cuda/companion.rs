@@ -200,6 +200,10 @@ impl AdamWTables {
                 gradient: gradient.pointer,
                 first_moment: tensor.first_moment.extent().pointer,
                 second_moment: tensor.second_moment.extent().pointer,
+                remainder: tensor
+                    .remainder
+                    .as_ref()
+                    .map_or(0, |remainder| remainder.extent().pointer),
                 length: weight.len() as u64,
                 first_block,
                 group: groups.place(AdamWScalars {

@@ -53,6 +53,7 @@ impl CudaMap {
         })?;
         let mut spec = spec.clone();
         spec.storage.weight = Element::F32;
+        spec.storage.master_weights = false;
         let method = Method::of(&device, &spec, variant)?;
         let kernel = TileKernel::load(stream.context(), &device, &spec, method, "map")?;
         Ok(CudaMap {
@@ -116,6 +117,7 @@ impl CudaMap {
             weight_leading: columns as u32,
             first_tile: 0,
             group: 0,
+            remainder: None,
         }
         .write(&mut image);
         let table = memory(image.len(), "the table of matrices")?;

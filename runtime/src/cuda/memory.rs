@@ -44,6 +44,7 @@ impl Memory for Device {
     type Ref<'a> = DeviceRef<'a>;
     type Mut<'a> = DeviceMut<'a>;
     type Moments<'a> = DeviceMut<'a>;
+    type Remainders<'a> = DeviceMut<'a>;
     type Buffer = DeviceBuffer;
     type Allocator = DeviceAllocator;
 
@@ -87,6 +88,13 @@ impl Memory for Device {
         match buffer.element {
             Element::F32 => Device::whole_mut(buffer).matrices(1, size),
             Element::Bf16 | Element::F16 => Vec::new(),
+        }
+    }
+
+    fn remainders(buffer: &mut DeviceBuffer, size: usize) -> Vec<DeviceMut<'_>> {
+        match buffer.element {
+            Element::Bf16 => Device::whole_mut(buffer).matrices(1, size),
+            Element::F32 | Element::F16 => Vec::new(),
         }
     }
 

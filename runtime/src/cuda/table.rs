@@ -13,6 +13,8 @@ use crate::launch::{AdamWScalars, GroupScalars, ScaleRule};
 
 /// Bytes of a matrix's entry.
 pub(super) const MATRIX_BYTES: usize = 64;
+/// Bytes more with master weights: the address of the remainders, and nothing up to a multiple of 16.
+pub(super) const REMAINDER_BYTES: usize = 16;
 /// Bytes of a group's entry.
 pub(super) const GROUP_BYTES: usize = 32;
 /// Bytes of a group's entry of AdamW.
@@ -58,6 +60,8 @@ pub(super) struct MatrixEntry {
     pub(super) weight_leading: u32,
     pub(super) first_tile: u32,
     pub(super) group: u32,
+    /// With master weights; 0 where the map alone is wanted.
+    pub(super) remainder: Option<u64>,
 }
 
 impl MatrixEntry {
@@ -77,6 +81,9 @@ impl MatrixEntry {
         }
         // `factor` and `largest` are the kernels' own.
         table.long(0);
+        if let Some(remainder) = self.remainder {
+            table.long(remainder).long(0);
+        }
     }
 }
 
@@ -118,6 +125,8 @@ pub(super) struct AdamWEntry {
     pub(super) gradient: u64,
     pub(super) first_moment: u64,
     pub(super) second_moment: u64,
+    /// 0 without master weights.
+    pub(super) remainder: u64,
     pub(super) length: u64,
     pub(super) first_block: u32,
     pub(super) group: u32,
@@ -142,7 +151,7 @@ impl AdamWEntry {
             .word(self.group)
             .word(element_code(self.element))
             .word(self.updates)
-            .long(0);
+            .long(self.remainder);
     }
 }
 
@@ -269,6 +278,7 @@ mod tests {
             weight_leading: 8,
             first_tile: 9,
             group: 10,
+            remainder: None,
         }
         .write(&mut image);
         assert_eq!(image.len(), table("Matrix").bytes as usize);

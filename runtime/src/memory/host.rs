@@ -38,6 +38,7 @@ impl Memory for Host {
     type Ref<'a> = TensorRef<'a>;
     type Mut<'a> = TensorMut<'a>;
     type Moments<'a> = &'a mut [f32];
+    type Remainders<'a> = &'a mut [i16];
     type Buffer = HostBuffer;
     type Allocator = ();
 
@@ -89,6 +90,15 @@ impl Memory for Host {
         match buffer {
             HostBuffer::F32(values) => values.chunks_exact_mut(size.max(1)).collect(),
             HostBuffer::Bf16(_) | HostBuffer::F16(_) => Vec::new(),
+        }
+    }
+
+    fn remainders(buffer: &mut HostBuffer, size: usize) -> Vec<&mut [i16]> {
+        match buffer {
+            HostBuffer::Bf16(values) => bytemuck::cast_slice_mut(values)
+                .chunks_exact_mut(size.max(1))
+                .collect(),
+            HostBuffer::F32(_) | HostBuffer::F16(_) => Vec::new(),
         }
     }
 

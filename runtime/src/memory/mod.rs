@@ -24,6 +24,8 @@ pub trait Memory: fmt::Debug + Sized + 'static {
     type Mut<'a>: TensorView;
     /// Borrowed f32 numbers of the state: moments of AdamW, row moments.
     type Moments<'a>: fmt::Debug;
+    /// Borrowed 16-bit integers of the state: what master weights have more than the weights.
+    type Remainders<'a>: fmt::Debug;
     /// Numbers that the optimizer keeps between steps.
     type Buffer: fmt::Debug + Send;
     /// Gives memory to buffers.
@@ -48,6 +50,8 @@ pub trait Memory: fmt::Debug + Sized + 'static {
     fn whole_mut(buffer: &mut Self::Buffer) -> Self::Mut<'_>;
     /// Consecutive parts of an f32 buffer, `size` numbers each.
     fn moments(buffer: &mut Self::Buffer, size: usize) -> Vec<Self::Moments<'_>>;
+    /// Consecutive parts of a bf16 buffer, `size` numbers each, as the signed integers that have the same bits.
+    fn remainders(buffer: &mut Self::Buffer, size: usize) -> Vec<Self::Remainders<'_>>;
 
     /// Grows a buffer to `len` zeros; one that has them already is left as it is.
     ///

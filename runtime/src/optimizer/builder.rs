@@ -166,7 +166,9 @@ impl HiMuonBuilder {
     /// Its rounding points are part of a specification: `mode = "reference"`, or [`MuonOptions::paper`].
     pub fn paper(mut self) -> Self {
         self.learning_rate = 0.02;
-        self.adamw = AdamWOptions::default().decay_vectors(true);
+        self.adamw = AdamWOptions::default()
+            .decay_vectors(true)
+            .master_weights(self.adamw.master_weights);
         for (_, options) in &mut self.groups {
             match options {
                 GroupOptions::Muon(options) => {
@@ -184,7 +186,9 @@ impl HiMuonBuilder {
                     };
                 }
                 GroupOptions::AdamW(options) => {
-                    *options = AdamWOptions::default().decay_vectors(true);
+                    *options = AdamWOptions::default()
+                        .decay_vectors(true)
+                        .master_weights(options.master_weights);
                 }
             }
         }

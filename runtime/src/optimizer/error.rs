@@ -199,6 +199,17 @@ pub enum StepError {
         /// What the specification or the weight says.
         expected: Element,
     },
+    /// AdamW keeps master weights beside bf16 weights alone.
+    #[error(
+        "parameter {name}: found {found:?} weights, master weights are kept beside Bf16 ones; put it into a group whose \
+         AdamWOptions do not ask for them (an F32 weight is its own master), or convert it"
+    )]
+    MasterWeights {
+        /// The parameter.
+        name: String,
+        /// The type of its weights.
+        found: Element,
+    },
     /// A learning rate that is not a finite number at least 0.
     #[error(
         "group {group}: the learning rate is {found}, expected a finite number of at least 0; set it with set_learning_rate"

@@ -39,7 +39,7 @@ pub struct ParameterLine {
 pub struct Totals {
     /// Numbers of all parameters.
     pub parameters: u64,
-    /// Momentum, moments, row moments and coarse bases.
+    /// Momentum, moments, row moments, coarse bases and remainders of master weights.
     pub state_bytes: u64,
     /// Scratch memory of the largest chunk.
     pub workspace_bytes: u64,
@@ -124,7 +124,9 @@ impl<M: Memory> HiMuon<M> {
     pub(super) fn state_bytes(&self, index: usize) -> u64 {
         let parameter = &self.parameters[index];
         let len = parameter.len as u64;
-        match (&self.groups[parameter.group].options, parameter.matrices) {
+        let kept = self.groups[parameter.group].options.master_weights();
+        let remainder = if kept { 2 * len } else { 0 };
+        let moments = match (&self.groups[parameter.group].options, parameter.matrices) {
             (GroupOptions::Muon(options), Some(view)) => {
                 let rows = options
                     .row_normalisation
@@ -133,7 +135,8 @@ impl<M: Memory> HiMuon<M> {
                 len * options.specs[0].storage.momentum.bytes() as u64 + 4 * (rows + basis) as u64
             }
             _ => 8 * len,
-        }
+        };
+        moments + remainder
     }
 
     fn totals(&self, plan: &Plan, state_bytes: u64) -> Totals {
@@ -153,7 +156,9 @@ impl<M: Memory> HiMuon<M> {
                 (GroupOptions::Muon(options), Some(_)) => Some(options.specs[0].storage),
                 _ => None,
             };
-            let weight = storage.map_or(4, |storage| storage.weight.bytes() as u64);
+            let kept = self.groups[parameter.group].options.master_weights();
+            let undeclared = if kept { 2 } else { 4 };
+            let weight = storage.map_or(undeclared, |storage| storage.weight.bytes() as u64);
             let momentum = storage.map_or(0, |storage| storage.momentum.bytes() as u64);
             weight_bytes += len * weight;
             if storage.is_none() || self.non_finite != NonFinitePolicy::SkipTile {
@@ -195,7 +200,7 @@ impl<M: Memory> HiMuon<M> {
                     )
                 }
                 GroupOptions::AdamW(options) => format!(
-                    "{}: AdamW, lr {} ({}), decay {}{}, betas {:?}, eps {:e}",
+                    "{}: AdamW, lr {} ({}), decay {}{}, betas {:?}, eps {:e}{}",
                     group.pattern,
                     options.learning_rate.resolve(self.learning_rate),
                     options.learning_rate,
@@ -203,6 +208,7 @@ impl<M: Memory> HiMuon<M> {
                     if options.decay_vectors { "" } else { " (not on vectors)" },
                     options.betas,
                     options.epsilon,
+                    if options.master_weights { ", master weights" } else { "" },
                 ),
             })
             .collect()

@@ -75,6 +75,7 @@ fn elementwise<'a, M: Memory>(
     let ParameterState::AdamW {
         exp_avg,
         exp_avg_sq,
+        remainder,
         updates,
     } = &mut parameter.state
     else {
@@ -87,6 +88,7 @@ fn elementwise<'a, M: Memory>(
         gradient,
         first_moment: M::moments(exp_avg, parameter.len).pop()?,
         second_moment: M::moments(exp_avg_sq, parameter.len).pop()?,
+        remainder: M::remainders(remainder, parameter.len).pop(),
         scalars,
     })
 }
@@ -114,6 +116,7 @@ fn matrices<'a, M: Memory>(
         momentum,
         row_second_moment,
         coarse_basis,
+        remainder,
     } = state
     else {
         return Vec::new();
@@ -130,6 +133,7 @@ fn matrices<'a, M: Memory>(
     let tiles = diagnostics.len() / view.count.max(1);
     let mut diagnostics = diagnostics.chunks_exact_mut(tiles.max(1));
     let mut moments = M::moments(row_second_moment, rows).into_iter();
+    let mut remainders = M::remainders(remainder, rows * columns).into_iter();
     let tensors = M::matrices_mut(weight, rows, columns)
         .into_iter()
         .zip(M::matrices_mut(M::whole_mut(momentum), rows, columns))
@@ -143,6 +147,7 @@ fn matrices<'a, M: Memory>(
             momentum,
             weight_leading: weight.leading(columns),
             weight,
+            remainder: remainders.next(),
             row_normalisation: settings.and_then(|settings| {
                 Some(RowNormalisation {
                     second_moment: moments.next()?,

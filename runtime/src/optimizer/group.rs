@@ -203,6 +203,14 @@ impl MuonOptions {
         self
     }
 
+    /// Whether f32 master weights are kept beside bf16 ones, by all specifications: `master_weights` of the attribute.
+    pub fn master_weights(mut self, kept: bool) -> Self {
+        for spec in self.specs.to_mut() {
+            spec.storage.master_weights = kept;
+        }
+        self
+    }
+
     /// Whether rows are outputs or inputs.
     pub fn layout(mut self, layout: Layout) -> Self {
         self.layout = layout;
@@ -273,6 +281,7 @@ pub struct AdamWOptions {
     pub(crate) epsilon: f64,
     pub(crate) weight_decay: f64,
     pub(crate) decay_vectors: bool,
+    pub(crate) master_weights: bool,
 }
 
 impl Default for AdamWOptions {
@@ -285,6 +294,7 @@ impl Default for AdamWOptions {
             epsilon: 1e-8,
             weight_decay: 0.1,
             decay_vectors: false,
+            master_weights: false,
         }
     }
 }
@@ -319,6 +329,13 @@ impl AdamWOptions {
         self.decay_vectors = decay;
         self
     }
+
+    /// Whether f32 master weights are kept beside bf16 ones, as 16 bits an element of state: see
+    /// [`master_weight`](crate::master_weight). Steps refuse weights of another type then.
+    pub fn master_weights(mut self, kept: bool) -> Self {
+        self.master_weights = kept;
+        self
+    }
 }
 
 /// What happens to a group of parameters.
@@ -343,9 +360,20 @@ impl From<AdamWOptions> for GroupOptions {
 }
 
 impl GroupOptions {
+    /// Whether remainders of master weights are kept.
+    pub(crate) fn master_weights(&self) -> bool {
+        match self {
+            GroupOptions::Muon(options) => {
+                let first = options.specs.first();
+                first.is_some_and(|spec| spec.storage.master_weights)
+            }
+            GroupOptions::AdamW(options) => options.master_weights,
+        }
+    }
+
     /// The options by name, as a state file records them.
     pub(crate) fn record(&self) -> BTreeMap<String, String> {
-        let rows: Vec<(&str, String)> = match self {
+        let mut rows: Vec<(&str, String)> = match self {
             GroupOptions::AdamW(options) => vec![
                 ("method", "adamw".to_owned()),
                 ("learning_rate", format!("{:?}", options.learning_rate)),
@@ -388,6 +416,11 @@ impl GroupOptions {
                 ),
             ],
         };
+        if let GroupOptions::AdamW(options) = self
+            && options.master_weights
+        {
+            rows.push(("master_weights", "true".to_owned()));
+        }
         let named = |(name, value): (&str, String)| (name.to_owned(), value);
         rows.into_iter().map(named).collect()
     }

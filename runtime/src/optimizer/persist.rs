@@ -31,8 +31,8 @@ impl<M: Memory> HiMuon<M> {
     ///
     /// The file is whole or absent: it is written beside `path`, flushed to the device and renamed. Tensors
     /// are named `<parameter>.momentum_buffer`, `.exp_avg`, `.exp_avg_sq`,
-    /// `.row_second_moment` and `.coarse_basis` (matrices x columns x rank); a
-    /// parameter that was never updated has none. Equal states give equal files.
+    /// `.row_second_moment`, `.coarse_basis` (matrices x columns x rank) and `.master_remainder` (I16, see
+    /// [`master_weight`](crate::master_weight)); a parameter that was never updated has none. Equal states give equal files.
     ///
     /// # Errors
     /// The file cannot be written; an earlier step was torn.
@@ -205,15 +205,18 @@ impl<M: Memory> HiMuon<M> {
             *updates = saved.map_or(0, |saved| saved.updates);
         }
         let shapes = self.buffer_shapes(parameter);
-        let names = tensor_names(parameter);
-        for ((buffer, key), shape) in state.buffers_mut().into_iter().zip(names).zip(shapes) {
+        let names = tensor_names(parameter).into_iter();
+        let names = names.zip(parameter.state.names());
+        for ((buffer, (key, (_, dtype))), shape) in
+            state.buffers_mut().into_iter().zip(names).zip(shapes)
+        {
             let len = shape.iter().product();
             if len == 0 || !file.has(&key) {
                 continue;
             }
             let element = M::whole(buffer).element();
             *buffer = M::filled(&self.backend.allocator(), element, len, &key, |bytes| {
-                file.read(&key, element, &shape, bytes).map_err(Error::from)
+                file.read(&key, dtype, &shape, bytes).map_err(Error::from)
             })?;
         }
         Ok(state)
@@ -224,15 +227,16 @@ impl<M: Memory> HiMuon<M> {
         let allocator = self.backend.allocator();
         let mut entries = Vec::new();
         let shapes = self.buffer_shapes(parameter);
-        let buffers = parameter.state.buffers();
-        for ((buffer, name), shape) in buffers.into_iter().zip(tensor_names(parameter)).zip(shapes)
-        {
+        let buffers = parameter.state.buffers().into_iter();
+        let names = tensor_names(parameter).into_iter();
+        let names = names.zip(parameter.state.names());
+        for ((buffer, (name, (_, dtype))), shape) in buffers.zip(names).zip(shapes) {
             if M::whole(buffer).is_empty() {
                 continue;
             }
             entries.push(Entry {
                 name,
-                element: M::whole(buffer).element(),
+                dtype,
                 shape,
                 bytes: M::bytes(&allocator, buffer)?,
             });
@@ -243,6 +247,10 @@ impl<M: Memory> HiMuon<M> {
     /// The shapes of a parameter's buffers, as it declares them; one without numbers is left out of the file.
     fn buffer_shapes(&self, parameter: &Parameter<M>) -> Vec<Vec<usize>> {
         let shape = parameter.shape.clone();
+        let remainder = match self.groups[parameter.group].options.master_weights() {
+            true => shape.clone(),
+            false => vec![0],
+        };
         match (
             &parameter.state,
             &self.groups[parameter.group].options,
@@ -253,9 +261,9 @@ impl<M: Memory> HiMuon<M> {
                     .row_normalisation
                     .map_or(0, |_| view.count * view.rows);
                 let basis = [view.count, view.columns, basis_columns(options, view)];
-                vec![shape, vec![rows], basis.to_vec()]
+                vec![shape, vec![rows], basis.to_vec(), remainder]
             }
-            _ => vec![shape.clone(), shape],
+            _ => vec![shape.clone(), shape, remainder],
         }
     }
 
@@ -276,6 +284,13 @@ impl<M: Memory> HiMuon<M> {
                         group.pattern
                     ));
                 }
+            }
+            let gone = old.options.iter();
+            for (option, value) in gone.filter(|(option, _)| !group.options.contains_key(*option)) {
+                differences.push(format!(
+                    "group {}: {option} was {value}, is not set",
+                    group.pattern
+                ));
             }
         }
         for old in &saved.groups {
@@ -365,12 +380,8 @@ fn parameter_record<M: Memory>(
 }
 
 fn tensor_names<M: Memory>(parameter: &Parameter<M>) -> Vec<String> {
-    let suffixes: &[&str] = match parameter.state {
-        ParameterState::Muon { .. } => &["momentum_buffer", "row_second_moment", "coarse_basis"],
-        ParameterState::AdamW { .. } => &["exp_avg", "exp_avg_sq"],
-    };
-    let names = suffixes.iter();
+    let names = parameter.state.names().into_iter();
     names
-        .map(|suffix| format!("{}.{suffix}", parameter.name))
+        .map(|(name, _)| format!("{}.{name}", parameter.name))
         .collect()
 }

@@ -181,6 +181,13 @@ impl<M: Memory> HiMuon<M> {
                 (&self.groups[declared.group].options, &declared.matrices)
             {
                 check_type(declared, "weight", weight, weight_element(options))?;
+            } else if self.groups[declared.group].options.master_weights()
+                && weight != Element::Bf16
+            {
+                return Err(StepError::MasterWeights {
+                    name: declared.name.clone(),
+                    found: weight,
+                });
             }
             if let Some(gradient) = &passed.gradient {
                 check_length(declared, "gradient", gradient.len())?;
@@ -294,10 +301,12 @@ impl<M: Memory> HiMuon<M> {
                 (GroupOptions::Muon(options), Some(view)) => basis_len(options, view),
                 _ => 0,
             };
+            let kept = self.groups[parameter.group].options.master_weights();
+            let remainder = if kept { parameter.len } else { 0 };
             let lengths = match (parameter.matrices.is_some(), normalised) {
-                (false, _) => vec![parameter.len; 2],
-                (true, true) => vec![parameter.len, rows, basis],
-                (true, false) => vec![parameter.len, 0, basis],
+                (false, _) => vec![parameter.len, parameter.len, remainder],
+                (true, true) => vec![parameter.len, rows, basis, remainder],
+                (true, false) => vec![parameter.len, 0, basis, remainder],
             };
             for (buffer, len) in parameter.state.buffers_mut().into_iter().zip(lengths) {
                 M::allocate(&allocator, buffer, len, &parameter.name)?;

@@ -28,7 +28,7 @@ compile_error!("state files are written from memory: a big-endian target needs a
 #[derive(Debug)]
 pub(crate) struct Entry<'a> {
     pub(crate) name: String,
-    pub(crate) element: Element,
+    pub(crate) dtype: Dtype,
     pub(crate) shape: Vec<usize>,
     pub(crate) bytes: Cow<'a, [u8]>,
 }
@@ -85,13 +85,13 @@ pub(crate) fn write(
 ) -> Result<(), StateError> {
     // Wide types first keep every tensor aligned; names make the order the same on every run.
     entries.sort_by(|a, b| {
-        let width = |entry: &Entry<'_>| std::cmp::Reverse(entry.element.bytes());
+        let width = |entry: &Entry<'_>| std::cmp::Reverse(entry.dtype.bitsize());
         (width(a), &a.name).cmp(&(width(b), &b.name))
     });
     metadata.insert(SCHEMA_KEY.to_owned(), SCHEMA.to_string());
     let mut digest = Digest::new(metadata.iter());
     for entry in &entries {
-        digest.tensor(&entry.name, dtype_of(entry.element), &entry.shape);
+        digest.tensor(&entry.name, entry.dtype, &entry.shape);
         digest.0.update(&entry.bytes);
     }
     metadata.insert(DIGEST_KEY.to_owned(), digest.finish());
@@ -123,7 +123,7 @@ fn header_text(
     for entry in entries {
         let end = offset + entry.bytes.len();
         let tensor = TensorHeader {
-            dtype: dtype_of(entry.element),
+            dtype: entry.dtype,
             shape: &entry.shape,
             data_offsets: (offset, end),
         };
@@ -193,19 +193,17 @@ impl StateFile {
     pub(crate) fn read(
         &mut self,
         name: &str,
-        element: Element,
+        dtype: Dtype,
         shape: &[usize],
         bytes: &mut [u8],
     ) -> Result<(), StateError> {
         let Some(info) = self.header.info(name) else {
             return Err(self.foreign(format!("tensor {name} is missing")));
         };
-        if info.dtype != dtype_of(element) || info.shape != shape {
+        if info.dtype != dtype || info.shape != shape {
             return Err(self.foreign(format!(
                 "tensor {name} is {:?} {:?}, expected {:?} {shape:?}",
-                info.dtype,
-                info.shape,
-                dtype_of(element)
+                info.dtype, info.shape, dtype
             )));
         }
         let start = self.data_start + info.data_offsets.0 as u64;

@@ -5,7 +5,7 @@ mod record;
 
 use std::path::PathBuf;
 
-pub(crate) use file::{Entry, StateFile, write};
+pub(crate) use file::{Entry, StateFile, dtype_of, write};
 pub(crate) use record::{GroupRecord, KernelRecord, Metadata, ParameterRecord, ScheduleRecord};
 
 /// The version of the file's layout.

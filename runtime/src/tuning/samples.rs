@@ -84,6 +84,8 @@ struct SampleMatrix {
     gradient: Numbers,
     momentum: Numbers,
     weight: Numbers,
+    /// Empty without master weights.
+    remainder: Vec<i16>,
 }
 
 /// The matrices of a step with Gaussian gradients.
@@ -103,6 +105,10 @@ impl StepSample {
                 gradient: numbers(spec.storage.weight),
                 momentum: numbers(spec.storage.momentum),
                 weight: numbers(spec.storage.weight),
+                remainder: match spec.storage.master_weights {
+                    true => vec![0; rows * columns],
+                    false => Vec::new(),
+                },
             }
         };
         StepSample {
@@ -124,6 +130,7 @@ fn step(matrix: &mut SampleMatrix) -> MatrixStep<'_> {
         momentum: matrix.momentum.as_mut(),
         weight: matrix.weight.as_mut(),
         weight_leading: matrix.columns,
+        remainder: Some(matrix.remainder.as_mut_slice()).filter(|kept| !kept.is_empty()),
         row_normalisation: None,
         coarse: None,
         scalars: SAMPLE_SCALARS,

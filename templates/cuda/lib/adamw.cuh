@@ -2,6 +2,7 @@
 // AdamW (arXiv 1711.05101) of all tensors that are no matrices, in one launch:
 // m <- b1 m + (1 - b1) g; v <- b2 v + (1 - b2) g^2;
 // w <- (1 - lr wd) w - lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps).
+#include "master_quad.cuh"
 #include "tensor_table.cuh"
 
 namespace himuon {
@@ -17,7 +18,7 @@ struct AdamWTensor {
   u32 group;
   u32 element;
   u32 updates;  // t is the clock plus this, modulo 2^32
-  u64 reserved;
+  u64 remainder;  // 16 bits more for each bf16 weight, see master_weight.cuh; 0: none
 };
 
 // Scalars of a group, 32 bytes.
@@ -69,12 +70,19 @@ struct AdamWRates {
 };
 
 // Updates the numbers index .. index + 3; returns how many were left alone.
-template <class Element>
+template <class Element, bool MASTERS>
 HIMUON_DEVICE u32 adamw_quad(const AdamWTensor& tensor, const AdamWRates& rates, float gradient_scale, u64 index) {
   const u64 left = tensor.length - index;
   const u32 wanted = left >= 4u ? 15u : (1u << u32(left)) - 1u;
   float w[4], g[4], m[4], v[4];
-  decode(read_quad<Element>(tensor.weight, index, wanted), w);
+  Quad<Element> weights = read_quad<Element>(tensor.weight, index, wanted);
+  Quad<Bf16> remainders;
+  if constexpr (MASTERS) {
+    remainders = read_quad<Bf16>(tensor.remainder, index, wanted);
+    join_masters(weights, remainders, w);
+  } else {
+    decode(weights, w);
+  }
   decode(read_quad<Element>(tensor.gradient, index, wanted), g);
   decode(read_quad<F32>(tensor.first_moment, index, wanted), m);
   decode(read_quad<F32>(tensor.second_moment, index, wanted), v);
@@ -87,19 +95,25 @@ HIMUON_DEVICE u32 adamw_quad(const AdamWTensor& tensor, const AdamWRates& rates,
     else
       alone++;
   }
-  write_quad<Element>(tensor.weight, index, w, updated);
-  write_quad<F32>(tensor.first_moment, index, m, updated);
-  write_quad<F32>(tensor.second_moment, index, v, updated);
+  if constexpr (MASTERS) {
+    split_masters(w, weights, remainders);
+    write_quad(tensor.remainder, index, remainders, updated);
+  } else {
+    weights = encode<Element>(w);
+  }
+  write_quad(tensor.weight, index, weights, updated);
+  write_quad(tensor.first_moment, index, encode<F32>(m), updated);
+  write_quad(tensor.second_moment, index, encode<F32>(v), updated);
   return alone;
 }
 
-template <class Element, int THREADS, int QUADS>
+template <class Element, bool MASTERS, int THREADS, int QUADS>
 HIMUON_DEVICE u32 adamw_block(const AdamWTensor& tensor, const AdamWRates& rates, float gradient_scale, u64 first) {
   u32 alone = 0;
 #pragma unroll
   for (int i = 0; i < QUADS; i++) {
     const u64 index = first + 4u * u64(i * THREADS + threadIdx.x);
-    if (index < tensor.length) alone += adamw_quad<Element>(tensor, rates, gradient_scale, index);
+    if (index < tensor.length) alone += adamw_quad<Element, MASTERS>(tensor, rates, gradient_scale, index);
   }
   return alone;
 }

@@ -8,6 +8,7 @@
 #include "element.cuh"
 #include "resident_tile.cuh"
 #include "launch.cuh"
+#include "master_quad.cuh"  //: master weights
 
 namespace himuon {
 

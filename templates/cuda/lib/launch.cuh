@@ -18,6 +18,8 @@ struct __align__(16) Matrix {
   u32 group;
   float factor;   // power > 0: written by `himuon_norm`, what the update is multiplied by
   float largest;  // power > 0: the largest tile norm
+  u64 remainder;  // 16 bits more for each bf16 weight, contiguous, see master_weight.cuh; 16 bytes more in all  //: master weights
+  u64 reserved;  //: master weights
 };
 
 // The run-time scalars of a parameter group, 32 bytes:

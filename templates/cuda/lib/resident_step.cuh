@@ -28,6 +28,7 @@ struct ResidentStep {
   Window window;
   Group group;
   u64 gradient, momentum, weight;  // corners of the tile
+  u64 remainder;  //: master weights
 
   __device__ __forceinline__ ResidentStep(const Site& site, const Launch& launch, u32 tile)
       : site(site), launch(launch), tile(tile),
@@ -46,11 +47,13 @@ struct ResidentStep {
     if (OPTIMIZER) aligned = aligned && Access::aligned(matrix.momentum, matrix.columns, Momentum::BYTES);
     if (OPTIMIZER && Kernel::MATRIX_NORMALISED)
       aligned = aligned && Access::aligned(reinterpret_cast<u64>(matrix.mapped), matrix.columns, 4);
+    if (OPTIMIZER) aligned = aligned && Access::aligned(matrix.remainder, matrix.columns, 2);  //: master weights
     window = Access::window(place, aligned);
     if (OPTIMIZER) group = launch.groups[matrix.group];
     gradient = corner(matrix.gradient, matrix.gradient_leading, Gradient::BYTES);
     weight = corner(matrix.weight, matrix.weight_leading, Weight::BYTES);
     if (OPTIMIZER) momentum = corner(matrix.momentum, matrix.columns, Momentum::BYTES);
+    if (OPTIMIZER) remainder = corner(matrix.remainder, matrix.columns, 2);  //: master weights
   }
 
   __device__ __forceinline__ u64 corner(u64 pointer, u32 leading, u32 bytes) const {
@@ -165,19 +168,27 @@ struct ResidentStep {
 #pragma unroll
     for (int first = 0; first < QUADS; first += BATCH) {
       Quad<Weight> weights[BATCH];
+      Quad<Bf16> remainders[BATCH];  //: master weights
       if (OPTIMIZER)
         Access::template load<Weight>(site, window, weight, place.matrix.weight_leading, first, weights);
+      if (OPTIMIZER)  //: master weights
+        Access::template load<Bf16>(site, window, remainder, place.matrix.columns, first, remainders);  //: master weights
 #pragma unroll
       for (int i = 0; i < BATCH; i++) {
         float w[4];
         if (OPTIMIZER) decode(weights[i], w);
+        if (OPTIMIZER) join_masters(weights[i], remainders[i], w);  //: master weights
 #pragma unroll
         for (int e = 0; e < 4; e++) {
           const float change = rate * Access::at(x, first + i, e);
           w[e] = OPTIMIZER ? __fmaf_rn(keep, w[e], change) : change;
         }
         weights[i] = encode<Weight>(w);
+        if (OPTIMIZER) split_masters(w, weights[i], remainders[i]);  //: master weights
       }
+      if (OPTIMIZER)  //: master weights
+        Access::template store<Bf16, BATCH>(site, window, remainder, place.matrix.columns, first,  //: master weights
+                                            [&](int i) { return remainders[i]; });  //: master weights
       Access::template store<Weight, BATCH>(site, window, weight, place.matrix.weight_leading, first,
                                             [&](int i) { return weights[i]; });
     }

@@ -5,6 +5,7 @@
 #include "block.cuh"
 #include "element.cuh"
 #include "streamed_tile.cuh"
+#include "master_weight.cuh"  //: master weights
 
 namespace himuon {
 
@@ -51,6 +52,27 @@ struct Plane {
   }
 };
 
+// Weights and what their masters have more.  //: master weights
+struct MasterPlane {  //: master weights
+  Plane weight, remainder;  // without remainders, as the map alone has it, the weight is all  //: master weights
+  template <class Element>  //: master weights
+  __device__ __forceinline__ float load(u32 row, u32 column, bool wanted) const {  //: master weights
+    const u8* const low = remainder.base + (row * remainder.leading + column) * 2u;  //: master weights
+    const u8* const high = weight.base + (row * weight.leading + column) * 2u;  //: master weights
+    return master_of(load_global_u16(high, wanted), load_global_u16(low, wanted));  //: master weights
+  }  //: master weights
+  template <class Element>  //: master weights
+  __device__ __forceinline__ void store(u32 row, u32 column, float value, bool wanted) const {  //: master weights
+    if (remainder.base == nullptr) {  //: master weights
+      weight.store<Element>(row, column, value, wanted);  //: master weights
+      return;  //: master weights
+    }  //: master weights
+    const u32 bits = master_bits(value);  //: master weights
+    store_global_u16(weight.base + (row * weight.leading + column) * 2u, rounded_half(bits), wanted);  //: master weights
+    store_global_u16(remainder.base + (row * remainder.leading + column) * 2u, bits, wanted);  //: master weights
+  }  //: master weights
+};  //: master weights
+//: master weights
 // This warp's 32 x 32 numbers of a tile, in the coordinates of X and of the matrix in memory.
 template <class Kernel>
 struct Patch {
@@ -128,6 +150,9 @@ struct PatchInMemory {
   __device__ __forceinline__ Plane gradient() const { return plane(place.matrix.gradient, place.matrix.gradient_leading); }
   __device__ __forceinline__ Plane momentum() const { return plane(place.matrix.momentum, place.matrix.columns); }
   __device__ __forceinline__ Plane weight() const { return plane(place.matrix.weight, place.matrix.weight_leading); }
+  __device__ __forceinline__ MasterPlane masters() const {  //: master weights
+    return {weight(), plane(place.matrix.remainder, place.matrix.columns)};  //: master weights
+  }  //: master weights
   __device__ __forceinline__ Plane mapped() const {
     return plane(reinterpret_cast<u64>(place.matrix.mapped), place.matrix.columns);
   }

@@ -261,7 +261,9 @@ HIMUON_DEVICE void finish(const StreamedLaunch& launch) {
                                 : scale * square_root(float(work.rows));
     const float keep = optimizer ? 1.0f - group.learning_rate * group.weight_decay : 0.0f;
     const float rate = optimizer ? -group.learning_rate * factor : factor;
-    const Plane weight = memory.weight(), momentum = memory.momentum(), target = memory.mapped();
+    const Plane weight = memory.weight(), momentum = memory.momentum(), target = memory.mapped();  //: no master weights
+    const MasterPlane weight = memory.masters();  //: master weights
+    const Plane momentum = memory.momentum(), target = memory.mapped();  //: master weights
 #pragma unroll
     for (int i = 0; i < EDGE; i++) {
       const bool wanted = memory.inside(i);
@@ -304,7 +306,9 @@ HIMUON_DEVICE void update(const StreamedLaunch& launch) {
     const Group group = launch.groups[matrix.group];
     const float rate = -group.learning_rate * tile_factor<Kernel>(matrix, report);
     const float keep = 1.0f - group.learning_rate * group.weight_decay;
-    const Plane weight = memory.weight(), map = memory.mapped();
+    const Plane weight = memory.weight(), map = memory.mapped();  //: no master weights
+    const MasterPlane weight = memory.masters();  //: master weights
+    const Plane map = memory.mapped();  //: master weights
 #pragma unroll
     for (int i = 0; i < EDGE; i++) {
       const bool wanted = memory.inside(i);

@@ -40,9 +40,8 @@ HIMUON_DEVICE Quad<Element> read_quad(u64 base, u64 index, u32 wanted) {
 }
 
 template <class Element>
-HIMUON_DEVICE void write_quad(u64 base, u64 index, const float (&value)[4], u32 wanted) {
+HIMUON_DEVICE void write_quad(u64 base, u64 index, const Quad<Element>& quad, u32 wanted) {
   u8* const pointer = reinterpret_cast<u8*>(base + index * Element::BYTES);
-  const Quad<Element> quad = encode<Element>(value);
   if (wanted == 15u && quads_at<Element>(base))
     store_quad<Element>(pointer, quad, true);
   else

@@ -2,6 +2,7 @@
 // The optimizer step of one tile around the map, or the map alone, of the gradient into the weight.
 #include "../lib/criterion.cuh"
 #include "../lib/launch.cuh"
+#include "../lib/master_weight.cuh"  //: master weights
 #include "../lib/matrix_norm.cuh"
 #include "tile.cuh"
 
@@ -47,6 +48,9 @@ struct Tile {
   __device__ __forceinline__ typename Weight::Word& weight(u64 index) const {
     return reinterpret_cast<typename Weight::Word*>(place.matrix.weight)[in(index, place.matrix.weight_leading)];
   }
+  __device__ __forceinline__ u16& remainder(u64 index) const {  //: master weights
+    return reinterpret_cast<u16*>(place.matrix.remainder)[in(index, place.matrix.columns)];  //: master weights
+  }  //: master weights
   __device__ __forceinline__ float& mapped(u64 index) const {
     return place.matrix.mapped[in(index, place.matrix.columns)];
   }
@@ -73,8 +77,16 @@ struct Tile {
   __device__ __forceinline__ void write(Update u) const {
     const float keep = OPTIMIZER ? 1.0f - group.learning_rate * group.weight_decay : 0.0f;
     each(size(), [&](u64 i) {
-      const float changed = OPTIMIZER ? __fmaf_rn(-group.learning_rate, u(i), keep * Weight::load(weight(i))) : u(i);
-      weight(i) = Weight::store(changed);
+      const float changed = OPTIMIZER ? __fmaf_rn(-group.learning_rate, u(i), keep * Weight::load(weight(i))) : u(i);  //: no master weights
+      weight(i) = Weight::store(changed);  //: no master weights
+      if (!OPTIMIZER) {  //: master weights
+        weight(i) = Weight::store(u(i));  //: master weights
+        return;  //: master weights
+      }  //: master weights
+      const float master = master_of(weight(i), remainder(i));  //: master weights
+      const u32 bits = master_bits(__fmaf_rn(-group.learning_rate, u(i), keep * master));  //: master weights
+      weight(i) = u16(rounded_half(bits));  //: master weights
+      remainder(i) = u16(bits);  //: master weights
     });
   }
 };

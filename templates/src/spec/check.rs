@@ -125,6 +125,11 @@ fn check_types(spec: &KernelSpec) -> Result<(), SpecError> {
     if spec.storage.momentum == Element::F16 {
         return Err(SpecError::MomentumType);
     }
+    if spec.storage.master_weights && spec.storage.weight != Element::Bf16 {
+        return Err(SpecError::MasterWeights {
+            weight: spec.storage.weight,
+        });
+    }
     if spec.mode == Mode::Accurate {
         return Ok(());
     }

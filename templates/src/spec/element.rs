@@ -31,6 +31,9 @@ pub struct Storage {
     pub weight: Element,
     /// Momentum: `f32` or `bf16`.
     pub momentum: Element,
+    /// Whether the optimizer keeps what an f32 weight has more than the bf16 one: 16 bits an element, with which
+    /// decay and step are computed as if the weight were f32. For `bf16` weights only.
+    pub master_weights: bool,
 }
 
 impl Storage {
@@ -38,7 +41,13 @@ impl Storage {
     pub const F32: Storage = Storage {
         weight: Element::F32,
         momentum: Element::F32,
+        master_weights: false,
     };
+
+    /// Bytes that the optimizer keeps of each master weight, beside the weight itself.
+    pub const fn remainder_bytes(self) -> usize {
+        if self.master_weights { 2 } else { 0 }
+    }
 }
 
 /// Type of the operands of the matrix products; accumulation is in `f32` always.

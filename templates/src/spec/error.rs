@@ -21,6 +21,8 @@ pub enum Field {
     Weight,
     /// `momentum`.
     Momentum,
+    /// `master_weights`.
+    MasterWeights,
     /// `operand`.
     Operand,
     /// `mode`.
@@ -48,6 +50,7 @@ impl Field {
             Field::Coefficients => "coefficients",
             Field::Weight => "weight",
             Field::Momentum => "momentum",
+            Field::MasterWeights => "master_weights",
             Field::Operand => "operand",
             Field::Mode => "mode",
             Field::Criterion => "criterion",
@@ -125,6 +128,11 @@ pub enum SpecError {
     },
     /// Momentum in f16 would overflow and underflow.
     MomentumType,
+    /// An f32 master weight is kept beside a bf16 weight alone.
+    MasterWeights {
+        /// Type of the weight.
+        weight: Element,
+    },
     /// The published rounding points are defined for Newton-Schulz after the Frobenius norm alone.
     ReferenceRecurrence {
         /// The iteration.
@@ -174,6 +182,7 @@ impl SpecError {
             SpecError::Threshold { .. } | SpecError::CriterionWithPower { .. } => Field::Criterion,
             SpecError::WithoutCriterion { field } => *field,
             SpecError::MomentumType | SpecError::ReferenceMomentum { .. } => Field::Momentum,
+            SpecError::MasterWeights { .. } => Field::MasterWeights,
             SpecError::ReferenceRecurrence { .. } => Field::Mode,
             SpecError::ReferenceOperand { .. } => Field::Operand,
             SpecError::CoarseRank { .. } | SpecError::CoarseWith { .. } => Field::Coarse,
@@ -240,6 +249,16 @@ impl fmt::Display for SpecError {
             ),
             SpecError::MomentumType => f.write_str(
                 "momentum type: found f16, accepted are f32 or bf16 (f16 has too small a range)",
+            ),
+            SpecError::MasterWeights { weight } => write!(
+                f,
+                "master weights: found weight {weight}, accepted is bf16; {}",
+                match weight {
+                    Element::F16 =>
+                        "16 more bits do not make an f32 of an f16 weight, whose exponent has fewer bits: use \
+                         weight bf16, or f32 weights and gradients",
+                    _ => "an f32 weight is its own master: leave `master_weights` out",
+                }
             ),
             SpecError::ReferenceRecurrence { recurrence } => write!(
                 f,

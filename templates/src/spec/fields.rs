@@ -32,6 +32,8 @@ pub struct SpecFields {
     pub weight: Option<Element>,
     /// Type of the momentum; f32 by default, the weight's in reference mode.
     pub momentum: Option<Element>,
+    /// No by default; for bf16 weights.
+    pub master_weights: Option<bool>,
     /// Operand of the products; by default `element`, else f32.
     pub operand: Option<Operand>,
     /// `accurate` by default.
@@ -85,7 +87,11 @@ impl SpecFields {
             steps: self.steps.unwrap_or_else(|| recurrence.default_steps()),
             power,
             recurrence,
-            storage: Storage { weight, momentum },
+            storage: Storage {
+                weight,
+                momentum,
+                master_weights: self.master_weights.unwrap_or(false),
+            },
             operand: self.operand.unwrap_or(match self.element {
                 None | Some(Element::F32) => Operand::F32,
                 Some(Element::Bf16) => Operand::Bf16,

@@ -19,8 +19,16 @@ impl fmt::Display for KernelSpec {
         }
         write!(
             f,
-            " weight={} momentum={} operand={} mode={} criterion={}",
-            self.storage.weight, self.storage.momentum, self.operand, self.mode, self.criterion
+            " weight={} momentum={}",
+            self.storage.weight, self.storage.momentum
+        )?;
+        if self.storage.master_weights {
+            f.write_str(" master_weights=true")?;
+        }
+        write!(
+            f,
+            " operand={} mode={} criterion={}",
+            self.operand, self.mode, self.criterion
         )?;
         if let Criterion::Tested {
             scope, otherwise, ..

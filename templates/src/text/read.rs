@@ -79,7 +79,7 @@ impl From<SpecError> for ParseError {
 
 impl SpecFields {
     /// Every key of the text form.
-    pub const KEYS: [&'static str; 15] = [
+    pub const KEYS: [&'static str; 16] = [
         "tile",
         "steps",
         "power",
@@ -88,6 +88,7 @@ impl SpecFields {
         "element",
         "weight",
         "momentum",
+        "master_weights",
         "operand",
         "mode",
         "criterion",
@@ -111,6 +112,11 @@ impl SpecFields {
             "element" => fill(&mut self.element, key, value.parse()?),
             "weight" => fill(&mut self.weight, key, value.parse()?),
             "momentum" => fill(&mut self.momentum, key, value.parse()?),
+            "master_weights" => fill(
+                &mut self.master_weights,
+                key,
+                flag("master weights", value)?,
+            ),
             "operand" => fill(&mut self.operand, key, value.parse()?),
             "mode" => fill(&mut self.mode, key, value.parse()?),
             "criterion" => fill(&mut self.criterion, key, criterion(value)?),
@@ -147,6 +153,14 @@ fn number(what: &'static str, text: &str) -> Result<u32, ParseError> {
         what,
         found: text.to_owned(),
         accepted: "whole numbers".to_owned(),
+    })
+}
+
+fn flag(what: &'static str, text: &str) -> Result<bool, ParseError> {
+    text.parse().map_err(|_| ParseError::Value {
+        what,
+        found: text.to_owned(),
+        accepted: "true or false".to_owned(),
     })
 }
 

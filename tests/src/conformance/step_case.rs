@@ -6,11 +6,14 @@ use crate::inputs::{gaussian, rounded};
 use crate::random::Random;
 use crate::report::Report;
 use crate::storage::Buffer;
+use half::bf16;
 use himuon::KernelSpec;
 use himuon::launch::{
     GroupScalars, LaunchReport, MatrixStep, RowNormalisation, ScaleRule, TileDiagnostics,
 };
+use himuon::master_weight::{master_weight, split_master_weight};
 use himuon::reference::{Matrix, ReferenceMap, RowMoments, StepState, step, tiles};
+use himuon::templates::Element;
 
 /// What stands between the rows of a weight, and must stay there.
 pub(super) const BETWEEN: f32 = 12345.0;
@@ -75,6 +78,8 @@ pub(super) struct Pair {
     pub(super) weight: Buffer,
     pub(super) momentum: Buffer,
     pub(super) row_moments: Vec<f32>,
+    /// What master weights have more than the weights; empty without them.
+    remainder: Vec<i16>,
     pub(super) expected: StepState,
 }
 
@@ -82,10 +87,14 @@ impl Pair {
     fn new(case: &StepCase, rows: usize, columns: usize, random: &mut Random) -> Pair {
         let storage = case.spec.storage;
         let weight_leading = columns + case.gaps.1;
-        let weight = rounded(
-            &gaussian(rows, columns, random).scaled(0.02),
-            storage.weight,
-        );
+        let values = gaussian(rows, columns, random).scaled(0.02);
+        let (weight, stored, remainder) = match storage.master_weights {
+            true => masters(&values),
+            false => {
+                let weight = rounded(&values, storage.weight);
+                (weight.clone(), weight, Vec::new())
+            }
+        };
         let mut momentum = rounded(&gaussian(rows, columns, random), storage.momentum);
         if case.poison {
             momentum.set(0, 0, f64::INFINITY);
@@ -100,9 +109,10 @@ impl Pair {
             rows,
             columns,
             weight_leading,
-            weight: Buffer::new(&weight, storage.weight, weight_leading, BETWEEN),
+            weight: Buffer::new(&stored, storage.weight, weight_leading, BETWEEN),
             momentum: Buffer::contiguous(&momentum, storage.momentum),
             row_moments,
+            remainder,
             expected: StepState {
                 weight,
                 momentum,
@@ -113,6 +123,33 @@ impl Pair {
             },
         }
     }
+
+    /// The weight after a step: the master where there is one.
+    pub(super) fn found_weight(&self) -> Matrix {
+        let stored = self
+            .weight
+            .matrix(self.rows, self.columns, self.weight_leading);
+        if self.remainder.is_empty() {
+            return stored;
+        }
+        Matrix::from_fn(self.rows, self.columns, |row, column| {
+            let weight = bf16::from_f64(stored.get(row, column));
+            let remainder = self.remainder[row * self.columns + column];
+            f64::from(master_weight(weight, remainder))
+        })
+    }
+}
+
+/// Numbers as f32, as bf16 weights, and what these leave of them.
+fn masters(values: &Matrix) -> (Matrix, Matrix, Vec<i16>) {
+    let master = rounded(values, Element::F32);
+    let split = |value: f64| split_master_weight(value as f32);
+    let stored = Matrix::from_fn(master.rows(), master.columns(), |row, column| {
+        split(master.get(row, column)).0.to_f64()
+    });
+    let remainder = master.values().iter().map(|value| split(*value).1);
+    let remainder = remainder.collect();
+    (master, stored, remainder)
 }
 
 /// Runs a case.
@@ -242,6 +279,7 @@ fn launch(
             momentum: pair.momentum.write(),
             weight: pair.weight.write(),
             weight_leading: pair.weight_leading,
+            remainder: Some(pair.remainder.as_mut_slice()).filter(|kept| !kept.is_empty()),
             row_normalisation: case.normalise_rows.then_some(RowNormalisation {
                 second_moment: pair.row_moments.as_mut_slice(),
                 beta2: 0.95,
@@ -257,9 +295,7 @@ fn launch(
 
 /// Goes on from what the backend stored, so that its rounding to storage does not add up.
 fn adopt(pair: &mut Pair, case: &StepCase) {
-    pair.expected.weight = pair
-        .weight
-        .matrix(pair.rows, pair.columns, pair.weight_leading);
+    pair.expected.weight = pair.found_weight();
     pair.expected.momentum = pair.momentum.matrix(pair.rows, pair.columns, pair.columns);
     if case.normalise_rows
         && let Some(moments) = &mut pair.expected.row_moments

@@ -30,7 +30,12 @@ pub(super) fn judge_weight(
     report.holds(kept, || {
         format!("{name}: wrote between the rows of the weight")
     });
-    let found = pair.weight.matrix(pair.rows, pair.columns, leading);
+    let found = pair.found_weight();
+    let storage = case.spec.storage;
+    let element = match storage.master_weights {
+        true => Element::F32,
+        false => storage.weight,
+    };
     for (bounds, tile) in &mapped.tiles {
         let (found, before) = (found.cut(bounds), before.cut(bounds));
         let place = || format!("{name} tile ({}, {})", bounds.row, bounds.column);
@@ -41,14 +46,7 @@ pub(super) fn judge_weight(
             continue;
         }
         let expected = pair.expected.weight.cut(bounds);
-        judge_update(
-            case.spec.storage.weight,
-            &found,
-            &expected,
-            &before,
-            &place(),
-            report,
-        );
+        judge_update(element, &found, &expected, &before, &place(), report);
     }
 }
 

@@ -22,6 +22,7 @@ pub fn run_all(backend: &mut dyn Backend) -> Report {
     cases.extend(tilings());
     cases.extend(scalars());
     cases.extend(storages());
+    cases.extend(master_weights());
     cases.extend(strides_and_poison());
     cases.extend(row_normalisation());
     for case in cases {
@@ -111,6 +112,29 @@ pub fn storages() -> Vec<StepCase> {
         for base in [muon(), square_root()] {
             let spec = with_storage(&base, weight, momentum);
             cases.push(StepCase::new(&format!("{weight:?} {momentum:?}"), spec));
+        }
+    }
+    cases
+}
+
+/// bf16 weights with f32 masters, on one tile of each kind.
+pub fn master_weights() -> Vec<StepCase> {
+    let mut cases = Vec::new();
+    for base in [muon(), square_root()] {
+        for (tile, momentum) in [
+            (tile(16, 16), Element::F32),
+            (tile(24, 40), Element::Bf16),
+            (tile(1, 1), Element::F32),
+            (Tile::Full, Element::F32),
+        ] {
+            let mut spec = with_tile(&with_storage(&base, Element::Bf16, momentum), tile);
+            spec.storage.master_weights = true;
+            let mut case = StepCase::new(&format!("master weights {tile:?}"), spec);
+            case.gaps = (0, 3);
+            let mut poisoned = case.clone();
+            poisoned.label.push_str(", poisoned");
+            poisoned.poison = true;
+            cases.extend([case, poisoned]);
         }
     }
     cases

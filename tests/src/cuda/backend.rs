@@ -238,7 +238,9 @@ impl Backend for CudaBackend {
             }
         };
         let loaded = self.kernels.load(&self.device, spec, self.variant)?;
-        let Storage { weight, momentum } = spec.storage;
+        let Storage {
+            weight, momentum, ..
+        } = spec.storage;
         let work = || {
             // What a map does not write shows; a step starts from zero.
             let start = if purpose == "map" { f32::NAN } else { 0.0 };
@@ -256,6 +258,7 @@ impl Backend for CudaBackend {
                 weight_leading: columns as u32,
                 mapped: mapped.address(),
                 group: 0,
+                remainder: 0,
             };
             let scalars = [map_as_a_step(factor as f32)];
             let outcome = self.run(&loaded, purpose, &[on_device], &scalars)?;
@@ -288,6 +291,8 @@ struct Tensors {
     momentum: Memory,
     weight: Memory,
     mapped: Memory,
+    /// Of master weights.
+    remainder: Option<Memory>,
 }
 
 impl CudaBackend {
@@ -297,7 +302,9 @@ impl CudaBackend {
         loaded: &Loaded,
         matrices: &mut [MatrixStep<'_>],
     ) -> Result<LaunchReport, String> {
-        let Storage { weight, momentum } = spec.storage;
+        let Storage {
+            weight, momentum, ..
+        } = spec.storage;
         let (mut tensors, mut on_device, mut groups) = (Vec::new(), Vec::new(), Vec::new());
         for matrix in matrices.iter() {
             let placed = Tensors {
@@ -307,6 +314,10 @@ impl CudaBackend {
                 mapped: self
                     .device
                     .uninitialised(4 * matrix.rows * matrix.columns)?,
+                remainder: match &matrix.remainder {
+                    Some(kept) => Some(self.tensor(Element::Bf16, bytemuck::cast_slice(kept))?),
+                    None => None,
+                },
             };
             let gradient = self.address(&placed.gradient, weight);
             let consumed = self.consumes_gradient
@@ -326,6 +337,10 @@ impl CudaBackend {
                     placed.mapped.address()
                 },
                 group: groups.len() as u32,
+                remainder: match &placed.remainder {
+                    Some(kept) => self.address(kept, Element::Bf16),
+                    None => 0,
+                },
             });
             groups.push(matrix.scalars);
             tensors.push(placed);
@@ -339,6 +354,9 @@ impl CudaBackend {
                 bytes_mut(matrix.momentum.reborrow()),
             )?;
             self.fetch(&placed.weight, weight, bytes_mut(matrix.weight.reborrow()))?;
+            if let (Some(kept), Some(remainder)) = (&placed.remainder, &mut matrix.remainder) {
+                self.fetch(kept, Element::Bf16, bytemuck::cast_slice_mut(remainder))?;
+            }
             let manifest = &loaded.bundle.manifest;
             if let Some(diagnostics) = &mut matrix.diagnostics {
                 for (tile, place) in diagnostics.iter_mut().enumerate() {

@@ -140,6 +140,7 @@ fn counted(
             momentum: momentum.write(),
             weight: weight.write(),
             weight_leading: columns,
+            remainder: None,
             row_normalisation: None,
             coarse: None,
             scalars: GroupScalars {

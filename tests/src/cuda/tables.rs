@@ -15,6 +15,8 @@ pub(super) struct OnDevice {
     pub(super) weight_leading: u32,
     pub(super) mapped: u64,
     pub(super) group: u32,
+    /// 0 where the kernel keeps none.
+    pub(super) remainder: u64,
 }
 
 /// The table of matrices, and the number of their tiles.
@@ -25,7 +27,7 @@ pub(super) fn matrix_table(
     let table = manifest.table("Matrix")?;
     let (mut entries, mut first_tile) = (Vec::new(), 0);
     for matrix in matrices {
-        let values = [
+        let mut values = vec![
             ("gradient", Value::Pointer(matrix.gradient)),
             ("momentum", Value::Pointer(matrix.momentum)),
             ("weight", Value::Pointer(matrix.weight)),
@@ -39,6 +41,9 @@ pub(super) fn matrix_table(
             ("factor", Value::F32(f32::NAN)),
             ("largest", Value::F32(f32::NAN)),
         ];
+        if table.fields.iter().any(|field| field.name == "remainder") {
+            values.push(("remainder", Value::Pointer(matrix.remainder)));
+        }
         append(table, &values, &mut entries)?;
         first_tile += manifest.tiles(matrix.rows, matrix.columns);
     }

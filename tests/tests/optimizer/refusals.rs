@@ -224,6 +224,7 @@ fn declarations_that_cannot_be_met_are_refused() {
     half.storage = Storage {
         weight: Element::Bf16,
         momentum: Element::F32,
+        ..Storage::F32
     };
     let mixed = MuonOptions::specs([spec(4), half]);
     assert!(matches!(

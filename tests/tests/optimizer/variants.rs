@@ -330,6 +330,7 @@ fn sixteen_bit_storage_steps_like_f32_up_to_its_own_rounding() {
     spec.storage = Storage {
         weight: Element::Bf16,
         momentum: Element::Bf16,
+        ..Storage::F32
     };
     let round =
         |values: &[f32]| -> Vec<bf16> { values.iter().map(|v| bf16::from_f32(*v)).collect() };

@@ -326,6 +326,7 @@ fn specifications_of_every_kind_pass_verification() {
     let half = Storage {
         weight: Element::Bf16,
         momentum: Element::Bf16,
+        ..Storage::F32
     };
     let specs = [
         (base(), 2e-4),

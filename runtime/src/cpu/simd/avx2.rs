@@ -172,6 +172,38 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
+    unsafe fn load_master(self, weights: *const bf16, remainders: *const i16) -> Pair {
+        // SAFETY: as `load_bf16`, for both.
+        [0, 8].map(|first| unsafe {
+            let weight = _mm256_cvtepu16_epi32(_mm_loadu_si128(weights.add(first).cast()));
+            let weight = _mm256_slli_epi32::<16>(weight);
+            let more = _mm256_cvtepi16_epi32(_mm_loadu_si128(remainders.add(first).cast()));
+            let master = _mm256_castsi256_ps(_mm256_add_epi32(weight, more));
+            let nan = _mm256_cmp_ps::<_CMP_UNORD_Q>(master, master);
+            _mm256_blendv_ps(master, _mm256_castsi256_ps(weight), nan)
+        })
+    }
+    #[inline(always)]
+    unsafe fn store_master(self, weights: *mut bf16, remainders: *mut i16, a: Pair) {
+        // SAFETY: as `store_bf16`, for both.
+        unsafe {
+            let bits = a.map(|half| {
+                let nan = _mm256_cmp_ps::<_CMP_UNORD_Q>(half, half);
+                let quiet = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fc0_0000));
+                _mm256_castps_si256(_mm256_blendv_ps(half, quiet, nan))
+            });
+            let weight = bits.map(|bits| {
+                _mm256_srli_epi32::<16>(_mm256_add_epi32(bits, _mm256_set1_epi32(0x8000)))
+            });
+            let low = bits.map(|bits| _mm256_and_si256(bits, _mm256_set1_epi32(0xffff)));
+            for (target, [first, second]) in [(weights.cast(), weight), (remainders.cast(), low)] {
+                let packed = _mm256_packus_epi32(first, second);
+                let ordered = _mm256_permute4x64_epi64::<0b1101_1000>(packed);
+                _mm256_storeu_si256(target, ordered);
+            }
+        }
+    }
+    #[inline(always)]
     unsafe fn transpose(self, source: *const f32, target: *mut f32) {
         for (row, column) in [(0, 0), (0, 8), (8, 0), (8, 8)] {
             // SAFETY: the 8 x 8 block at (row, column) and its place (column, row) lie inside the 16 x 16 blocks.

@@ -208,6 +208,31 @@ impl Simd for Avx512 {
         }
     }
     #[inline(always)]
+    unsafe fn load_master(self, weights: *const bf16, remainders: *const i16) -> __m512 {
+        // SAFETY: as `load_bf16`, for both.
+        unsafe {
+            let weight = _mm512_cvtepu16_epi32(_mm256_loadu_si256(weights.cast()));
+            let weight = _mm512_slli_epi32::<16>(weight);
+            let more = _mm512_cvtepi16_epi32(_mm256_loadu_si256(remainders.cast()));
+            let master = _mm512_castsi512_ps(_mm512_add_epi32(weight, more));
+            let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(master, master);
+            _mm512_mask_mov_ps(master, nan, _mm512_castsi512_ps(weight))
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_master(self, weights: *mut bf16, remainders: *mut i16, a: __m512) {
+        // SAFETY: as `store_bf16`, for both.
+        unsafe {
+            let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(a, a);
+            let bits = _mm512_castps_si512(a);
+            let bits = _mm512_mask_mov_epi32(bits, nan, _mm512_set1_epi32(0x7fc0_0000));
+            let rounded = _mm512_add_epi32(bits, _mm512_set1_epi32(0x8000));
+            let weight = _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(rounded));
+            _mm256_storeu_si256(weights.cast(), weight);
+            _mm256_storeu_si256(remainders.cast(), _mm512_cvtepi32_epi16(bits));
+        }
+    }
+    #[inline(always)]
     unsafe fn transpose(self, source: *const f32, target: *mut f32) {
         for column in [0, 4, 8, 12] {
             // SAFETY: `self` proves AVX-512F; rows column..column + 4 of the target lie in its 256 numbers.

@@ -120,6 +120,14 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// # Safety
     /// `target` is writable for 16 numbers.
     unsafe fn store_f16(self, target: *mut f16, a: Self::Vector);
+    /// The masters of sixteen weights: see [`master_weight`](crate::master_weight).
+    /// # Safety
+    /// Both are readable for 16 numbers.
+    unsafe fn load_master(self, weights: *const bf16, remainders: *const i16) -> Self::Vector;
+    /// Splits sixteen masters.
+    /// # Safety
+    /// Both are writable for 16 numbers.
+    unsafe fn store_master(self, weights: *mut bf16, remainders: *mut i16, a: Self::Vector);
     /// Writes the transpose of the contiguous 16 x 16 block at `source` to `target`.
     /// # Safety
     /// `source` is readable and `target` writable for 256 numbers, both on 64-byte boundaries, and they

@@ -1,6 +1,7 @@
 //! Plain Rust: arrays of sixteen numbers, one fused multiply-add a lane.
 
 use super::{LANES, Line, Simd, Vectorized};
+use crate::master_weight::{master_weight, split_master_weight};
 use half::{bf16, f16};
 
 /// Needs nothing of the processor.
@@ -115,6 +116,32 @@ impl Simd for Portable {
             target
                 .cast::<[f16; LANES]>()
                 .write_unaligned(a.0.map(f16::from_f32));
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_master(self, weights: *const bf16, remainders: *const i16) -> Line {
+        // SAFETY: as `load`, for both.
+        let (weights, remainders) = unsafe {
+            (
+                weights.cast::<[bf16; LANES]>().read_unaligned(),
+                remainders.cast::<[i16; LANES]>().read_unaligned(),
+            )
+        };
+        Line(std::array::from_fn(|lane| {
+            master_weight(weights[lane], remainders[lane])
+        }))
+    }
+    #[inline(always)]
+    unsafe fn store_master(self, weights: *mut bf16, remainders: *mut i16, a: Line) {
+        let split = a.0.map(split_master_weight);
+        // SAFETY: as `store`, for both.
+        unsafe {
+            weights
+                .cast::<[bf16; LANES]>()
+                .write_unaligned(split.map(|(weight, _)| weight));
+            remainders
+                .cast::<[i16; LANES]>()
+                .write_unaligned(split.map(|(_, remainder)| remainder));
         }
     }
     #[inline(always)]

@@ -55,6 +55,7 @@ impl State {
             momentum: TensorMut::F32(&mut self.momentum),
             weight: TensorMut::F32(&mut self.weight),
             weight_leading: self.columns,
+            remainder: None,
             row_normalisation: self.moments.as_mut().map(|moments| RowNormalisation {
                 second_moment: moments.as_mut_slice(),
                 beta2: 0.95,

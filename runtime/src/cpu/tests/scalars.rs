@@ -38,6 +38,7 @@ fn step(spec: &KernelSpec, diagnosed: bool, threads: usize) -> (Vec<u32>, Vec<u3
         momentum: TensorMut::F32(&mut momentum),
         weight: TensorMut::F32(&mut weight),
         weight_leading: columns,
+        remainder: None,
         row_normalisation: None,
         coarse: None,
         scalars: SCALARS,

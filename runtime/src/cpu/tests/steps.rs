@@ -65,6 +65,7 @@ impl State {
             momentum: TensorMut::F32(&mut self.momentum),
             weight: TensorMut::F32(&mut self.weight),
             weight_leading: self.columns,
+            remainder: None,
             row_normalisation: self.moments.as_mut().map(|moments| RowNormalisation {
                 second_moment: moments.as_mut_slice(),
                 beta2: 0.95,
@@ -261,6 +262,7 @@ fn bf16_storage_rounds_the_stored_result_once() {
     let storage = Storage {
         weight: Element::Bf16,
         momentum: Element::F32,
+        ..Storage::F32
     };
     let kernel = CpuKernel::new(&KernelSpec { storage, ..spec }).expect("a kernel");
     let mut matrices = [MatrixStep {
@@ -271,6 +273,7 @@ fn bf16_storage_rounds_the_stored_result_once() {
         momentum: TensorMut::F32(&mut momentum),
         weight: TensorMut::Bf16(&mut weight),
         weight_leading: 50,
+        remainder: None,
         row_normalisation: None,
         coarse: None,
         scalars: SCALARS,

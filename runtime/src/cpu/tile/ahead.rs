@@ -63,9 +63,7 @@ impl Ahead {
         let mut parts = [None; 3];
         if whole.rows * whole.columns <= MOST_AHEAD {
             let (to, leading) = match job.sink {
-                Sink::Weight {
-                    weight, leading, ..
-                } => (weight, leading),
+                Sink::Weight { weight, .. } => (weight.start, weight.leading),
                 Sink::Plain { output, leading } => (output, leading),
             };
             parts[0] = Some(Rows::new(to, leading, whole));

@@ -6,6 +6,7 @@ use super::CudaBackend;
 use crate::backend::BackendError;
 use crate::cuda::ranges::TileRange;
 use crate::cuda::scratch::order;
+use crate::cuda::table::REMAINDER_BYTES;
 use crate::cuda::tuning;
 use crate::launch::MatrixDemand;
 use crate::plan::{ChunkCost, Prediction, WorkspaceModel};
@@ -45,13 +46,18 @@ impl WorkspaceModel for CudaBackend {
         let ranges = method.ranges(spec, &shapes, layout.scratch_bytes);
         let kernels = method.kernels(ranges.len(), layout.reported);
         let tables = ranges.iter().map(TileRange::table_bytes);
+        let wider = match spec.storage.master_weights {
+            true => (REMAINDER_BYTES * matrices.len()) as u64,
+            false => 0,
+        };
         Ok(ChunkCost {
             kernels: (kernels + usize::from(self.scale.is_some())) as u64,
-            table_bytes: if method.has_tile_tables() {
-                tables.sum::<usize>() as u64
-            } else {
-                0
-            },
+            table_bytes: wider
+                + if method.has_tile_tables() {
+                    tables.sum::<usize>() as u64
+                } else {
+                    0
+                },
         })
     }
 

@@ -191,6 +191,7 @@ fn pass(spec: &KernelSpec, device: &Device, tiles: &Tiles, entry: StreamedEntry)
         spec.storage.weight.bytes() as f64,
         spec.storage.momentum.bytes() as f64,
     );
+    let remainder = spec.storage.remainder_bytes() as f64;
     let operand = operand_bytes(spec);
     // Of the caller's tensors, and of the workspace.
     let (outside, inside) = match entry {
@@ -198,8 +199,8 @@ fn pass(spec: &KernelSpec, device: &Device, tiles: &Tiles, entry: StreamedEntry)
         StreamedEntry::Normalise => (0.0, 8.0 + operand),
         StreamedEntry::RescaleRows => (0.0, 8.0 + operand),
         StreamedEntry::Measure => (0.0, 8.0),
-        StreamedEntry::Finish => (3.0 * weight + 2.0 * momentum, 4.0),
-        StreamedEntry::Update => (2.0 * weight, 4.0),
+        StreamedEntry::Finish => (3.0 * weight + 2.0 * (momentum + remainder), 4.0),
+        StreamedEntry::Update => (2.0 * (weight + remainder), 4.0),
         StreamedEntry::RowSums => (0.0, operand),
         _ => (0.0, 0.0),
     };

@@ -103,9 +103,10 @@ pub fn launch(
     })
 }
 
-/// Gradient, momentum and weight are read once, momentum and weight written once.
+/// Gradient, momentum and weight are read once, momentum and weight written once, weights with what masters have more.
 fn bytes_of_element(spec: &KernelSpec) -> usize {
-    3 * spec.storage.weight.bytes() + 2 * spec.storage.momentum.bytes()
+    3 * spec.storage.weight.bytes()
+        + 2 * (spec.storage.momentum.bytes() + spec.storage.remainder_bytes())
 }
 
 type Timed = (f64, Bound, Occupancy, u32);

@@ -16,6 +16,8 @@ pub(super) struct DeviceMatrix {
     gradient: DeviceBuffer,
     pub(super) momentum: DeviceBuffer,
     pub(super) weight: DeviceBuffer,
+    /// Empty without master weights.
+    remainder: DeviceBuffer,
 }
 
 impl DeviceMatrix {
@@ -33,12 +35,14 @@ impl DeviceMatrix {
             })
         };
         let storage = spec.storage;
+        let kept = usize::from(storage.master_weights) * rows * columns;
         Ok(DeviceMatrix {
             rows,
             columns,
             gradient: buffer(storage.weight, gradient, "a gradient")?,
             momentum: buffer(storage.momentum, momentum, "a momentum")?,
             weight: buffer(storage.weight, weight, "a weight")?,
+            remainder: buffer(Element::Bf16, &vec![0.0; kept], "a remainder")?,
         })
     }
 }
@@ -61,6 +65,7 @@ fn step(matrix: &mut DeviceMatrix, scalars: GroupScalars) -> MatrixStep<'_, Devi
         momentum: Device::whole_mut(&mut matrix.momentum),
         weight: Device::whole_mut(&mut matrix.weight),
         weight_leading: matrix.columns,
+        remainder: Device::remainders(&mut matrix.remainder, matrix.rows * matrix.columns).pop(),
         row_normalisation: None,
         coarse: None,
         scalars,

@@ -145,6 +145,8 @@ impl TuningTarget for CpuTarget {
         let gradient = Stored::new(spec.storage.weight, &case.gradient);
         let mut weight = Stored::new(spec.storage.weight, &case.weight);
         let mut momentum = Stored::new(spec.storage.momentum, &case.momentum);
+        let kept = spec.storage.master_weights;
+        let mut remainder = vec![0; usize::from(kept) * case.rows * case.columns];
         let mut matrices = [MatrixStep {
             rows: case.rows,
             columns: case.columns,
@@ -153,6 +155,7 @@ impl TuningTarget for CpuTarget {
             momentum: momentum.as_mut(),
             weight: weight.as_mut(),
             weight_leading: case.columns,
+            remainder: kept.then_some(remainder.as_mut_slice()),
             row_normalisation: None,
             coarse: None,
             scalars: case.scalars,

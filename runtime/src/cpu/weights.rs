@@ -1,0 +1,146 @@
+//! Weights of a matrix in memory, alone or with what their masters have more.
+
+use super::simd::{LANES, Simd};
+use super::storage::{Pointer, Stored, read, write};
+use half::bf16;
+
+/// Where weights lie; row i starts at i times the leading dimension.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Weights {
+    pub(super) start: Pointer,
+    pub(super) leading: usize,
+    /// What the masters of bf16 weights have more, and the distance of its rows.
+    pub(super) remainder: Option<(*mut i16, usize)>,
+}
+
+// SAFETY: only addresses; whoever reads or writes through them says why no other thread interferes.
+unsafe impl Send for Weights {}
+// SAFETY: as above.
+unsafe impl Sync for Weights {}
+
+/// Numbers that a pass reads and writes as f32.
+pub(super) trait Place: Copy {
+    /// The first `count` (at most 16) numbers from (row, column) on, the other lanes zero.
+    /// # Safety
+    /// They exist, and nobody writes them meanwhile.
+    unsafe fn read<S: Simd>(self, simd: S, row: usize, column: usize, count: usize) -> S::Vector;
+    /// Writes the first `count` (at most 16) lanes from (row, column) on.
+    /// # Safety
+    /// They exist, and nobody else accesses them meanwhile.
+    unsafe fn write<S: Simd>(self, simd: S, at: (usize, usize), value: S::Vector, count: usize);
+}
+
+/// Numbers of one type.
+#[derive(Clone, Copy)]
+pub(super) struct Plain<E> {
+    pub(super) start: *mut E,
+    pub(super) leading: usize,
+}
+
+impl<E: Stored> Place for Plain<E> {
+    #[inline(always)]
+    unsafe fn read<S: Simd>(self, simd: S, row: usize, column: usize, count: usize) -> S::Vector {
+        // SAFETY: the caller's word; so for all functions here.
+        unsafe {
+            let at = self.start.add(row * self.leading + column);
+            read(simd, at.cast_const(), count)
+        }
+    }
+    #[inline(always)]
+    unsafe fn write<S: Simd>(
+        self,
+        simd: S,
+        (row, column): (usize, usize),
+        value: S::Vector,
+        count: usize,
+    ) {
+        // SAFETY: as `read`.
+        unsafe {
+            let at = self.start.add(row * self.leading + column);
+            write(simd, at, value, count);
+        }
+    }
+}
+
+/// Master weights in two parts: see [`master_weight`](crate::master_weight).
+#[derive(Clone, Copy)]
+pub(super) struct Masters {
+    pub(super) weights: Plain<bf16>,
+    pub(super) remainders: *mut i16,
+    pub(super) columns: usize,
+}
+
+impl Masters {
+    /// The addresses of both parts at (row, column).
+    #[inline(always)]
+    unsafe fn at(self, row: usize, column: usize) -> (*mut bf16, *mut i16) {
+        // SAFETY: as `read`.
+        unsafe {
+            let weights = self.weights.start.add(row * self.weights.leading + column);
+            (weights, self.remainders.add(row * self.columns + column))
+        }
+    }
+}
+
+impl Place for Masters {
+    #[inline(always)]
+    unsafe fn read<S: Simd>(self, simd: S, row: usize, column: usize, count: usize) -> S::Vector {
+        // SAFETY: the caller's word; parts are as long as a vector.
+        unsafe {
+            let (weights, remainders) = self.at(row, column);
+            if count >= LANES {
+                return simd.load_master(weights.cast_const(), remainders.cast_const());
+            }
+            let mut part = ([bf16::ZERO; LANES], [0; LANES]);
+            std::ptr::copy_nonoverlapping(weights.cast_const(), part.0.as_mut_ptr(), count);
+            std::ptr::copy_nonoverlapping(remainders.cast_const(), part.1.as_mut_ptr(), count);
+            simd.load_master(part.0.as_ptr(), part.1.as_ptr())
+        }
+    }
+    #[inline(always)]
+    unsafe fn write<S: Simd>(
+        self,
+        simd: S,
+        (row, column): (usize, usize),
+        value: S::Vector,
+        count: usize,
+    ) {
+        // SAFETY: as `read`.
+        unsafe {
+            let (weights, remainders) = self.at(row, column);
+            if count >= LANES {
+                return simd.store_master(weights, remainders, value);
+            }
+            let mut part = ([bf16::ZERO; LANES], [0; LANES]);
+            simd.store_master(part.0.as_mut_ptr(), part.1.as_mut_ptr(), value);
+            std::ptr::copy_nonoverlapping(part.0.as_ptr(), weights, count);
+            std::ptr::copy_nonoverlapping(part.1.as_ptr(), remainders, count);
+        }
+    }
+}
+
+/// Runs `$body` with `$name` bound to the [`Place`] of some [`Weights`].
+macro_rules! with_place {
+    ($weights:expr, $name:ident => $body:expr) => {{
+        let $crate::cpu::weights::Weights {
+            start,
+            leading,
+            remainder,
+        } = $weights;
+        match (start, remainder) {
+            ($crate::cpu::storage::Pointer::Bf16(start), Some((remainders, columns))) => {
+                let $name = $crate::cpu::weights::Masters {
+                    weights: $crate::cpu::weights::Plain { start, leading },
+                    remainders,
+                    columns,
+                };
+                $body
+            }
+            (start, _) => $crate::cpu::storage::with_type!(start, start => {
+                let $name = $crate::cpu::weights::Plain { start, leading };
+                $body
+            }),
+        }
+    }};
+}
+pub(super) use with_place;
