@@ -54,7 +54,10 @@ fn extent(kernel: &CpuKernel, grid: &Grid, row_normalised: bool) -> Option<Exten
         rows: grid.rows,
         columns: grid.columns,
         rank,
-        tile_columns: grid.tile_columns,
+        cut: match (grid.tile_rows, grid.tile_columns) {
+            (1, 1) => LANES,
+            (_, columns) => columns,
+        },
         whole,
     })
 }
