@@ -92,6 +92,7 @@ pub struct MuonOptions {
     pub(crate) scale_factor: f64,
     pub(crate) row_normalisation: Option<NorMuon>,
     pub(crate) coarse: CoarseSchedule,
+    pub(crate) coarse_factor: f64,
     pub(crate) layout: Layout,
     pub(crate) view: View,
     pub(crate) name_rules: bool,
@@ -136,6 +137,7 @@ impl MuonOptions {
             scale_factor: 0.2,
             row_normalisation: None,
             coarse: CoarseSchedule::default(),
+            coarse_factor: 1.0,
             layout: Layout::OutIn,
             view: View::Automatic,
             name_rules: true,
@@ -203,6 +205,13 @@ impl MuonOptions {
         self
     }
 
+    /// The factor of the coarse part beside the tiles; by default 1, with which the coarse part is what Muon would make
+    /// of the directions that it holds. Without effect where there are no tiles beside it.
+    pub fn coarse_factor(mut self, factor: f64) -> Self {
+        self.coarse_factor = factor;
+        self
+    }
+
     /// Whether rows are outputs or inputs.
     pub fn layout(mut self, layout: Layout) -> Self {
         self.layout = layout;
@@ -238,6 +247,7 @@ impl MuonOptions {
             beta: beta as f32,
             scale_factor: self.scale_factor as f32,
             scale: self.scale,
+            coarse_factor: self.coarse_factor as f32,
         }
     }
 
@@ -377,6 +387,7 @@ impl GroupOptions {
                     format!("{:?}", options.row_normalisation),
                 ),
                 ("coarse_schedule", options.coarse.to_string()),
+                ("coarse_factor", options.coarse_factor.to_string()),
                 ("layout", format!("{:?}", options.layout)),
                 ("view", format!("{:?}", options.view)),
                 (

@@ -109,6 +109,7 @@ fn steps_are_those_of_the_reference() {
             beta: 0.95,
             scale_factor: 0.2,
             scale: himuon::launch::ScaleRule::Exact,
+            coarse_factor: 1.0,
         };
         for step in 0..3 {
             let gradient = matrix(&model.gradients(step)[0]);

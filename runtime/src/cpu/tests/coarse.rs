@@ -138,6 +138,7 @@ fn distance(spec: &KernelSpec, mut state: State, refreshes: &[bool]) -> f64 {
     let mut exact = Exact::of(spec, &state);
     let scalars = GroupScalars {
         weight_decay: 0.0,
+        coarse_factor: 0.75,
         ..SCALARS
     };
     for &refresh in refreshes {

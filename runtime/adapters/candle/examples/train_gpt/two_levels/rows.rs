@@ -78,6 +78,7 @@ impl Row {
                 fine: fine.to_owned(),
                 refresh,
                 feed_forward_rank: None,
+                factor: None,
             }),
             row_normalised: false,
             main: false,
@@ -91,6 +92,14 @@ impl Row {
             coarse.feed_forward_rank = Some(feed_forward);
         }
         row
+    }
+
+    /// With a factor of the coarse part.
+    fn scaled(mut self, factor: f64) -> Row {
+        if let Some(coarse) = &mut self.coarse {
+            coarse.factor = Some(factor);
+        }
+        self
     }
 
     fn row_normalised(self) -> Row {
@@ -132,6 +141,9 @@ impl Row {
             }
             if coarse.refresh != 1 {
                 key += &format!("-every{}", coarse.refresh);
+            }
+            if let Some(factor) = coarse.factor {
+                key += &format!("-x{factor}");
             }
         }
         if self.row_normalised {
