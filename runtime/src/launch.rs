@@ -40,7 +40,7 @@ pub struct GroupScalars {
     pub scale_factor: f32,
     /// The scale rule.
     pub scale: ScaleRule,
-    /// Factor of the coarse part beside the fine one, 1 by default; without effect where there is one part alone.
+    /// Factor of the coarse part beside the fine one; without effect where there is one part alone.
     pub coarse_factor: f32,
 }
 

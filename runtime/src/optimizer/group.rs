@@ -6,7 +6,7 @@ use std::fmt;
 
 use himuon_templates::{Criterion, KernelSource, KernelSpec, Mode, Otherwise, Tile};
 
-use super::coarse::CoarseSchedule;
+use super::coarse::{COARSE_FACTOR, CoarseSchedule};
 use crate::launch::{GroupScalars, ScaleRule};
 pub use crate::reference::MomentumConvention;
 use crate::registry::LayerConfig;
@@ -137,7 +137,7 @@ impl MuonOptions {
             scale_factor: 0.2,
             row_normalisation: None,
             coarse: CoarseSchedule::default(),
-            coarse_factor: 1.0,
+            coarse_factor: COARSE_FACTOR,
             layout: Layout::OutIn,
             view: View::Automatic,
             name_rules: true,
@@ -205,8 +205,9 @@ impl MuonOptions {
         self
     }
 
-    /// The factor of the coarse part beside the tiles; by default 1, with which the coarse part is what Muon would make
-    /// of the directions that it holds. Without effect where there are no tiles beside it.
+    /// The factor of the coarse part beside the tiles, 0.5 by default: with it both train better than with 1, where the
+    /// coarse part is what Muon makes of the directions that it holds (`docs/two-levels.md` has the measurements).
+    /// Without effect where there are no tiles beside it.
     pub fn coarse_factor(mut self, factor: f64) -> Self {
         self.coarse_factor = factor;
         self

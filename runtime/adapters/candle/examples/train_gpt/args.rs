@@ -50,9 +50,14 @@ pub(crate) struct Args {
     #[arg(long, requires = "coarse", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) coarse_refresh: u64,
 
-    /// Factor of the coarse part beside the tiles; 1 by default.
-    #[arg(long, value_name = "FACTOR", requires = "coarse")]
-    pub(crate) coarse_factor: Option<f64>,
+    /// Factor of the coarse part beside the tiles.
+    #[arg(
+        long,
+        value_name = "FACTOR",
+        requires = "coarse",
+        default_value_t = 0.5
+    )]
+    pub(crate) coarse_factor: f64,
 
     /// Training steps of each optimizer.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]

@@ -201,6 +201,9 @@ pub(super) fn all() -> Vec<Row> {
         Row::of_family(Family::Both),
         fused(32, 1).main(),
         Row::coarse(16, 32, "fused", 1).main(),
+        fused(32, 1).scaled(0.5).main(),
+        Row::coarse(16, 32, "fused", 1).scaled(0.5).main(),
+        Row::coarse(64, 32, "fused", 1).scaled(0.5).main(),
         Row::tiles(64),
         Row::tiles(32),
         Row::tiles(16),
@@ -209,6 +212,10 @@ pub(super) fn all() -> Vec<Row> {
         fused(16, 1),
         fused(64, 1),
         fused(32, 4),
+        fused(32, 1).scaled(0.7),
+        fused(32, 1).scaled(0.35),
+        fused(16, 1).scaled(0.5),
+        fused(64, 1).scaled(0.5),
         Row::coarse(64, 32, "fused", 1),
         Row::coarse(16, 32, "projected", 1),
         Row {
@@ -246,6 +253,9 @@ fn others() -> Vec<Row> {
     rows.extend([8, 16, 64].map(|rank| Row::coarse(32, rank, "projected", 1)));
     rows.push(Row::coarse(32, 32, "projected", 1));
     rows.push(Row::coarse(32, 32, "fused", 16));
+    rows.push(Row::coarse(32, 8, "fused", 1).scaled(0.5));
+    rows.push(Row::coarse(64, 32, "projected", 1).scaled(0.5));
+    rows.push(Row::coarse(1, 32, "fused", 1).scaled(0.5));
     rows
 }
 
@@ -263,6 +273,7 @@ mod tests {
             "t64-r32-fused-every4",
             "coarse-r8",
             "t32-r16+48-fused",
+            "t32-r32-fused-x0.5",
             "muon-normuon",
         ] {
             assert!(keys.contains(key), "{key} of {keys:?}");
