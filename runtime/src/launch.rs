@@ -40,6 +40,8 @@ pub struct GroupScalars {
     pub scale_factor: f32,
     /// The scale rule.
     pub scale: ScaleRule,
+    /// Factor of the coarse part beside the fine one; without effect where there is one part alone.
+    pub coarse_factor: f32,
 }
 
 /// One matrix of a step. Row `i` of a tensor starts at `i * leading dimension`.

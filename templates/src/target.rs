@@ -64,7 +64,7 @@ impl Architecture {
         }
     }
 
-    /// The smallest limits of any device of the class.
+    /// The smallest limits of any device of the class: what its defaults keep within.
     pub const fn limits(self) -> DeviceLimits {
         let shared_memory = match self {
             Architecture::Sm75 => 64 * 1024,
@@ -77,6 +77,19 @@ impl Architecture {
             threads: 1024,
             registers: 255,
             wide_tensor_cores: !matches!(self, Architecture::Sm75),
+        }
+    }
+
+    /// The largest limits of any device of the class: what a text may be made for, if it runs on those alone.
+    pub const fn largest_limits(self) -> DeviceLimits {
+        let shared_memory = match self {
+            Architecture::Sm75 => 64 * 1024,
+            // 8.0 has 163 KiB, 10.0 has 227 KiB.
+            Architecture::Sm80 | Architecture::Sm90a => 227 * 1024,
+        };
+        DeviceLimits {
+            shared_memory,
+            ..self.limits()
         }
     }
 }
@@ -118,6 +131,21 @@ mod tests {
             assert_eq!(class(major, minor), Some(Architecture::Sm80));
         }
         assert_eq!(class(9, 0), Some(Architecture::Sm90a));
+    }
+
+    #[test]
+    fn a_class_holds_its_devices() {
+        for architecture in Architecture::ALL {
+            let [least, most] = [architecture.limits(), architecture.largest_limits()];
+            assert!(least.shared_memory <= most.shared_memory);
+            assert_eq!(
+                DeviceLimits {
+                    shared_memory: least.shared_memory,
+                    ..most
+                },
+                least
+            );
+        }
     }
 
     #[test]

@@ -38,6 +38,7 @@ const SCALARS: GroupScalars = GroupScalars {
     beta: 0.95,
     scale_factor: 0.2,
     scale: ScaleRule::Exact,
+    coarse_factor: 1.0,
 };
 
 struct Matrix {

@@ -95,7 +95,7 @@ pub(super) fn times(samples: &[Sample]) -> Result<String, ReportError> {
             let faster = rivals
                 .clone()
                 .filter(|other| other.seconds < sample.seconds);
-            let part = faster.count() as f64 / rivals.count().max(2) as f64;
+            let part = (faster.count() as f64 + 0.5) / rivals.count() as f64;
             let shift = WIDTH_OF_TILE * (part - 0.5);
             (tile.unwrap_or(0) as f64 + shift, 1e3 * sample.seconds)
         };

@@ -71,13 +71,13 @@ pub struct Rendered {
 /// ```
 ///
 /// # Errors
-/// When the specification breaks a rule or the variant cannot compute it within the limits of `architecture`.
+/// When the specification breaks a rule or the variant cannot compute it on any device of `architecture`.
 pub fn render(
     spec: &KernelSpec,
     variant: &Variant,
     architecture: Architecture,
 ) -> Result<Rendered, RenderError> {
-    variant.fits(spec, architecture.limits())?;
+    variant.fits(spec, architecture.largest_limits())?;
     let banner = banner::banner(spec, variant, architecture)?;
     let template = template_path(variant);
     let failed = |source| RenderError::Template { template, source };

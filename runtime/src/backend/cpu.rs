@@ -218,6 +218,7 @@ mod tests {
         beta: 0.95,
         scale_factor: 0.2,
         scale: ScaleRule::Exact,
+        coarse_factor: 1.0,
     };
 
     fn parameter(

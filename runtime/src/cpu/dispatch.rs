@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// About how many elements one thread takes at a time: at least the first number, and the second where there are so
 /// many that each thread has a few dozen turns all the same. Within a range the next tiles are asked for early.
 const ELEMENTS_AT_A_TIME: [usize; 2] = [32 * 1024, 256 * 1024];
+/// Elements of a tile that may be one of several at a time.
+const SMALL: usize = 32 * 32;
 /// Turns of each thread that keep the threads balanced.
 const TURNS: usize = 32;
 
@@ -89,9 +91,13 @@ impl Ranges {
             .iter()
             .map(|job| {
                 let area = job.grid.tile_rows * job.grid.tile_columns;
-                let at_a_time = elements
-                    .div_ceil(area)
-                    .next_multiple_of(if area <= 32 * 32 { MOST_TILES } else { 1 });
+                let unit = match (area, job.coupling) {
+                    // Whole rows, of which a few are coupled at a time.
+                    (1, Some(_)) => job.grid.columns,
+                    (..=SMALL, _) => MOST_TILES,
+                    _ => 1,
+                };
+                let at_a_time = elements.div_ceil(area).next_multiple_of(unit);
                 let first = count;
                 count += job.grid.tiles().div_ceil(at_a_time);
                 (job.grid.tiles(), at_a_time, first)

@@ -22,6 +22,7 @@
 
 mod adamw;
 mod coarse;
+mod coupled_scalars;
 mod criterion;
 mod decide;
 mod dispatch;

@@ -4,6 +4,7 @@
 //! step costs what reading and writing its tensors costs. Every lane runs the operations of a tile on its own,
 //! one by one, because the bits must be those of [`process`]: x / |x| need not be exactly 1 in `f32`.
 
+use super::coupled_scalars::process_coupled;
 use super::elementwise::{Norm, extent};
 use super::engine::{Products, Slot};
 use super::job::{Counts, Job, Map};
@@ -23,13 +24,11 @@ const STRIP: usize = 512;
 // Two strips fit into the two tall buffers that any tile has in scratch.
 const _: () = assert!(2 * STRIP <= 2 * (BLOCK + BUFFER_PADDING));
 
-/// The steps of the recurrence, if the tiles of `job` are single elements, not coupled, that nobody asks more of than the
-/// map.
+/// The steps of the recurrence, if the tiles of `job` are single elements that nobody asks more of than the map.
 pub(super) fn steps<'a>(map: &'a Map, job: &Job) -> Option<&'a [[f32; 3]]> {
     let single = job.grid.tile_rows == 1 && job.grid.tile_columns == 1;
     let plain = matches!(map.criterion, Criterion::Always)
         && job.decided.is_none()
-        && job.coupling.is_none()
         && job.outcomes.is_none()
         && map.mode == Mode::Accurate;
     match &map.table {
@@ -50,6 +49,10 @@ pub(super) unsafe fn process_scalars<S: Simd>(
     tiles: Range<usize>,
     base: *mut f32,
 ) -> Counts {
+    if let Some(coupling) = &job.coupling {
+        // SAFETY: the caller's word.
+        return unsafe { process_coupled(simd, (map, steps), job, coupling, tiles, base) };
+    }
     let mut counts = Counts::default();
     let columns = job.grid.columns;
     let mut first = tiles.start;
@@ -65,7 +68,7 @@ pub(super) unsafe fn process_scalars<S: Simd>(
         // SAFETY: the caller's word: the elements lie in one row of the matrix.
         unsafe {
             if !process_strip(simd, steps, job, rectangle, base) {
-                counts.merge(one_by_one(simd, map, job, rectangle, first, base));
+                counts.merge(one_by_one(simd, map, job, rectangle, base));
             }
         }
         first += count;
@@ -101,8 +104,8 @@ unsafe fn process_strip<S: Simd>(
             return false;
         }
         simd.vectorize(MapStrip {
-            strip,
-            panels,
+            start: base,
+            vectors: panels,
             steps,
         });
         let scale = job.scale.of(&job.grid, job.grid.rectangle(0));
@@ -114,66 +117,69 @@ unsafe fn process_strip<S: Simd>(
 /// Every tile by itself.
 ///
 /// # Safety
-/// As [`process`], for the elements of the rectangle; `first` is the number of the first.
-unsafe fn one_by_one<S: Simd>(
+/// As [`process`], for the elements of the rectangle.
+pub(super) unsafe fn one_by_one<S: Simd>(
     simd: S,
     map: &Map,
     job: &Job,
     rectangle: Rectangle,
-    first: usize,
     base: *mut f32,
 ) -> Counts {
     let mut counts = Counts::default();
-    for element in 0..rectangle.columns {
-        let batch = Batch {
-            first: first + element,
-            rectangle: job.grid.rectangle(first + element),
-            count: 1,
-        };
-        // SAFETY: the caller's word.
-        counts.merge(unsafe { process(simd, map, job, &batch, None, Team::ALONE, base) });
+    for row in rectangle.row..rectangle.row + rectangle.rows {
+        let first = row * job.grid.columns + rectangle.column;
+        for element in first..first + rectangle.columns {
+            let batch = Batch {
+                first: element,
+                rectangle: job.grid.rectangle(element),
+                count: 1,
+            };
+            // SAFETY: the caller's word.
+            counts.merge(unsafe { process(simd, map, job, &batch, None, Team::ALONE, base) });
+        }
     }
     counts
 }
 
-/// Maps every lane of some vectors; made by [`process_strip`] alone, so that its caller's word holds for them.
-struct MapStrip<'a> {
-    strip: Panels,
-    panels: usize,
-    steps: &'a [[f32; 3]],
+/// Maps every lane of some vectors, one after the other in scratch; made where those are granted.
+pub(super) struct MapStrip<'a> {
+    pub(super) start: *mut f32,
+    pub(super) vectors: usize,
+    pub(super) steps: &'a [[f32; 3]],
 }
 
 impl Vectorized for MapStrip<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let mut panel = 0;
-        while panel + SIDE_BY_SIDE <= self.panels {
-            self.map::<S, SIDE_BY_SIDE>(simd, panel);
-            panel += SIDE_BY_SIDE;
+        let mut first = 0;
+        while first + SIDE_BY_SIDE <= self.vectors {
+            self.map::<S, SIDE_BY_SIDE>(simd, first);
+            first += SIDE_BY_SIDE;
         }
-        while panel < self.panels {
-            self.map::<S, 1>(simd, panel);
-            panel += 1;
+        while first < self.vectors {
+            self.map::<S, 1>(simd, first);
+            first += 1;
         }
     }
 }
 
 impl MapStrip<'_> {
-    /// Maps N vectors from `panel` on.
+    /// Maps N vectors from `first` on.
     // Loops, not closures: those would be compiled without the instruction set's features.
     #[inline(always)]
-    fn map<S: Simd, const N: usize>(&self, simd: S, panel: usize) {
+    fn map<S: Simd, const N: usize>(&self, simd: S, first: usize) {
+        let at = |i: usize| self.start.wrapping_add((first + i) * LANES);
         let mut x = [simd.splat(0.0); N];
         for i in 0..N {
-            // SAFETY: the strip has `panels` panels of one row, and `run` names only those.
-            x[i] = normalised(simd, unsafe { simd.load(self.strip.row(panel + i, 0)) });
+            // SAFETY: `run` names only the vectors that there are.
+            x[i] = normalised(simd, unsafe { simd.load(at(i)) });
         }
         let lanes = Lanes::new(simd, x);
         let mapped = lanes.get(recurrence::odd(&lanes, self.steps, false).slot);
         for i in 0..N {
             // SAFETY: as above.
-            unsafe { simd.store(self.strip.row(panel + i, 0), mapped[i]) }
+            unsafe { simd.store(at(i), mapped[i]) }
         }
     }
 }

@@ -6,7 +6,7 @@ use cudarc::driver::sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMI
 use cudarc::driver::{CudaContext, CudaFunction, CudaModule, CudaStream};
 use himuon_codegen::bundle::{Count, Entry, Launch, Manifest, Workspace};
 use himuon_codegen::render::render;
-use himuon_templates::{Element, KernelId, KernelSpec, Variant};
+use himuon_templates::{DeviceLimits, Element, KernelId, KernelSpec, Variant};
 
 use super::arguments::{TileArguments, launch_of};
 use super::device::DeviceInfo;
@@ -41,10 +41,14 @@ impl Method {
             reason,
         };
         let architecture = device.architecture().map_err(BackendError::from)?;
+        let limits = DeviceLimits {
+            shared_memory: device.shared_bytes,
+            ..architecture.limits()
+        };
         // What is launched does not depend on the text, so nothing need be rendered to plan.
         let with = |variant: Variant| {
             variant
-                .fits(spec, architecture.limits())
+                .fits(spec, limits)
                 .map_err(|error| unsupported(error.to_string()))?;
             let nameless = KernelId::named("", "");
             Ok(Method {

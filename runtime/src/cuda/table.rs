@@ -308,6 +308,7 @@ mod tests {
             beta: 6.0,
             scale_factor: 7.0,
             scale: ScaleRule::None,
+            coarse_factor: 1.0,
         };
         write_group(&mut image, &scalars);
         assert_eq!(image.len(), table("Group").bytes as usize);

@@ -64,6 +64,7 @@ pub(crate) fn check_muon(group: &str, options: &MuonOptions) -> Result<(), Build
         )?;
     }
     options.coarse.check(group)?;
+    ranges.positive("the factor of the coarse part", options.coarse_factor)?;
     check_specs(group, options)
 }
 

@@ -13,6 +13,9 @@ use crate::launch::{CoarseBasis, CoarseFigures};
 use crate::memory::Memory;
 use crate::tensor::TensorView;
 
+/// The default factor of the coarse part beside the tiles.
+pub(super) const COARSE_FACTOR: f64 = 0.5;
+
 /// When the basis of a coarse part moves, and with which rank. Steps count from 0.
 ///
 /// ```

@@ -182,7 +182,10 @@ impl<M: Memory> HiMuon<M> {
                     let schedule = options.schedule.as_ref();
                     let coupled = options.specs.iter().any(|spec| spec.coarse.rank() > 0);
                     let coarse = if coupled {
-                        format!("; coarse part: {}", options.coarse)
+                        format!(
+                            "; coarse part: factor {}, {}",
+                            options.coarse_factor, options.coarse
+                        )
                     } else {
                         String::new()
                     };

@@ -6,7 +6,7 @@ use std::fmt;
 
 use himuon_templates::{Criterion, KernelSource, KernelSpec, Mode, Otherwise, Tile};
 
-use super::coarse::CoarseSchedule;
+use super::coarse::{COARSE_FACTOR, CoarseSchedule};
 use crate::launch::{GroupScalars, ScaleRule};
 pub use crate::reference::MomentumConvention;
 use crate::registry::LayerConfig;
@@ -92,6 +92,7 @@ pub struct MuonOptions {
     pub(crate) scale_factor: f64,
     pub(crate) row_normalisation: Option<NorMuon>,
     pub(crate) coarse: CoarseSchedule,
+    pub(crate) coarse_factor: f64,
     pub(crate) layout: Layout,
     pub(crate) view: View,
     pub(crate) name_rules: bool,
@@ -136,6 +137,7 @@ impl MuonOptions {
             scale_factor: 0.2,
             row_normalisation: None,
             coarse: CoarseSchedule::default(),
+            coarse_factor: COARSE_FACTOR,
             layout: Layout::OutIn,
             view: View::Automatic,
             name_rules: true,
@@ -211,6 +213,14 @@ impl MuonOptions {
         self
     }
 
+    /// The factor of the coarse part beside the tiles, 0.5 by default: with it both train better than with 1, where the
+    /// coarse part is what Muon makes of the directions that it holds (`docs/two-levels.md` has the measurements).
+    /// Without effect where there are no tiles beside it.
+    pub fn coarse_factor(mut self, factor: f64) -> Self {
+        self.coarse_factor = factor;
+        self
+    }
+
     /// Whether rows are outputs or inputs.
     pub fn layout(mut self, layout: Layout) -> Self {
         self.layout = layout;
@@ -246,6 +256,7 @@ impl MuonOptions {
             beta: beta as f32,
             scale_factor: self.scale_factor as f32,
             scale: self.scale,
+            coarse_factor: self.coarse_factor as f32,
         }
     }
 
@@ -405,6 +416,7 @@ impl GroupOptions {
                     format!("{:?}", options.row_normalisation),
                 ),
                 ("coarse_schedule", options.coarse.to_string()),
+                ("coarse_factor", options.coarse_factor.to_string()),
                 ("layout", format!("{:?}", options.layout)),
                 ("view", format!("{:?}", options.view)),
                 (

@@ -35,6 +35,7 @@ pub(super) fn scalars() -> GroupScalars {
         beta: 0.95,
         scale_factor: 0.2,
         scale: ScaleRule::Exact,
+        coarse_factor: 1.0,
     }
 }
 

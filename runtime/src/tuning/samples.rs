@@ -41,6 +41,7 @@ pub(crate) const SAMPLE_SCALARS: GroupScalars = GroupScalars {
     beta: 0.95,
     scale_factor: 0.2,
     scale: ScaleRule::Exact,
+    coarse_factor: 1.0,
 };
 
 /// Numbers of any storage type.

@@ -304,6 +304,7 @@ fn step_case(spec: &KernelSpec, shapes: &[(usize, usize)]) -> StepCase {
             beta: 0.9375,
             scale_factor: 0.2,
             scale: ScaleRule::Exact,
+            coarse_factor: 1.0,
         },
     }
 }

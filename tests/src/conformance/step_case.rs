@@ -28,6 +28,7 @@ pub const DEFAULTS: GroupScalars = GroupScalars {
     beta: 0.95,
     scale_factor: 0.2,
     scale: ScaleRule::Exact,
+    coarse_factor: 1.0,
 };
 
 /// Several matrices of one specification and several steps.

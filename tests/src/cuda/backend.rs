@@ -200,6 +200,7 @@ fn map_as_a_step(factor: f32) -> GroupScalars {
         beta: 0.0,
         scale_factor: factor,
         scale: ScaleRule::Exact,
+        coarse_factor: 1.0,
     }
 }
 

@@ -152,6 +152,7 @@ fn counted(
                 beta: 0.95,
                 scale_factor: 0.2,
                 scale: ScaleRule::Exact,
+                coarse_factor: 1.0,
             },
             diagnostics: None,
         }];

@@ -8,13 +8,14 @@ use himuon::cuda::CudaTarget;
 use himuon::optimizer::MuonOptions;
 use himuon::templates::{Architecture, Operand, Variant};
 use himuon::tuning::{
-    CacheState, Candidate, CandidateRecord, Clock, DeviceFingerprint, StepCase, TuneJob,
-    TuneOptions, TuneOutcome, Tuned, Tuner, TuningEntry, TuningTable, TuningTarget, Verdict,
+    CacheState, Candidate, CandidateRecord, Clock, DeviceFingerprint, ShapeClass, StepCase,
+    TuneJob, TuneOptions, TuneOutcome, Tuned, Tuner, TuningEntry, TuningTable, TuningTarget,
+    Verdict,
 };
 use himuon::{HiMuon, KernelSpec};
 
 use crate::emulator::{MODEL_CHOOSES, emulated};
-use crate::model::{Model, OnDevice, spec};
+use crate::model::{Model, OnDevice, spec, update_gap};
 
 /// A block of more threads than any device runs.
 const TOO_LARGE: &str = "plain:warps=64";
@@ -267,6 +268,47 @@ fn a_winner_that_does_not_load_gives_way_to_the_next() {
             assert_eq!(stepped().as_deref(), Some(OTHERS[1]));
         },
     );
+}
+
+/// 144 KiB of shared memory a block: more than 8.6 and 8.9 have, whose class is that of 8.0.
+const LARGE: &str = "resident:rows=16,chunk=1,tiles=1,symmetric";
+
+/// The variant that a tile of 128 x 128 in f32 runs in, where [`LARGE`] is the table's choice, after a step like the CPU's.
+fn with_much_shared_memory() -> Option<String> {
+    let mut model = Model::new(&[("blocks.0.q.weight", &[128, 128])], 7);
+    let start = model.weights.clone();
+    let mut device = OnDevice::new(&model);
+    let tile = spec("tile=128 steps=2");
+    let mut table = TuningTable::new(himuon::cuda::devices().unwrap()[0].fingerprint());
+    table.insert(
+        &tile,
+        ShapeClass::of(tile.tile, [(128, 128)]),
+        TuningEntry::chosen(LARGE),
+    );
+    let specs = [tile];
+    let mut optimizer = device.optimizer(model.builder(&specs).tuning(table));
+    device.step(&mut optimizer);
+    model.step_on_cpu(&mut model.builder(&specs).build().unwrap());
+    let gap = update_gap(&start, &device.read(), &model.weights);
+    println!("measured: {gap:.1e} from the CPU");
+    assert!(gap < 1e-4, "{gap:e}");
+    optimizer.plan(1).unwrap().launches[0].variant.clone()
+}
+
+#[test]
+fn a_device_gives_what_its_class_need_not_have() {
+    let test = "tuning::a_device_gives_what_its_class_need_not_have";
+    emulated(test, &[("HIMUON_EMULATOR_DEVICES", "sm_80")], || {
+        assert_eq!(with_much_shared_memory().as_deref(), Some(LARGE));
+    });
+}
+
+#[test]
+fn a_device_of_the_same_class_with_less_runs_the_default() {
+    let test = "tuning::a_device_of_the_same_class_with_less_runs_the_default";
+    emulated(test, &[("HIMUON_EMULATOR_DEVICES", "sm_86")], || {
+        assert_eq!(with_much_shared_memory(), None);
+    });
 }
 
 /// A plan needs no compiler.

@@ -85,11 +85,19 @@ fn the_basis_is_state_with_a_column_for_each_rank() {
 /// Three steps of a group against the step in f64, weights and momentum alike.
 #[test]
 fn steps_are_those_of_the_reference() {
-    for fine in [Fine::Projected, Fine::Fused, Fine::Nothing] {
+    for (fine, factor) in [
+        (Fine::Projected, None),
+        (Fine::Fused, None),
+        (Fine::Fused, Some(0.8)),
+        (Fine::Nothing, None),
+    ] {
         let mut model = Model::new(&[("w", &[50, 40])]);
         let spec = coupled(8, fine);
-        let options =
+        let mut options =
             MuonOptions::specs([spec.clone()]).coarse_schedule(CoarseSchedule::refresh_every(2));
+        if let Some(factor) = factor {
+            options = options.coarse_factor(factor);
+        }
         let mut optimizer = model.builder().group_with("w", options).build().unwrap();
         let matrix = |numbers: &[f32]| Matrix::from_f32(50, 40, numbers);
         let mut state = StepState {
@@ -109,6 +117,7 @@ fn steps_are_those_of_the_reference() {
             beta: 0.95,
             scale_factor: 0.2,
             scale: himuon::launch::ScaleRule::Exact,
+            coarse_factor: factor.unwrap_or(0.5) as f32,
         };
         for step in 0..3 {
             let gradient = matrix(&model.gradients(step)[0]);
@@ -233,4 +242,18 @@ fn a_basis_that_never_moves_is_refused() {
         error.to_string().contains("refreshed every 0 steps"),
         "{error}"
     );
+}
+
+#[test]
+fn a_factor_that_leaves_nothing_of_the_coarse_part_is_refused() {
+    for factor in [0.0, -0.5, f64::NAN, f64::INFINITY] {
+        let model = Model::new(&[("w", &[50, 40])]);
+        let options = MuonOptions::specs([coupled(8, Fine::Fused)]).coarse_factor(factor);
+        let built = model.builder().group_with("w", options).build();
+        let text = built.unwrap_err().to_string();
+        assert!(
+            text.contains("the factor of the coarse part is") && text.contains("above 0"),
+            "{text}"
+        );
+    }
 }

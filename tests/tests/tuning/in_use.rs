@@ -1,12 +1,11 @@
 //! Tuning of the CPU kernels, and what the optimizer makes of the table.
 
-use std::path::Path;
 use std::time::Duration;
 
 use himuon::backend::{Backend, BackendError, CpuBackend};
 use himuon::launch::{AdamWTensor, LaunchReport, MatrixDemand, MatrixStep};
 use himuon::optimizer::MuonOptions;
-use himuon::plan::{Chunk, Launch, Plan, WorkspaceModel};
+use himuon::plan::{Chunk, Launch, Plan, Prediction, WorkspaceModel};
 use himuon::templates::{CoefficientSet, Element, Mode, Power, Recurrence, Storage};
 use himuon::tensor::{TensorMut, TensorRef};
 use himuon::tuning::{
@@ -15,18 +14,18 @@ use himuon::tuning::{
 };
 use himuon::{HiMuon, KernelSpec, ParameterStep, Tile};
 
-const SHAPE: (usize, usize) = (48, 40);
+pub(super) const SHAPE: (usize, usize) = (48, 40);
 
-fn spec() -> KernelSpec {
+pub(super) fn spec() -> KernelSpec {
     KernelSpec::new(Tile::square(16))
 }
 
-fn class() -> ShapeClass {
+pub(super) fn class() -> ShapeClass {
     ShapeClass::of(spec().tile, [SHAPE])
 }
 
 /// A table of this machine with these candidates, the winner first, as if they had been measured.
-fn table(variants: &[&str]) -> TuningTable {
+pub(super) fn table(variants: &[&str]) -> TuningTable {
     let record = |variant: &&str| CandidateRecord {
         digest: cpu_digest_of(variant).unwrap_or_default(),
         ..CandidateRecord::chosen(*variant)
@@ -96,7 +95,7 @@ fn tuning_verifies_and_times_every_variant_and_the_optimizer_uses_the_winner() {
 }
 
 /// Names of two variants that this processor has, neither the default.
-fn two_others() -> [String; 2] {
+pub(super) fn two_others() -> [String; 2] {
     let mut variants = himuon::cpu::CpuKernel::variants(&spec());
     variants.retain(|variant| variant.batch == 1);
     let mut names = variants.iter().map(himuon::cpu::CpuVariant::name);
@@ -129,11 +128,12 @@ fn times_of_other_source_are_not_believed() {
     assert!(plan.launches[0].reasons[0].contains("other source"));
 }
 
-/// The CPU, on which some variants do not load.
+/// The CPU, on which some variants do not load, or with a model that says something else.
 #[derive(Debug)]
-struct Poisoned {
-    cpu: CpuBackend,
-    poison: Vec<String>,
+pub(super) struct Poisoned {
+    pub(super) cpu: CpuBackend,
+    pub(super) poison: Vec<String>,
+    pub(super) predictions: Vec<Prediction>,
 }
 
 impl WorkspaceModel for Poisoned {
@@ -145,6 +145,9 @@ impl WorkspaceModel for Poisoned {
         threads: usize,
     ) -> Result<u64, BackendError> {
         self.cpu.workspace_bytes(spec, variant, matrices, threads)
+    }
+    fn predicted(&self, _: &KernelSpec, _: &[(usize, usize)], _: usize) -> Vec<Prediction> {
+        self.predictions.clone()
     }
 }
 
@@ -201,6 +204,7 @@ fn a_winner_that_does_not_load_is_dropped_and_the_next_is_used() {
         let backend = Poisoned {
             cpu: CpuBackend::new(Some(1)).unwrap(),
             poison: poison.iter().map(|name| (*name).clone()).collect(),
+            predictions: Vec::new(),
         };
         let mut optimizer = optimizer(table(&[&first, &second]), Some(Box::new(backend)));
         let gradient: Vec<f32> = (0..SHAPE.0 * SHAPE.1)
@@ -227,85 +231,6 @@ fn a_winner_that_does_not_load_is_dropped_and_the_next_is_used() {
     let (variant, after) = stepped(&[&first, &second]);
     assert_eq!(variant, None);
     assert_eq!(after, weight);
-}
-
-/// The part of the tests below that runs in a process of its own, because the environment belongs to the whole
-/// process.
-const CHILD: &str = "HIMUON_TEST_EXPECTED_VARIANT";
-
-#[test]
-fn the_part_of_a_child() {
-    let Ok(expected) = std::env::var(CHILD) else {
-        return;
-    };
-    let built = HiMuon::builder()
-        .parameter("w", &[SHAPE.0, SHAPE.1])
-        .threads(1)
-        .group_with("w", MuonOptions::specs([spec()]))
-        .build()
-        .unwrap();
-    let launch = &built.plan(0).unwrap().launches[0];
-    if expected != "any" {
-        assert_eq!(launch.variant.clone().unwrap_or_default(), expected);
-    }
-    println!("{}", launch.reasons[0]);
-}
-
-/// Builds an optimizer in a child process and returns why it uses the variant that it uses.
-fn in_child(folder: &Path, expected: &str, environment: &[(&str, &str)]) -> String {
-    let output = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "in_use::the_part_of_a_child", "--nocapture"])
-        .env(CHILD, expected)
-        .env("HIMUON_CACHE_DIR", folder)
-        .envs(environment.iter().copied())
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "expected {expected:?}: {text}");
-    text
-}
-
-#[test]
-fn the_cache_folder_is_read_and_a_bad_table_in_it_stops_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let why = in_child(folder.path(), "", &[]);
-    assert!(why.contains("himuon tune --spec 'tile=16"), "{why}");
-    let [name, _] = two_others();
-    let path = table(&[&name]).save(folder.path()).unwrap();
-    in_child(folder.path(), &name, &[]);
-    let why = in_child(folder.path(), "", &[("HIMUON_DETERMINISTIC", "1")]);
-    assert!(why.contains("HIMUON_DETERMINISTIC"), "{why}");
-    std::fs::write(path, "{\"schema\": 2").unwrap();
-    in_child(folder.path(), "", &[]);
-}
-
-#[test]
-fn rank_0_tunes_and_the_others_read() {
-    let folder = tempfile::tempdir().unwrap();
-    let spawn = |rank: &'static str| {
-        let folder = folder.path().to_owned();
-        std::thread::spawn(move || {
-            let environment = [("HIMUON_AUTOTUNE", "measure"), ("RANK", rank)];
-            in_child(&folder, "any", &environment)
-        })
-    };
-    // The reader comes first, and waits.
-    let other = spawn("1");
-    std::thread::sleep(Duration::from_millis(200));
-    let first = spawn("0");
-    let (first, other) = (first.join().unwrap(), other.join().unwrap());
-    let reason = |text: &str| {
-        let line = text
-            .lines()
-            .find(|line| line.starts_with("variant "))
-            .unwrap();
-        line.to_owned()
-    };
-    assert_eq!(reason(&first), reason(&other));
-    let table = TuningTable::load(folder.path(), &DeviceFingerprint::cpu())
-        .unwrap()
-        .unwrap();
-    assert!(reason(&first).contains(&table.entry(&spec(), class()).unwrap().winner));
 }
 
 /// Each kind of specification has its own bound in tuning; none may refuse a kernel that is right.

@@ -3,6 +3,7 @@
 
 mod damage;
 mod engine;
+mod environment;
 mod fake;
 mod in_use;
 mod kept;

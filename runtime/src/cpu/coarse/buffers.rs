@@ -11,8 +11,8 @@ pub(in crate::cpu) struct Extent {
     pub(in crate::cpu) columns: usize,
     /// r, at most the shorter side.
     pub(in crate::cpu) rank: usize,
-    /// Columns of a tile.
-    pub(in crate::cpu) tile_columns: usize,
+    /// Columns of the pieces of V'^T: a tile's, and a panel's where tiles are single elements.
+    pub(in crate::cpu) cut: usize,
     /// Whether the fine part is complete before the weights change.
     pub(in crate::cpu) whole: bool,
 }
@@ -24,11 +24,11 @@ impl Extent {
     }
 }
 
-/// V'^T cut into columns of tiles, each in panels of its own.
+/// V'^T cut into pieces as wide as a column of tiles, each in panels of its own.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::cpu) struct Packed {
     start: *mut f32,
-    /// Columns of a tile.
+    /// Columns of a piece.
     cut: usize,
     /// r rows each.
     rank: usize,
@@ -44,18 +44,23 @@ impl Packed {
         columns.div_ceil(cut) * cut.div_ceil(LANES) * rank * LANES
     }
 
-    /// The panels of a column of tiles.
+    /// The piece that holds a column of the matrix, and the column's place in it.
+    pub(super) fn holding(&self, column: usize) -> (Panels, usize) {
+        (self.column(column / self.cut), column % self.cut)
+    }
+
+    /// The panels of a piece.
     pub(in crate::cpu) fn column(&self, number: usize) -> Panels {
         let stride = self.rank * LANES;
         let from = number * self.cut.div_ceil(LANES) * stride;
         Panels {
-            // Every column of tiles has its panels; the address is used for existing ones alone.
+            // Every piece has its panels; the address is used for existing ones alone.
             start: self.start.wrapping_add(from),
             stride,
         }
     }
 
-    /// Writes the transpose of a `columns` x r matrix, with zeros beside the last column of a tile.
+    /// Writes the transpose of a `columns` x r matrix, with zeros beside the last column of a piece.
     ///
     /// # Safety
     /// `from` has `columns` rows and the panels of r columns; the memory of `self` is the caller's alone.
@@ -148,7 +153,7 @@ impl Buffers {
             rows,
             columns,
             rank,
-            tile_columns,
+            cut,
             whole,
         } = *extent;
         let mut cursor = Cursor { base, used: 0 };
@@ -157,7 +162,7 @@ impl Buffers {
         let buffers = Buffers {
             tall: [0; 3].map(|_| cursor.panels(rows, rank)),
             wide: [0; 3].map(|_| cursor.panels(columns, rank)),
-            packed: cursor.packed(columns, tile_columns, rank),
+            packed: cursor.packed(columns, cut, rank),
             flat: [0; 2].map(|_| cursor.packed(flat, LANES, rank)),
             small: [0; 2].map(|_| cursor.panels(rank, rank)),
             factors: cursor.take(2 * 3 * rank * rank).cast(),

@@ -5,10 +5,10 @@ use super::buffers::Packed;
 use crate::cpu::layout::Panels;
 use crate::cpu::load::Rectangle;
 use crate::cpu::product::{Affine, Finish, UpdatePart, update};
-use crate::cpu::simd::{LANES, Simd};
+use crate::cpu::simd::{LANES, Line, Simd};
 use std::ops::Range;
 
-/// The factors of one matrix. With V'^T cut into columns of tiles on the right of both.
+/// The factors of one matrix. V'^T, in pieces as wide as a tile, stands on the right of both.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::cpu) struct Coupling {
     /// P X, H x r.
@@ -25,8 +25,6 @@ pub(in crate::cpu) struct Coupling {
 #[derive(Clone, Copy, Debug)]
 pub(in crate::cpu) struct Place {
     pub(in crate::cpu) rectangle: Rectangle,
-    /// Number of its column of tiles.
-    pub(in crate::cpu) column: usize,
     /// Panels of a piece of the product.
     pub(in crate::cpu) width: usize,
 }
@@ -90,25 +88,59 @@ impl Coupling {
         output: Panels,
         finish: Affine,
     ) {
-        // SAFETY: the factors have the rows of the tile and the panels of its column of tiles. A product reads up to seven
+        let Rectangle {
+            row,
+            column,
+            rows: height,
+            columns,
+        } = place.rectangle;
+        let (right, lane) = self.right.holding(column);
+        // SAFETY: the factors have the rows of the tile and the panels of its piece. A product reads up to seven
         // rows of the left factor more than it has: the padding of the buffer follows.
         unsafe {
-            update::<S, false>(
-                simd,
-                UpdatePart {
-                    left: Panels {
-                        start: left.row(0, place.rectangle.row),
-                        ..left
-                    },
-                    right: self.right.column(place.column),
-                    depth: self.rank,
-                    output,
-                    rows,
-                    columns: 0..place.rectangle.columns.div_ceil(LANES),
-                    width: place.width,
+            let part = UpdatePart {
+                left: Panels {
+                    start: left.row(0, row),
+                    ..left
                 },
-                Finish::Affine(finish),
-            );
+                right,
+                depth: self.rank,
+                output,
+                rows,
+                columns: 0..columns.div_ceil(LANES),
+                width: place.width,
+            };
+            if height == 1 && columns == 1 {
+                element(simd, part, lane, finish);
+            } else {
+                update::<S, false>(simd, part, Finish::Affine(finish));
+            }
         }
+    }
+}
+
+/// The fewest rows of a piece of a product.
+const PIECE_ROWS: usize = 4;
+
+/// The product for one element in `lane` of a piece. Its neighbours there are other tiles': their numbers must not
+/// reach the tile's own padding.
+///
+/// # Safety
+/// As [`update`].
+unsafe fn element<S: Simd>(simd: S, part: UpdatePart, lane: usize, finish: Affine) {
+    let (mut base, mut sums) = ([Line::ZERO; PIECE_ROWS], [Line::ZERO; PIECE_ROWS]);
+    let [base, output] = [&mut base, &mut sums].map(|lines| Panels {
+        start: lines.as_mut_ptr().cast(),
+        stride: PIECE_ROWS * LANES,
+    });
+    let tile = part.output;
+    // SAFETY: the caller's word for the factors and the tile; the lines have the rows of a piece.
+    unsafe {
+        *base.row(0, 0).add(lane) = *finish.base.row(0, 0);
+        let part = UpdatePart { output, ..part };
+        update::<S, false>(simd, part, Finish::Affine(Affine { base, ..finish }));
+        let mut line = Line::ZERO;
+        line.0[0] = *output.row(0, 0).add(lane);
+        simd.store(tile.row(0, 0), simd.load(line.0.as_ptr()));
     }
 }

@@ -35,6 +35,7 @@ pub(in crate::cpu) fn couple_all(
                 ..
             } = job(kernel, matrix);
             let row_normalised = matrix.row_normalisation.is_some();
+            let factor = matrix.scalars.coarse_factor;
             let basis = matrix.coarse.as_mut()?;
             Some(Candidate {
                 grid,
@@ -43,6 +44,7 @@ pub(in crate::cpu) fn couple_all(
                 basis: basis.values.as_mut_ptr(),
                 capacity: basis.capacity,
                 refresh: basis.refresh,
+                factor: f64::from(factor),
                 row_normalised,
             })
         })
@@ -181,6 +183,7 @@ pub(in crate::cpu) fn apply(
             basis: basis.as_mut_ptr(),
             capacity,
             refresh: true,
+            factor: 1.0,
             row_normalised: normalised,
         };
         coupled = couple(kernel, pool, &[Some(candidate)], &mut parts)

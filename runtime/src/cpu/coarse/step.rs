@@ -27,6 +27,8 @@ pub(in crate::cpu) struct Coupled {
     matrix: CoarseMatrix,
     captured: Captured,
     projected: bool,
+    /// Of the coarse part; 1 where it is all there is.
+    factor: f64,
 }
 
 /// A matrix of a launch, and the basis that it brought.
@@ -38,6 +40,8 @@ pub(in crate::cpu) struct Candidate {
     pub(in crate::cpu) basis: *mut f32,
     pub(in crate::cpu) capacity: usize,
     pub(in crate::cpu) refresh: bool,
+    /// Of the coarse part beside the fine one.
+    pub(in crate::cpu) factor: f64,
     pub(in crate::cpu) row_normalised: bool,
 }
 
@@ -54,7 +58,10 @@ fn extent(kernel: &CpuKernel, grid: &Grid, row_normalised: bool) -> Option<Exten
         rows: grid.rows,
         columns: grid.columns,
         rank,
-        tile_columns: grid.tile_columns,
+        cut: match (grid.tile_rows, grid.tile_columns) {
+            (1, 1) => LANES,
+            (_, columns) => columns,
+        },
         whole,
     })
 }
@@ -111,13 +118,14 @@ pub(in crate::cpu) fn couple(
             Capture::NonFinite => (None, true),
             Capture::Nothing => (None, false),
             Capture::Captured(captured) => {
+                let factor = if mute { 1.0 } else { candidate.factor };
                 let scale = candidate
                     .scale
                     .of(&candidate.grid, whole_of(&candidate.grid));
                 let [_, captured_left, added] = matrix.buffers.tall;
                 let coupling = Coupling {
                     captured: captured_left,
-                    added: (!matrix.extent.whole).then_some((added, scale as f32)),
+                    added: (!matrix.extent.whole).then_some((added, (factor * scale) as f32)),
                     right: matrix.buffers.packed,
                     rank: matrix.extent.rank,
                     mute,
@@ -127,6 +135,7 @@ pub(in crate::cpu) fn couple(
                     matrix: *matrix,
                     captured,
                     projected: fine == Fine::Projected && !mute,
+                    factor,
                 };
                 (Some(coupled), false)
             }
@@ -224,7 +233,7 @@ pub(in crate::cpu) fn finish_whole(
         matrix: &coupled.matrix,
         grid,
         numbers,
-        scale,
+        scale: coupled.factor * scale,
         projected: coupled.projected,
     };
     let outcomes = &mut parts.outcomes[..grid.tiles()];

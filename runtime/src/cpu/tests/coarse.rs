@@ -6,6 +6,7 @@ use crate::coarse::coarse_rank;
 use crate::cpu::{CpuKernel, CpuVariant, InstructionSet, Pool, Workspace};
 use crate::launch::{
     CoarseBasis, GroupScalars, LaunchReport, MatrixDemand, MatrixStep, RowNormalisation,
+    TileDiagnostics,
 };
 use crate::reference::{
     Matrix, ReferenceMap, RowMoments, StepState, seeded_basis, step, two_level_step,
@@ -138,6 +139,7 @@ fn distance(spec: &KernelSpec, mut state: State, refreshes: &[bool]) -> f64 {
     let mut exact = Exact::of(spec, &state);
     let scalars = GroupScalars {
         weight_decay: 0.0,
+        coarse_factor: 0.75,
         ..SCALARS
     };
     for &refresh in refreshes {
@@ -166,6 +168,7 @@ fn steps_agree_with_the_reference() {
             (tile(32, 32), 20),
             (tile(24, 9), 16),
             (tile(7, 40), 3),
+            (tile(1, 1), 8),
         ] {
             for fine in [Fine::Projected, Fine::Fused, Fine::Nothing] {
                 let spec = spec(tile, rank, fine);
@@ -347,6 +350,45 @@ fn threads_instruction_sets_and_company_do_not_change_a_bit() {
             );
         }
         same(&alone, "one by one");
+    }
+}
+
+/// Tiles of one element have a path of their own; with diagnostics they take the one of all other tiles.
+#[test]
+fn single_elements_get_the_bits_of_any_other_tile() {
+    let bits = |numbers: &[f32]| -> Vec<u32> { numbers.iter().map(|x| x.to_bits()).collect() };
+    for fine in [Fine::Projected, Fine::Fused, Fine::Nothing] {
+        let spec = spec(tile(1, 1), 4, fine);
+        let kernel = CpuKernel::new(&spec).unwrap();
+        for (rows, columns) in [(21, 150), (7, 33), (40, 16)] {
+            // Rank 2 with some noise in every third number: elsewhere little but rounding is left.
+            let mut gradient = low_rank(12, rows, columns, 2, 0.0);
+            let noise = Normal::new(13).numbers(rows * columns);
+            for (number, noise) in gradient.iter_mut().zip(noise).step_by(3) {
+                *number += 0.1 * noise;
+            }
+            let step = |diagnosed: bool, threads: usize| {
+                let mut state = State::of(&spec, gradient.clone(), rows, columns);
+                let mut diagnostics = vec![TileDiagnostics::default(); rows * columns];
+                for _ in 0..2 {
+                    let mut matrices = [state.matrix(SCALARS)];
+                    matrices[0].diagnostics = diagnosed.then_some(&mut diagnostics);
+                    let pool = Pool::new(threads).unwrap();
+                    kernel
+                        .step(&pool, &mut matrices, &mut Workspace::new())
+                        .unwrap();
+                }
+                (bits(&state.weight), bits(&state.momentum))
+            };
+            let expected = step(true, 1);
+            for threads in [1, 3] {
+                let found = step(false, threads);
+                assert!(
+                    found == expected,
+                    "{rows}x{columns} {fine:?} {threads} threads"
+                );
+            }
+        }
     }
 }
 

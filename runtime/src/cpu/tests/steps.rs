@@ -23,6 +23,7 @@ pub(super) const SCALARS: GroupScalars = GroupScalars {
     beta: 0.95,
     scale_factor: 0.2,
     scale: ScaleRule::Exact,
+    coarse_factor: 1.0,
 };
 
 /// A matrix with its state, in `f32`.

@@ -28,10 +28,8 @@ impl<S: Simd> Work<'_, S> {
     }
 
     fn place(&self, tile: usize) -> Place {
-        let rectangle = self.batch.rectangle(tile);
         Place {
-            rectangle,
-            column: rectangle.column / self.job.grid.tile_columns,
+            rectangle: self.batch.rectangle(tile),
             width: self.engine.blocking.update.into(),
         }
     }

@@ -38,7 +38,7 @@ impl ReferenceMap {
     /// Both levels of a matrix. `None` where there is no coarse part: the specification has none, the matrix is one
     /// tile or not finite, or nothing is captured.
     ///
-    /// * p = 0: `scale_c P polar(R^T) V'^T + F`, F the scaled tiles of the remainder E = M - captured, taken out of
+    /// * p = 0: `k scale_c P polar(R^T) V'^T + F`, k the factor of the coarse part (1 where it is alone), F the scaled tiles of the remainder E = M - captured, taken out of
     ///   the two spans if the specification says projected.
     /// * 0 < p < 1: with s = ||R||_F, `max(H, W)^((1-p)/2) P (R^T/s)^(p) V'^T` and tiles
     ///   `max(Th, Tw)^((1-p)/2) (f_t/s)^p Y_t`. An N x N matrix of independent entries has singular values of about
@@ -86,7 +86,12 @@ impl ReferenceMap {
             }
         };
         let full = coarse_rank(spec, rows, columns) == rows.min(columns);
-        let remainder = if full || fine == Fine::Nothing {
+        let alone = full || fine == Fine::Nothing;
+        let beside = match scale {
+            Scale::Group(scalars) if !alone => f64::from(scalars.coarse_factor),
+            _ => 1.0,
+        };
+        let remainder = if alone {
             Matrix::zeros(rows, columns)
         } else {
             remainder(matrix, &coarse.captured, spec.tile)
@@ -97,7 +102,7 @@ impl ReferenceMap {
             tiled = outside(&tiled, &coarse.left, &coarse.right);
         }
         Some(TwoLevels {
-            update: tiled.combined(1.0, coarse_factor, &coarse.values),
+            update: tiled.combined(1.0, beside * coarse_factor, &coarse.values),
             coarse,
             fine: mapped,
         })

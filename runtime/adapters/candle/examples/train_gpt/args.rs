@@ -50,6 +50,15 @@ pub(crate) struct Args {
     #[arg(long, requires = "coarse", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) coarse_refresh: u64,
 
+    /// Factor of the coarse part beside the tiles.
+    #[arg(
+        long,
+        value_name = "FACTOR",
+        requires = "coarse",
+        default_value_t = 0.5
+    )]
+    pub(crate) coarse_factor: f64,
+
     /// Training steps of each optimizer.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) steps: u64,
@@ -230,7 +239,8 @@ mod tests {
         assert!(parse("--sweep-lr --resume x").is_err());
         assert!(parse("--fine fused").is_err());
         assert!(parse("--experiment two-levels --tile 64").is_err());
-        assert!(parse("--coarse 32 --fine fused --coarse-refresh 4").is_ok());
+        assert!(parse("--coarse 32 --fine fused --coarse-refresh 4 --coarse-factor 0.7").is_ok());
+        assert!(parse("--coarse-factor 0.7").is_err());
         assert!(parse("--tile 64x256 --power 1/2").is_ok_and(|args| args.check().is_ok()));
         assert!(parse("--learning-rate 0.1").is_ok_and(|args| args.check().is_err()));
         assert!(parse("--batch 16 --accumulate 5").is_ok_and(|args| args.check().is_err()));

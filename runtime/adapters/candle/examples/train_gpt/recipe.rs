@@ -120,7 +120,9 @@ fn tiled<C: LayerConfig>(
         }
     };
     Ok(match coarse {
-        Some(coarse) => options.coarse_schedule(CoarseSchedule::refresh_every(coarse.refresh)),
+        Some(coarse) => options
+            .coarse_schedule(CoarseSchedule::refresh_every(coarse.refresh))
+            .coarse_factor(coarse.factor.unwrap_or(1.0)),
         None => options,
     })
 }

@@ -94,6 +94,7 @@ impl Session {
                 fine: args.fine.to_string(),
                 refresh: args.coarse_refresh,
                 feed_forward_rank: None,
+                factor: Some(args.coarse_factor).filter(|factor| *factor != 1.0),
             }),
             model: args.model(),
             batch: args.batch,

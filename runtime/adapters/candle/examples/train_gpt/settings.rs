@@ -86,7 +86,7 @@ impl Choices {
 }
 
 /// The coarse part that couples the tiles of a run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct CoarseChoice {
     pub(crate) rank: u32,
     /// What the tiles add: `projected`, `fused` or `none`.
@@ -96,6 +96,9 @@ pub(crate) struct CoarseChoice {
     /// The rank of the feed-forward part where it is another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) feed_forward_rank: Option<u32>,
+    /// Its factor beside the tiles where it is not 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) factor: Option<f64>,
 }
 
 /// One run. Two runs of equal settings on one machine give the same weights, bit for bit.

@@ -78,6 +78,7 @@ impl Row {
                 fine: fine.to_owned(),
                 refresh,
                 feed_forward_rank: None,
+                factor: None,
             }),
             row_normalised: false,
             main: false,
@@ -91,6 +92,14 @@ impl Row {
             coarse.feed_forward_rank = Some(feed_forward);
         }
         row
+    }
+
+    /// With a factor of the coarse part.
+    fn scaled(mut self, factor: f64) -> Row {
+        if let Some(coarse) = &mut self.coarse {
+            coarse.factor = Some(factor);
+        }
+        self
     }
 
     fn row_normalised(self) -> Row {
@@ -132,6 +141,9 @@ impl Row {
             }
             if coarse.refresh != 1 {
                 key += &format!("-every{}", coarse.refresh);
+            }
+            if let Some(factor) = coarse.factor {
+                key += &format!("-x{factor}");
             }
         }
         if self.row_normalised {
@@ -189,6 +201,9 @@ pub(super) fn all() -> Vec<Row> {
         Row::of_family(Family::Both),
         fused(32, 1).main(),
         Row::coarse(16, 32, "fused", 1).main(),
+        fused(32, 1).scaled(0.5).main(),
+        Row::coarse(16, 32, "fused", 1).scaled(0.5).main(),
+        Row::coarse(64, 32, "fused", 1).scaled(0.5).main(),
         Row::tiles(64),
         Row::tiles(32),
         Row::tiles(16),
@@ -197,6 +212,10 @@ pub(super) fn all() -> Vec<Row> {
         fused(16, 1),
         fused(64, 1),
         fused(32, 4),
+        fused(32, 1).scaled(0.7),
+        fused(32, 1).scaled(0.35),
+        fused(16, 1).scaled(0.5),
+        fused(64, 1).scaled(0.5),
         Row::coarse(64, 32, "fused", 1),
         Row::coarse(16, 32, "projected", 1),
         Row {
@@ -234,6 +253,9 @@ fn others() -> Vec<Row> {
     rows.extend([8, 16, 64].map(|rank| Row::coarse(32, rank, "projected", 1)));
     rows.push(Row::coarse(32, 32, "projected", 1));
     rows.push(Row::coarse(32, 32, "fused", 16));
+    rows.push(Row::coarse(32, 8, "fused", 1).scaled(0.5));
+    rows.push(Row::coarse(64, 32, "projected", 1).scaled(0.5));
+    rows.push(Row::coarse(1, 32, "fused", 1).scaled(0.5));
     rows
 }
 
@@ -251,6 +273,7 @@ mod tests {
             "t64-r32-fused-every4",
             "coarse-r8",
             "t32-r16+48-fused",
+            "t32-r32-fused-x0.5",
             "muon-normuon",
         ] {
             assert!(keys.contains(key), "{key} of {keys:?}");
