@@ -7,6 +7,7 @@ mod emulator;
 mod faults;
 mod gpu;
 mod graphs;
+mod master_weights;
 mod model;
 mod policies;
 mod properties;

@@ -7,6 +7,7 @@ mod determinism;
 mod device;
 mod diagnostics;
 mod groups;
+mod master_weights;
 mod model;
 mod planner;
 mod probe;

@@ -1,0 +1,245 @@
+//! f32 master weights beside bf16 ones: the bits of an optimizer of f32 weights, and state.
+
+use half::bf16;
+use himuon::master_weight::{master_weight, split_master_weight};
+use himuon::optimizer::{AdamWOptions, CoarseSchedule, HiMuonBuilder, MuonOptions};
+use himuon::templates::{Element, Fine, Operand, SpecFields};
+use himuon::tensor::{TensorMut, TensorRef};
+use himuon::{Error, HiMuon, KernelSpec, ParameterStep, Tile};
+use himuon_tests::random::Random;
+use safetensors::{Dtype, SafeTensors};
+
+const MATRIX: [usize; 2] = [40, 36];
+const VECTOR: [usize; 1] = [40];
+const NAMES: [&str; 2] = ["w", "bias"];
+
+/// f32 momentum and operands, so that runs differ in their weights' type alone.
+fn spec(tile: Tile, element: Element, masters: bool, coarse: Option<(u32, Fine)>) -> KernelSpec {
+    let fields = SpecFields {
+        tile: Some(tile),
+        element: Some(element),
+        momentum: Some(Element::F32),
+        operand: Some(Operand::F32),
+        master_weights: Some(masters),
+        coarse: coarse.map(|(rank, _)| rank),
+        fine: coarse.map(|(_, fine)| fine),
+        ..SpecFields::default()
+    };
+    fields.resolve().unwrap()
+}
+
+fn builder(spec: KernelSpec, rate: f64, masters: bool) -> HiMuonBuilder {
+    HiMuon::builder()
+        .parameter("w", &MATRIX)
+        .parameter("bias", &VECTOR)
+        .learning_rate(rate)
+        .threads(2)
+        .group_with(
+            "w",
+            MuonOptions::specs([spec]).coarse_schedule(CoarseSchedule::refresh_every(2)),
+        )
+        .group_with("bias", AdamWOptions::default().master_weights(masters))
+}
+
+fn numbers(seed: u64) -> [Vec<bf16>; 2] {
+    let mut random = Random::new(seed);
+    let mut normal =
+        |len: usize| -> Vec<bf16> { (0..len).map(|_| bf16::from_f64(random.normal())).collect() };
+    [normal(MATRIX[0] * MATRIX[1]), normal(VECTOR[0])]
+}
+
+fn widened(numbers: &[Vec<bf16>; 2]) -> [Vec<f32>; 2] {
+    [0, 1].map(|part| numbers[part].iter().map(|x| x.to_f32()).collect())
+}
+
+fn step_narrow(optimizer: &mut HiMuon, weights: &mut [Vec<bf16>; 2], step: u64) {
+    let gradients = numbers(100 + step);
+    let pairs = weights.iter_mut().zip(&gradients);
+    let mut parameters: Vec<_> = pairs
+        .map(|(weight, gradient)| ParameterStep {
+            weight: TensorMut::Bf16(weight),
+            gradient: Some(TensorRef::Bf16(gradient)),
+        })
+        .collect();
+    optimizer.step(&mut parameters).unwrap();
+}
+
+fn step_wide(optimizer: &mut HiMuon, weights: &mut [Vec<f32>; 2], step: u64) {
+    let gradients = widened(&numbers(100 + step));
+    let pairs = weights.iter_mut().zip(&gradients);
+    let mut parameters: Vec<_> = pairs
+        .map(|(weight, gradient)| ParameterStep {
+            weight: TensorMut::F32(weight),
+            gradient: Some(TensorRef::F32(gradient)),
+        })
+        .collect();
+    optimizer.step(&mut parameters).unwrap();
+}
+
+/// The remainders of a parameter, as the optimizer saves them.
+fn remainders(optimizer: &HiMuon, name: &str) -> Vec<i16> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.safetensors");
+    optimizer.save_state(&path).unwrap();
+    let bytes = std::fs::read(path).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let tensor = file.tensor(&format!("{name}.master_remainder")).unwrap();
+    assert_eq!(tensor.dtype(), Dtype::I16);
+    let pairs = tensor.data().chunks_exact(2);
+    pairs
+        .map(|pair| i16::from_le_bytes([pair[0], pair[1]]))
+        .collect()
+}
+
+fn masters(optimizer: &HiMuon, weights: &[Vec<bf16>; 2]) -> [Vec<u32>; 2] {
+    [0, 1].map(|part| {
+        let remainders = remainders(optimizer, NAMES[part]);
+        assert_eq!(remainders.len(), weights[part].len());
+        let pairs = weights[part].iter().zip(remainders);
+        pairs
+            .map(|(weight, remainder)| master_weight(*weight, remainder).to_bits())
+            .collect()
+    })
+}
+
+fn bits(weights: &[Vec<f32>; 2]) -> [Vec<u32>; 2] {
+    [0, 1].map(|part| weights[part].iter().map(|x| x.to_bits()).collect())
+}
+
+#[test]
+fn masters_have_the_bits_of_f32_weights() {
+    let square = Tile::square;
+    for (tile, coarse) in [
+        (square(16), None),
+        (square(1), None),
+        (square(32), None),
+        (Tile::Full, None),
+        (square(16), Some((8, Fine::Fused))),
+        (square(16), Some((8, Fine::Projected))),
+        (square(1), Some((8, Fine::Fused))),
+    ] {
+        let narrow = spec(tile, Element::Bf16, true, coarse);
+        let wide = spec(tile, Element::F32, false, coarse);
+        let mut with_masters = builder(narrow.clone(), 0.01, true).build().unwrap();
+        let mut in_f32 = builder(wide, 0.01, false).build().unwrap();
+        let mut weights = numbers(1);
+        let mut expected = widened(&weights);
+        for step in 0..4 {
+            step_narrow(&mut with_masters, &mut weights, step);
+            step_wide(&mut in_f32, &mut expected, step);
+        }
+        assert!(
+            masters(&with_masters, &weights) == bits(&expected),
+            "{narrow}"
+        );
+        // What the model sees is the master, rounded.
+        for (weights, expected) in weights.iter().zip(&expected) {
+            for (weight, master) in weights.iter().zip(expected) {
+                assert_eq!(*weight, split_master_weight(*master).0);
+            }
+        }
+    }
+}
+
+#[test]
+fn small_steps_add_up_that_bf16_weights_lose() {
+    const STEPS: u64 = 60;
+    let run = |masters: bool| {
+        let spec = spec(Tile::square(16), Element::Bf16, masters, None);
+        let mut optimizer = builder(spec, 2e-5, masters).build().unwrap();
+        let mut weights = numbers(2);
+        // Gradients that agree from step to step.
+        for _ in 0..STEPS {
+            step_narrow(&mut optimizer, &mut weights, 0);
+        }
+        let before = numbers(2);
+        [0, 1].map(|part| {
+            let pairs = weights[part].iter().zip(&before[part]);
+            let moved = pairs.filter(|(after, before)| after != before).count();
+            moved as f64 / before[part].len() as f64
+        })
+    };
+    let ([with, with_bias], [without, without_bias]) = (run(true), run(false));
+    println!(
+        "moved: {with:.2} and {with_bias:.2}, without masters {without:.2} and {without_bias:.2}"
+    );
+    assert!(with > 0.3 && with_bias > 0.3, "{with} {with_bias}");
+    assert!(
+        without < 0.1 && without_bias < 0.1,
+        "{without} {without_bias}"
+    );
+}
+
+#[test]
+fn a_resumed_run_has_the_same_masters() {
+    let make = || {
+        let spec = spec(Tile::square(16), Element::Bf16, true, None);
+        builder(spec, 0.01, true).build().unwrap()
+    };
+    let (mut optimizer, mut weights) = (make(), numbers(3));
+    for step in 0..2 {
+        step_narrow(&mut optimizer, &mut weights, step);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.safetensors");
+    optimizer.save_state(&path).unwrap();
+    let (mut resumed, mut copy) = (make(), weights.clone());
+    resumed.load_state(&path).unwrap();
+    for step in 2..4 {
+        step_narrow(&mut optimizer, &mut weights, step);
+        step_narrow(&mut resumed, &mut copy, step);
+    }
+    assert_eq!(copy, weights);
+    assert!(masters(&resumed, &copy) == masters(&optimizer, &weights));
+
+    // A run without masters does not take them for nothing, and one with them misses them: both say so.
+    let plain = spec(Tile::square(16), Element::Bf16, false, None);
+    let mut plain = builder(plain, 0.01, false).build().unwrap();
+    let error = plain.load_state(&path).unwrap_err().to_string();
+    assert!(error.contains("master_remainder"), "{error}");
+}
+
+#[test]
+fn weights_set_from_outside_are_taken_as_they_are() {
+    let spec = spec(Tile::square(16), Element::Bf16, true, None);
+    let mut optimizer = builder(spec, 0.01, true).build().unwrap();
+    let mut weights = numbers(4);
+    step_narrow(&mut optimizer, &mut weights, 0);
+    let loaded = numbers(5);
+    weights = loaded.clone();
+    for (part, masters) in masters(&optimizer, &weights).iter().enumerate() {
+        for (master, weight) in masters.iter().zip(&loaded[part]) {
+            assert_eq!(split_master_weight(f32::from_bits(*master)).0, *weight);
+        }
+    }
+}
+
+#[test]
+fn other_weights_are_refused() {
+    let spec = spec(Tile::square(16), Element::Bf16, true, None);
+    let mut optimizer = builder(spec, 0.01, true).build().unwrap();
+    let mut weights = widened(&numbers(6));
+    let before = weights.clone();
+    let gradients = widened(&numbers(7));
+    let pairs = weights.iter_mut().zip(&gradients);
+    let mut parameters: Vec<_> = pairs
+        .map(|(weight, gradient)| ParameterStep {
+            weight: TensorMut::F32(weight),
+            gradient: Some(TensorRef::F32(gradient)),
+        })
+        .collect();
+    let error: Error = optimizer.step(&mut parameters).unwrap_err();
+    drop(parameters);
+    assert!(error.to_string().to_lowercase().contains("bf16"), "{error}");
+    assert_eq!(weights, before);
+    for element in [Element::F32, Element::F16] {
+        let fields = SpecFields {
+            tile: Some(Tile::square(16)),
+            element: Some(element),
+            master_weights: Some(true),
+            ..SpecFields::default()
+        };
+        let error = fields.resolve().unwrap_err().to_string();
+        assert!(error.contains("master weights"), "{error}");
+    }
+}
