@@ -148,7 +148,7 @@ mod tests {
             (
                 "tile=128 element=bf16 master_weights=true",
                 Architecture::Sm80,
-                "ns_t128_k5_muon_bf16-master_sm80_r16c5s-",
+                "ns_t128_k5_muon_bf16-master_sm80_r16c5sk-",
             ),
             (
                 "tile=128 power=1/2 element=bf16",
