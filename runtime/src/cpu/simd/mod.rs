@@ -11,7 +11,7 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod leaf;
-mod portable;
+pub(crate) mod portable;
 
 pub(crate) use leaf::leaf;
 
@@ -235,6 +235,6 @@ impl InstructionSet {
             }
             InstructionSet::Portable => {}
         }
-        user.with(portable::Portable)
+        user.with(portable::Portable::<false>)
     }
 }

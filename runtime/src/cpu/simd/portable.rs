@@ -4,9 +4,10 @@ use super::{LANES, Line, Simd, Vectorized};
 use crate::master_weight::{master_weight, split_master_weight};
 use half::{bf16, f16};
 
-/// Needs nothing of the processor.
+/// Needs nothing of the processor. `WIDE` chooses the pieces of the sets with many registers: slow here, but so the
+/// tests run those pieces on any processor.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Portable;
+pub(crate) struct Portable<const WIDE: bool>;
 
 #[inline(always)]
 fn map(a: Line, f: impl Fn(f32) -> f32) -> Line {
@@ -18,9 +19,9 @@ fn zip(a: Line, b: Line, f: impl Fn(f32, f32) -> f32) -> Line {
     Line(std::array::from_fn(|lane| f(a.0[lane], b.0[lane])))
 }
 
-impl Simd for Portable {
+impl<const WIDE: bool> Simd for Portable<WIDE> {
     type Vector = Line;
-    const WIDE: bool = false;
+    const WIDE: bool = WIDE;
 
     #[inline(always)]
     fn splat(self, value: f32) -> Line {

@@ -3,6 +3,7 @@
 mod coarse;
 mod inputs;
 mod maps;
+mod products;
 mod same_bits;
 mod scalars;
 mod steps;

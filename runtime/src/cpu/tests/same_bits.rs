@@ -2,7 +2,7 @@
 
 use super::inputs::Normal;
 use super::maps::{recurrences, sized};
-use crate::cpu::{ApplyScale, CpuKernel, Pool, Workspace};
+use crate::cpu::{ApplyScale, CpuKernel, InstructionSet, Pool, Workspace};
 use crate::tensor::TensorRef;
 use himuon_templates::{KernelSpec, Mode, Tile};
 
@@ -32,6 +32,11 @@ fn bits(
 
 #[test]
 fn every_variant_and_thread_count_gives_the_same_bits() {
+    for set in InstructionSet::ALL {
+        if !set.is_available() {
+            eprintln!("SKIPPED: this processor has no {}", set.name());
+        }
+    }
     let shapes = [
         (Tile::square(16), 40, 36),
         (Tile::square(32), 33, 64),

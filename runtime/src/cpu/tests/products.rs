@@ -1,0 +1,242 @@
+//! The pieces of the sets with many registers, in plain Rust, against those of the sets with few: the same bits on any
+//! processor, with AVX-512 or without.
+
+use super::inputs::Normal;
+use crate::cpu::layout::Panels;
+use crate::cpu::product::{
+    Affine, Combine, Finish, Scaled, SymmetricPart, TransposedPart, UpdatePart, symmetric,
+    transposed, update,
+};
+use crate::cpu::simd::portable::Portable;
+use crate::cpu::simd::{LANES, Line, Simd};
+
+const NARROW: Portable<false> = Portable;
+const WIDE: Portable<true> = Portable;
+
+/// A matrix in panels.
+#[derive(Clone)]
+struct Buffer {
+    lines: Vec<Line>,
+    /// Rows of a panel, a multiple of sixteen.
+    padded: usize,
+}
+
+impl Buffer {
+    fn new(rows: usize, columns: usize, mut number: impl FnMut(usize, usize) -> f32) -> Buffer {
+        let padded = rows.next_multiple_of(LANES);
+        let mut lines = vec![Line::ZERO; columns.div_ceil(LANES) * padded];
+        for row in 0..rows {
+            for column in 0..columns {
+                let line = &mut lines[column / LANES * padded + row];
+                line.0[column % LANES] = number(row, column);
+            }
+        }
+        Buffer { lines, padded }
+    }
+
+    fn normal(seed: u64, rows: usize, columns: usize) -> Buffer {
+        let numbers = Normal::new(seed).numbers(rows * columns);
+        Buffer::new(rows, columns, |row, column| numbers[row * columns + column])
+    }
+
+    /// NaN everywhere, so that a number that is not written shows.
+    fn unwritten(rows: usize, columns: usize) -> Buffer {
+        let (rows, columns) = (
+            rows.next_multiple_of(LANES),
+            columns.next_multiple_of(LANES),
+        );
+        Buffer::new(rows, columns, |_, _| f32::NAN)
+    }
+
+    fn panels(&mut self) -> Panels {
+        Panels {
+            start: self.lines.as_mut_ptr().cast(),
+            stride: self.padded * LANES,
+        }
+    }
+
+    /// The numbers of the first rows and columns; padding is nobody's.
+    fn bits(&self, rows: usize, columns: usize) -> Vec<u32> {
+        let at = |row: usize, column: usize| {
+            self.lines[column / LANES * self.padded + row].0[column % LANES].to_bits()
+        };
+        (0..rows)
+            .flat_map(|row| (0..columns).map(move |column| at(row, column)))
+            .collect()
+    }
+}
+
+/// B^T B, or linear B + factor B^T B where B is square.
+fn symmetric_bits<S: Simd, const INLINE: bool>(
+    simd: S,
+    (depth, columns): (usize, usize),
+    width: usize,
+    affine: bool,
+) -> Vec<u32> {
+    let mut input = Buffer::normal(31, depth, columns);
+    let mut output = Buffer::unwritten(columns, columns);
+    if affine {
+        // Only a symmetric B has a symmetric result.
+        for row in 0..columns {
+            for column in 0..row {
+                let number = input.lines[row / LANES * input.padded + column].0[row % LANES];
+                input.lines[column / LANES * input.padded + row].0[column % LANES] = number;
+            }
+        }
+    }
+    let base = input.panels();
+    let finish = match affine {
+        true => Finish::Affine(Affine {
+            base,
+            linear: -1.5,
+            factor: 0.75,
+        }),
+        false => Finish::Scaled(Scaled { factor: 0.75 }),
+    };
+    let panels = columns.div_ceil(LANES);
+    let part = SymmetricPart {
+        input: base,
+        depth,
+        output: output.panels(),
+        rows: 0..panels,
+        columns: 0..panels,
+        width,
+    };
+    // SAFETY: the buffers have these rows and panels, sixteen rows to a panel of the output, and are not shared.
+    unsafe { symmetric::<S, INLINE>(simd, part, finish) };
+    output.bits(columns, columns)
+}
+
+/// L R with each way to finish it.
+fn update_bits<S: Simd, const INLINE: bool>(
+    simd: S,
+    (rows, depth): (usize, usize),
+    width: usize,
+    kind: usize,
+) -> Vec<u32> {
+    let (mut left, mut right) = (
+        Buffer::normal(32, rows, depth),
+        Buffer::normal(33, depth, depth),
+    );
+    let (mut other, mut output) = (
+        Buffer::normal(34, rows, depth),
+        Buffer::unwritten(rows, depth),
+    );
+    let finish = match kind {
+        0 => Finish::Scaled(Scaled { factor: 0.75 }),
+        1 => Finish::Affine(Affine {
+            base: left.panels(),
+            linear: 3.4,
+            factor: 1.0,
+        }),
+        _ => {
+            output = Buffer::normal(35, rows, depth);
+            Finish::Combine(Combine {
+                y: (output.panels(), 0.5),
+                x: (other.panels(), -0.25),
+            })
+        }
+    };
+    let part = UpdatePart {
+        left: left.panels(),
+        right: right.panels(),
+        depth,
+        output: output.panels(),
+        rows: 0..rows,
+        columns: 0..depth.div_ceil(LANES),
+        width,
+    };
+    // SAFETY: as above; the output overlaps neither operand.
+    unsafe { update::<S, INLINE>(simd, part, finish) };
+    output.bits(rows, depth)
+}
+
+fn transposed_bits<S: Simd>(
+    simd: S,
+    depth: usize,
+    (left_columns, columns): (usize, usize),
+    width: usize,
+) -> Vec<u32> {
+    let (mut left, mut right) = (
+        Buffer::normal(36, depth, left_columns),
+        Buffer::normal(37, depth, columns),
+    );
+    let mut output = Buffer::unwritten(left_columns, columns);
+    let part = TransposedPart {
+        left: left.panels(),
+        left_panels: left_columns.div_ceil(LANES),
+        right: right.panels(),
+        depth,
+        output: output.panels(),
+        panels: columns.div_ceil(LANES),
+        width,
+    };
+    // SAFETY: as above.
+    unsafe { transposed(simd, &part) };
+    output.bits(left_columns, columns)
+}
+
+/// (rows, columns), rows >= columns: one to eight panels, ragged ends, sums that pause at 128.
+const SHAPES: [(usize, usize); 13] = [
+    (16, 16),
+    (17, 9),
+    (32, 32),
+    (48, 48),
+    (50, 33),
+    (64, 64),
+    (80, 64),
+    (95, 64),
+    (96, 80),
+    (128, 128),
+    (130, 70),
+    (200, 112),
+    (300, 144),
+];
+
+#[test]
+fn wide_symmetric_products_give_the_bits_of_narrow_ones() {
+    for shape in SHAPES {
+        for affine in [false, true] {
+            let shape = if affine { (shape.1, shape.1) } else { shape };
+            let expected = symmetric_bits::<_, false>(NARROW, shape, 1, affine);
+            let finite = |bits: &u32| f32::from_bits(*bits).is_finite();
+            assert!(expected.iter().all(finite), "{shape:?} affine {affine}");
+            for width in [1, 2, 3] {
+                let case = format!("{shape:?} width {width} affine {affine}");
+                let found = symmetric_bits::<_, false>(WIDE, shape, width, affine);
+                assert!(found == expected, "{case}");
+                let found = symmetric_bits::<_, true>(WIDE, shape, width, affine);
+                assert!(found == expected, "{case} inline");
+            }
+        }
+    }
+}
+
+#[test]
+fn wide_multiplications_give_the_bits_of_narrow_ones() {
+    for shape in SHAPES {
+        for kind in 0..3 {
+            let expected = update_bits::<_, false>(NARROW, shape, 1, kind);
+            let finite = |bits: &u32| f32::from_bits(*bits).is_finite();
+            assert!(expected.iter().all(finite), "{shape:?} finish {kind}");
+            for width in [1, 2, 3, 4] {
+                let case = format!("{shape:?} width {width} finish {kind}");
+                let found = update_bits::<_, false>(WIDE, shape, width, kind);
+                assert!(found == expected, "{case}");
+                let found = update_bits::<_, true>(WIDE, shape, width, kind);
+                assert!(found == expected, "{case} inline");
+            }
+        }
+    }
+}
+
+#[test]
+fn wide_transposed_products_give_the_bits_of_narrow_ones() {
+    for (depth, columns) in SHAPES {
+        let expected = transposed_bits(NARROW, depth, (columns, 40), 1);
+        for width in [1, 2, 3] {
+            let found = transposed_bits(WIDE, depth, (columns, 40), width);
+            assert!(found == expected, "{depth} {columns} width {width}");
+        }
+    }
+}
