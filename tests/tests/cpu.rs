@@ -39,7 +39,10 @@ fn published_rounding() {
 
 #[test]
 fn whole_steps() {
-    steps::run_all(&mut CpuBackend::new(2)).finish("cpu");
+    let mut backend = CpuBackend::new(2);
+    let mut report = steps::run_all(&mut backend);
+    report.merge(steps::run_master_weights(&mut backend));
+    report.finish("cpu");
 }
 
 #[test]

@@ -43,7 +43,9 @@ fn every_recurrence_on_tiles_and_types_in_turn() {
 fn whole_steps() {
     let mut cases = steps::recurrences();
     if long_tests("tilings and storages of whole steps") {
-        return steps::run_all(&mut sm_80()).finish("cuda");
+        let mut report = steps::run_all(&mut sm_80());
+        report.merge(steps::run_master_weights(&mut sm_80()));
+        return report.finish("cuda");
     }
     cases.extend(steps::scalars());
     cases.extend(steps::master_weights());

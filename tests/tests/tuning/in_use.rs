@@ -75,7 +75,9 @@ fn tuning_verifies_and_times_every_variant_and_the_optimizer_uses_the_winner() {
         let class = ShapeClass::of(spec.tile, shapes);
         let entry = table.entry(spec, class).unwrap();
         assert_eq!(entry.shapes, shapes);
-        assert!(entry.candidates.len() > 1, "{entry:?}");
+        // Of whole matrices there is the default alone without AVX-512.
+        let least = if spec.tile == Tile::Full { 1 } else { 2 };
+        assert!(entry.candidates.len() >= least, "{entry:?}");
         for record in &entry.candidates {
             assert_eq!(record.verdict, Verdict::Measured, "{record:?}");
             // f32 products against f64; graded tiles set the worst.
