@@ -95,6 +95,24 @@ fn every_architecture_assembles() {
     check(&compiler, &spec("tile=48 operand=tf32"), "sm_120");
 }
 
+/// What masters have more must not be what spills.
+#[test]
+fn master_weights_assemble() {
+    let compiler = compiler();
+    for (text, targets) in [
+        ("tile=32", ["sm_75", "sm_80", "sm_90a"].as_slice()),
+        ("tile=128", &["sm_80", "sm_90a"]),
+        ("tile=64 power=1/2", &["sm_90a"]),
+        ("tile=full", &["sm_75", "sm_90a"]),
+        ("tile=full power=1/2", &["sm_80"]),
+    ] {
+        let spec = spec(&format!("{text} element=bf16 master_weights=true"));
+        for target in targets {
+            check(&compiler, &spec, target);
+        }
+    }
+}
+
 #[test]
 fn tiles_of_any_size_assemble_for_every_architecture() {
     let compiler = compiler();

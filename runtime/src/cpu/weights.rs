@@ -144,3 +144,84 @@ macro_rules! with_place {
     }};
 }
 pub(super) use with_place;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu::simd::{InstructionSet, WithSimd};
+    use crate::master_weight::{master_weight, split_master_weight};
+
+    /// Reads weights with their remainders, and writes those of other masters.
+    struct Both<'a> {
+        weights: &'a mut [bf16],
+        remainders: &'a mut [i16],
+        written: &'a [f32],
+    }
+
+    impl WithSimd for Both<'_> {
+        type Output = Vec<f32>;
+        fn with<S: Simd>(self, simd: S) -> Vec<f32> {
+            let place = Masters {
+                weights: Plain {
+                    start: self.weights.as_mut_ptr(),
+                    leading: 0,
+                },
+                remainders: self.remainders.as_mut_ptr(),
+                columns: 0,
+            };
+            let mut read = Vec::new();
+            for (part, written) in self.written.chunks(LANES).enumerate() {
+                let (at, count) = (part * LANES, written.len());
+                let mut line = [0.0; LANES];
+                line[..count].copy_from_slice(written);
+                // SAFETY: both slices are as long as `written`, and borrowed.
+                unsafe {
+                    let masters = simd.to_line(place.read(simd, 0, at, count));
+                    read.extend(&masters.0[..count]);
+                    place.write(simd, (0, at), simd.load(line.as_ptr()), count);
+                }
+            }
+            read
+        }
+    }
+
+    #[test]
+    fn every_instruction_set_joins_and_splits_the_same_bits() {
+        // Every weight beside remainders of both signs; 7 more make the last vector a part of one.
+        let count = (1 << 16) + 7;
+        let start: Vec<(bf16, i16)> = (0..count)
+            .map(|i: u32| {
+                let remainder = i.wrapping_mul(0x9e37_79b9) >> 16;
+                (bf16::from_bits(i as u16), remainder as u16 as i16)
+            })
+            .collect();
+        let written: Vec<f32> = (0..count)
+            .map(|i| f32::from_bits(i.wrapping_mul(0x0001_0dcd) ^ 0x7f80_7fff))
+            .collect();
+        for set in InstructionSet::ALL {
+            if !set.is_available() {
+                println!("SKIPPED: {} is not on this processor", set.name());
+                continue;
+            }
+            let (mut weights, mut remainders): (Vec<_>, Vec<_>) = start.iter().copied().unzip();
+            let read = set.with(Both {
+                weights: &mut weights,
+                remainders: &mut remainders,
+                written: &written,
+            });
+            for (found, (weight, remainder)) in read.iter().zip(&start) {
+                let expected = master_weight(*weight, *remainder);
+                assert_eq!(found.to_bits(), expected.to_bits(), "{}", set.name());
+            }
+            for ((weight, remainder), master) in weights.iter().zip(&remainders).zip(&written) {
+                let (expected, more) = split_master_weight(*master);
+                assert_eq!(
+                    (weight.to_bits(), *remainder),
+                    (expected.to_bits(), more),
+                    "{}",
+                    set.name()
+                );
+            }
+        }
+    }
+}

@@ -10,6 +10,7 @@ mod explain;
 mod fallback;
 mod gather;
 mod group;
+mod group_options;
 mod parameter;
 mod persist;
 mod placement;

@@ -51,6 +51,9 @@ struct TwoLevels;
 )]
 struct Criterion;
 
+#[himuon(tile = 16, element = "bf16", master_weights = true)]
+struct Masters;
+
 #[himuon(tile = 64, criterion = "min_gap(0.01)", scope = "matrix")]
 struct OnTheHost;
 
@@ -88,6 +91,7 @@ fn every_key_stands_for_its_value() {
         "tile=64x256 steps=3 coefficients=minimax(0.01)",
     ]);
     check::<Custom>(&["tile=64 coefficients=[(1.5,-0.5,0.0),(1.875,-1.25,0.375)]"]);
+    check::<Masters>(&["tile=16 element=bf16 master_weights=true"]);
     check::<Criterion>(&[
         "tile=64 mode=reference element=bf16 criterion=effective_rank(0.1) otherwise=rms-matched",
     ]);

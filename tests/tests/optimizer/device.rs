@@ -13,7 +13,7 @@ use crate::refusals::state_of;
 
 /// The CPU, whose element-wise update (the last launch of a step) fails from step `from` to step `until`.
 #[derive(Debug)]
-struct Failing {
+pub(crate) struct Failing {
     cpu: CpuBackend,
     from: usize,
     until: usize,
@@ -21,7 +21,7 @@ struct Failing {
 }
 
 impl Failing {
-    fn boxed(from: usize, until: usize) -> Box<Self> {
+    pub(crate) fn boxed(from: usize, until: usize) -> Box<Self> {
         Box::new(Failing {
             cpu: CpuBackend::new(Some(1)).unwrap(),
             from,

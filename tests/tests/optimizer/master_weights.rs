@@ -2,12 +2,17 @@
 
 use half::bf16;
 use himuon::master_weight::{master_weight, split_master_weight};
-use himuon::optimizer::{AdamWOptions, CoarseSchedule, HiMuonBuilder, MuonOptions};
-use himuon::templates::{Element, Fine, Operand, SpecFields};
+use himuon::optimizer::{
+    AdamWOptions, CoarseSchedule, HiMuonBuilder, MuonOptions, NorMuon, Protection, StepError,
+};
+use himuon::templates::{Element, Fine, Operand, Power, Recurrence, SpecFields};
 use himuon::tensor::{TensorMut, TensorRef};
 use himuon::{Error, HiMuon, KernelSpec, ParameterStep, Tile};
 use himuon_tests::random::Random;
 use safetensors::{Dtype, SafeTensors};
+
+use crate::device::Failing;
+use crate::refusals::state_of;
 
 const MATRIX: [usize; 2] = [40, 36];
 const VECTOR: [usize; 1] = [40];
@@ -139,6 +144,71 @@ fn masters_have_the_bits_of_f32_weights() {
             }
         }
     }
+}
+
+/// Weights that change when the whole matrix has been mapped.
+#[test]
+fn masters_of_matrices_that_are_normalised_have_the_bits_of_f32_weights() {
+    let of = |element, masters, power: Option<Power>| {
+        let mut spec = spec(Tile::square(16), element, masters, None);
+        if let Some(power) = power {
+            spec.recurrence = Recurrence::default_for(power);
+            (spec.steps, spec.power) = (spec.recurrence.default_steps(), power);
+        }
+        let options = MuonOptions::specs([spec]).row_normalisation(NorMuon::default());
+        let built = HiMuon::builder()
+            .parameter("w", &MATRIX)
+            .parameter("bias", &VECTOR)
+            .threads(2)
+            .group_with("w", options)
+            .group_with("bias", AdamWOptions::default().master_weights(masters));
+        built.build().unwrap()
+    };
+    for power in [None, Power::new(1, 2)] {
+        let mut with_masters = of(Element::Bf16, true, power);
+        let mut in_f32 = of(Element::F32, false, power);
+        let mut weights = numbers(8);
+        let mut expected = widened(&weights);
+        for step in 0..3 {
+            step_narrow(&mut with_masters, &mut weights, step);
+            step_wide(&mut in_f32, &mut expected, step);
+        }
+        assert!(
+            masters(&with_masters, &weights) == bits(&expected),
+            "{power:?}"
+        );
+    }
+}
+
+#[test]
+fn a_snapshot_puts_the_masters_back() {
+    let spec = spec(Tile::square(16), Element::Bf16, true, None);
+    let protected = builder(spec, 0.01, true).protection(Protection::Snapshot);
+    let mut optimizer = protected.backend(Failing::boxed(1, 2)).build().unwrap();
+    let totals = optimizer.explain().unwrap().totals;
+    let len = (MATRIX[0] * MATRIX[1], VECTOR[0]);
+    // f32 momentum, two f32 moments, two bytes more for each master.
+    let state = 4 * len.0 + 8 * len.1 + 2 * (len.0 + len.1);
+    assert_eq!(totals.state_bytes, state as u64);
+    assert_eq!(totals.snapshot_bytes, (state + 2 * (len.0 + len.1)) as u64);
+    let mut weights = numbers(9);
+    step_narrow(&mut optimizer, &mut weights, 0);
+    let (before, state) = (weights.clone(), state_of(&optimizer));
+    let gradients = numbers(101);
+    let pairs = weights.iter_mut().zip(&gradients);
+    let mut parameters: Vec<_> = pairs
+        .map(|(weight, gradient)| ParameterStep {
+            weight: TensorMut::Bf16(weight),
+            gradient: Some(TensorRef::Bf16(gradient)),
+        })
+        .collect();
+    let failed = optimizer.step(&mut parameters);
+    drop(parameters);
+    assert!(
+        matches!(failed, Err(Error::Step(StepError::Restored { .. }))),
+        "{failed:?}"
+    );
+    assert!(weights == before && state_of(&optimizer) == state);
 }
 
 #[test]

@@ -1,0 +1,6 @@
+use himuon::himuon;
+
+#[himuon(tile = 64, element = "bf16", master_weights = "f32")]
+struct Layer;
+
+fn main() {}
