@@ -42,6 +42,9 @@ pub struct GroupScalars {
     pub scale: ScaleRule,
     /// Factor of the coarse part beside the fine one; without effect where there is one part alone.
     pub coarse_factor: f32,
+    /// What the next momentum loses of what the coarse part captured: `buf <- buf - captured_decay captured(m)`; without
+    /// effect where there is one part alone.
+    pub captured_decay: f32,
 }
 
 /// One matrix of a step. Row `i` of a tensor starts at `i * leading dimension`.

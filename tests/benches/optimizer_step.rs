@@ -25,6 +25,7 @@ const SCALARS: GroupScalars = GroupScalars {
     scale_factor: 0.2,
     scale: ScaleRule::Exact,
     coarse_factor: 1.0,
+    captured_decay: 0.0,
 };
 
 fn setting(name: &str, default: usize) -> usize {

@@ -219,6 +219,7 @@ mod tests {
         scale_factor: 0.2,
         scale: ScaleRule::Exact,
         coarse_factor: 1.0,
+        captured_decay: 0.0,
     };
 
     fn parameter(

@@ -85,6 +85,7 @@ unsafe fn process_patch<S: Simd>(
         }
         if !coupling.mute {
             coupling.subtract(simd, place, rows.clone(), whole, remainder);
+            coupling.decay_momentum(simd, &job.source, place, rows.clone(), (whole, remainder));
         }
         for panel in 0..panels {
             for row in rows.clone() {

@@ -153,6 +153,72 @@ fn next_momentum<S: Simd>(simd: S, source: &Source, g: S::Vector, old: S::Vector
     }
 }
 
+/// Takes `decay (m - remainder)` from the momentum that [`load`] wrote, for some rows of the rectangle.
+///
+/// # Safety
+/// As [`load`]; `m` and `remainder` have the rows and panels of the rectangle.
+pub(super) unsafe fn decay_captured<S: Simd>(
+    simd: S,
+    source: &Source,
+    rectangle: &Rectangle,
+    rows: Range<usize>,
+    (m, remainder): (Panels, Panels),
+    decay: f32,
+) {
+    let Some((momentum, leading)) = source.momentum.filter(|_| source.advances) else {
+        return;
+    };
+    with_type!(momentum, momentum => simd.vectorize(DecayCaptured {
+        momentum,
+        leading,
+        rectangle,
+        rows,
+        m,
+        remainder,
+        decay,
+    }));
+}
+
+/// [`decay_captured`] of a known type; made by it alone, so that its caller's word holds for the addresses.
+struct DecayCaptured<'a, M> {
+    momentum: *mut M,
+    leading: usize,
+    rectangle: &'a Rectangle,
+    rows: Range<usize>,
+    m: Panels,
+    remainder: Panels,
+    decay: f32,
+}
+
+impl<M: Stored> Vectorized for DecayCaptured<'_, M> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let &Rectangle {
+            row: first,
+            column,
+            columns,
+            ..
+        } = self.rectangle;
+        let decay = simd.splat(-self.decay);
+        for row in self.rows {
+            for panel in 0..columns.div_ceil(LANES) {
+                let count = LANES.min(columns - panel * LANES);
+                // SAFETY: whoever made `self` granted the rectangle and the panels.
+                unsafe {
+                    let at = (first + row) * self.leading + column + panel * LANES;
+                    let at = self.momentum.add(at);
+                    let remainder = simd.load(self.remainder.row(panel, row));
+                    let m = simd.load(self.m.row(panel, row));
+                    let captured = simd.fused(simd.splat(-1.0), remainder, m);
+                    let old = read(simd, at.cast_const(), count);
+                    write(simd, at, simd.fused(decay, captured, old), count);
+                }
+            }
+        }
+    }
+}
+
 /// Writes back what [`load`] left in `previous`.
 ///
 /// # Safety

@@ -309,6 +309,7 @@ mod tests {
             scale_factor: 7.0,
             scale: ScaleRule::None,
             coarse_factor: 1.0,
+            captured_decay: 0.0,
         };
         write_group(&mut image, &scalars);
         assert_eq!(image.len(), table("Group").bytes as usize);

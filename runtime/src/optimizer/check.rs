@@ -65,6 +65,9 @@ pub(crate) fn check_muon(group: &str, options: &MuonOptions) -> Result<(), Build
     }
     options.coarse.check(group)?;
     ranges.positive("the factor of the coarse part", options.coarse_factor)?;
+    if let Some(momentum) = options.coarse_momentum {
+        ranges.decay_rate("the momentum of the coarse part", momentum)?;
+    }
     check_specs(group, options)
 }
 

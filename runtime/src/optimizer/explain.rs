@@ -183,8 +183,10 @@ impl<M: Memory> HiMuon<M> {
                     let coupled = options.specs.iter().any(|spec| spec.coarse.rank() > 0);
                     let coarse = if coupled {
                         format!(
-                            "; coarse part: factor {}, {}",
-                            options.coarse_factor, options.coarse
+                            "; coarse part: factor {}, momentum {}, {}",
+                            options.coarse_factor,
+                            options.own_coarse_momentum(),
+                            options.coarse
                         )
                     } else {
                         String::new()

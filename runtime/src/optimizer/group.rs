@@ -93,6 +93,7 @@ pub struct MuonOptions {
     pub(crate) row_normalisation: Option<NorMuon>,
     pub(crate) coarse: CoarseSchedule,
     pub(crate) coarse_factor: f64,
+    pub(crate) coarse_momentum: Option<f64>,
     pub(crate) layout: Layout,
     pub(crate) view: View,
     pub(crate) name_rules: bool,
@@ -138,6 +139,7 @@ impl MuonOptions {
             row_normalisation: None,
             coarse: CoarseSchedule::default(),
             coarse_factor: COARSE_FACTOR,
+            coarse_momentum: None,
             layout: Layout::OutIn,
             view: View::Automatic,
             name_rules: true,
@@ -221,6 +223,14 @@ impl MuonOptions {
         self
     }
 
+    /// The momentum of what the coarse part holds, by default that of all: after a step the momentum buffer loses
+    /// `(1 - coarse_momentum / momentum)` times what the coarse part captured of it. The leading directions are then
+    /// forgotten sooner than the rest. Without effect where there are no tiles beside it.
+    pub fn coarse_momentum(mut self, momentum: f64) -> Self {
+        self.coarse_momentum = Some(momentum);
+        self
+    }
+
     /// Whether rows are outputs or inputs.
     pub fn layout(mut self, layout: Layout) -> Self {
         self.layout = layout;
@@ -257,7 +267,17 @@ impl MuonOptions {
             scale_factor: self.scale_factor as f32,
             scale: self.scale,
             coarse_factor: self.coarse_factor as f32,
+            captured_decay: if mu > 0.0 {
+                (1.0 - self.own_coarse_momentum() / mu) as f32
+            } else {
+                0.0
+            },
         }
+    }
+
+    /// The momentum of what the coarse part holds.
+    pub(super) fn own_coarse_momentum(&self) -> f64 {
+        self.coarse_momentum.unwrap_or(self.momentum)
     }
 
     /// MiMuon's unorthogonalised branch is the momentum itself, whose size the heavy ball multiplies by

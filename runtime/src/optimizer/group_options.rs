@@ -137,6 +137,7 @@ impl GroupOptions {
                 ),
                 ("coarse_schedule", options.coarse.to_string()),
                 ("coarse_factor", options.coarse_factor.to_string()),
+                ("coarse_momentum", options.own_coarse_momentum().to_string()),
                 ("layout", format!("{:?}", options.layout)),
                 ("view", format!("{:?}", options.view)),
                 (

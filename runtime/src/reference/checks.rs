@@ -36,6 +36,7 @@ pub(super) fn scalars() -> GroupScalars {
         scale_factor: 0.2,
         scale: ScaleRule::Exact,
         coarse_factor: 1.0,
+        captured_decay: 0.0,
     }
 }
 

@@ -42,6 +42,7 @@ pub(crate) const SAMPLE_SCALARS: GroupScalars = GroupScalars {
     scale_factor: 0.2,
     scale: ScaleRule::Exact,
     coarse_factor: 1.0,
+    captured_decay: 0.0,
 };
 
 /// Numbers of any storage type.

@@ -305,6 +305,7 @@ fn step_case(spec: &KernelSpec, shapes: &[(usize, usize)]) -> StepCase {
             scale_factor: 0.2,
             scale: ScaleRule::Exact,
             coarse_factor: 1.0,
+            captured_decay: 0.0,
         },
     }
 }

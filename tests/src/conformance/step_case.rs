@@ -29,6 +29,7 @@ pub const DEFAULTS: GroupScalars = GroupScalars {
     scale_factor: 0.2,
     scale: ScaleRule::Exact,
     coarse_factor: 1.0,
+    captured_decay: 0.0,
 };
 
 /// Several matrices of one specification and several steps.

@@ -201,6 +201,7 @@ fn map_as_a_step(factor: f32) -> GroupScalars {
         scale_factor: factor,
         scale: ScaleRule::Exact,
         coarse_factor: 1.0,
+        captured_decay: 0.0,
     }
 }
 

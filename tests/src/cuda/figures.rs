@@ -153,6 +153,7 @@ fn counted(
                 scale_factor: 0.2,
                 scale: ScaleRule::Exact,
                 coarse_factor: 1.0,
+                captured_decay: 0.0,
             },
             diagnostics: None,
         }];

@@ -85,11 +85,12 @@ fn the_basis_is_state_with_a_column_for_each_rank() {
 /// Three steps of a group against the step in f64, weights and momentum alike.
 #[test]
 fn steps_are_those_of_the_reference() {
-    for (fine, factor) in [
-        (Fine::Projected, None),
-        (Fine::Fused, None),
-        (Fine::Fused, Some(0.8)),
-        (Fine::Nothing, None),
+    for (fine, factor, momentum) in [
+        (Fine::Projected, None, None),
+        (Fine::Fused, None, None),
+        (Fine::Fused, Some(0.8), Some(0.8)),
+        (Fine::Projected, None, Some(0.9)),
+        (Fine::Nothing, None, Some(0.9)),
     ] {
         let mut model = Model::new(&[("w", &[50, 40])]);
         let spec = coupled(8, fine);
@@ -97,6 +98,9 @@ fn steps_are_those_of_the_reference() {
             MuonOptions::specs([spec.clone()]).coarse_schedule(CoarseSchedule::refresh_every(2));
         if let Some(factor) = factor {
             options = options.coarse_factor(factor);
+        }
+        if let Some(momentum) = momentum {
+            options = options.coarse_momentum(momentum);
         }
         let mut optimizer = model.builder().group_with("w", options).build().unwrap();
         let matrix = |numbers: &[f32]| Matrix::from_f32(50, 40, numbers);
@@ -118,6 +122,7 @@ fn steps_are_those_of_the_reference() {
             scale_factor: 0.2,
             scale: himuon::launch::ScaleRule::Exact,
             coarse_factor: factor.unwrap_or(0.5) as f32,
+            captured_decay: momentum.map_or(0.0, |own| (1.0 - own / 0.95) as f32),
         };
         for step in 0..3 {
             let gradient = matrix(&model.gradients(step)[0]);
@@ -245,7 +250,17 @@ fn a_basis_that_never_moves_is_refused() {
 }
 
 #[test]
-fn a_factor_that_leaves_nothing_of_the_coarse_part_is_refused() {
+fn a_factor_or_momentum_of_the_coarse_part_that_cannot_be_is_refused() {
+    for momentum in [-0.1, 1.0, f64::NAN] {
+        let model = Model::new(&[("w", &[50, 40])]);
+        let options = MuonOptions::specs([coupled(8, Fine::Fused)]).coarse_momentum(momentum);
+        let built = model.builder().group_with("w", options).build();
+        let text = built.unwrap_err().to_string();
+        assert!(
+            text.contains("the momentum of the coarse part is"),
+            "{text}"
+        );
+    }
     for factor in [0.0, -0.5, f64::NAN, f64::INFINITY] {
         let model = Model::new(&[("w", &[50, 40])]);
         let options = MuonOptions::specs([coupled(8, Fine::Fused)]).coarse_factor(factor);

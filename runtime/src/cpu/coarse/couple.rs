@@ -3,7 +3,7 @@
 
 use super::buffers::Packed;
 use crate::cpu::layout::Panels;
-use crate::cpu::load::Rectangle;
+use crate::cpu::load::{Rectangle, Source, decay_captured};
 use crate::cpu::product::{Affine, Finish, UpdatePart, update};
 use crate::cpu::simd::{LANES, Line, Simd};
 use std::ops::Range;
@@ -17,6 +17,8 @@ pub(in crate::cpu) struct Coupling {
     pub(super) added: Option<(Panels, f32)>,
     pub(super) right: Packed,
     pub(super) rank: usize,
+    /// What the momentum loses of what was captured.
+    pub(in crate::cpu) captured_decay: f32,
     /// The coarse part is all there is: the remainder counts as zero.
     pub(in crate::cpu) mute: bool,
 }
@@ -54,6 +56,33 @@ impl Coupling {
         };
         // SAFETY: the caller's word.
         unsafe { self.product(simd, self.captured, place, rows, to, finish) }
+    }
+
+    /// Takes from the momentum what it loses of what was captured, m - remainder, for some rows of the tile.
+    ///
+    /// # Safety
+    /// `m` and `remainder` hold the tile, after [`Coupling::subtract`]; these rows of the momentum are the caller's alone.
+    pub(in crate::cpu) unsafe fn decay_momentum<S: Simd>(
+        &self,
+        simd: S,
+        source: &Source,
+        place: Place,
+        rows: Range<usize>,
+        tile: (Panels, Panels),
+    ) {
+        if self.captured_decay != 0.0 {
+            // SAFETY: the caller's word.
+            unsafe {
+                decay_captured(
+                    simd,
+                    source,
+                    &place.rectangle,
+                    rows,
+                    tile,
+                    self.captured_decay,
+                )
+            }
+        }
     }
 
     /// to <- factor from + the scaled coarse part, for some rows of the tile.

@@ -35,7 +35,8 @@ pub(in crate::cpu) fn couple_all(
                 ..
             } = job(kernel, matrix);
             let row_normalised = matrix.row_normalisation.is_some();
-            let factor = matrix.scalars.coarse_factor;
+            let (factor, captured_decay) =
+                (matrix.scalars.coarse_factor, matrix.scalars.captured_decay);
             let basis = matrix.coarse.as_mut()?;
             Some(Candidate {
                 grid,
@@ -45,6 +46,7 @@ pub(in crate::cpu) fn couple_all(
                 capacity: basis.capacity,
                 refresh: basis.refresh,
                 factor: f64::from(factor),
+                captured_decay,
                 row_normalised,
             })
         })
@@ -184,6 +186,7 @@ pub(in crate::cpu) fn apply(
             capacity,
             refresh: true,
             factor: 1.0,
+            captured_decay: 0.0,
             row_normalised: normalised,
         };
         coupled = couple(kernel, pool, &[Some(candidate)], &mut parts)

@@ -42,6 +42,8 @@ pub(in crate::cpu) struct Candidate {
     pub(in crate::cpu) refresh: bool,
     /// Of the coarse part beside the fine one.
     pub(in crate::cpu) factor: f64,
+    /// What the momentum loses of what is captured.
+    pub(in crate::cpu) captured_decay: f32,
     pub(in crate::cpu) row_normalised: bool,
 }
 
@@ -128,6 +130,7 @@ pub(in crate::cpu) fn couple(
                     added: (!matrix.extent.whole).then_some((added, (factor * scale) as f32)),
                     right: matrix.buffers.packed,
                     rank: matrix.extent.rank,
+                    captured_decay: candidate.captured_decay,
                     mute,
                 };
                 let coupled = Coupled {

@@ -1,6 +1,7 @@
 //! The kernels against the same map in `f64`, and against each other.
 
 mod coarse;
+mod coupled;
 mod inputs;
 mod maps;
 mod products;

@@ -24,6 +24,7 @@ pub(super) const SCALARS: GroupScalars = GroupScalars {
     scale_factor: 0.2,
     scale: ScaleRule::Exact,
     coarse_factor: 1.0,
+    captured_decay: 0.0,
 };
 
 /// A matrix with its state, in `f32`.

@@ -23,7 +23,8 @@ impl<S: Simd> Work<'_, S> {
         let rows = place.rectangle.rows;
         // SAFETY: see above.
         self.engine.team.ranges(rows, LANES, |rows| unsafe {
-            coupling.subtract(simd, place, rows, whole, target);
+            coupling.subtract(simd, place, rows.clone(), whole, target);
+            coupling.decay_momentum(simd, &self.job.source, place, rows, (whole, target));
         });
     }
 

@@ -23,6 +23,8 @@ pub struct TwoLevels {
     pub coarse: CoarsePart,
     /// The mapped tiles of the remainder.
     pub fine: MappedMatrix,
+    /// Whether the coarse part is all there is: as specified, or because nothing is left at full rank.
+    pub alone: bool,
 }
 
 /// What the parts are multiplied with at p = 0.
@@ -105,6 +107,7 @@ impl ReferenceMap {
             update: tiled.combined(1.0, beside * coarse_factor, &coarse.values),
             coarse,
             fine: mapped,
+            alone,
         })
     }
 
@@ -193,7 +196,15 @@ pub fn two_level_step(
     let rate = f64::from(scalars.learning_rate);
     let decay = 1.0 - rate * f64::from(scalars.weight_decay);
     state.weight = state.weight.combined(decay, -rate, &update);
-    state.momentum = buffer;
+    state.momentum = if both.alone {
+        buffer
+    } else {
+        buffer.combined(
+            1.0,
+            -f64::from(scalars.captured_decay),
+            &both.coarse.captured,
+        )
+    };
     *basis = both.coarse.basis.clone();
     Ok(Some(both))
 }

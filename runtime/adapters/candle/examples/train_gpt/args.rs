@@ -59,6 +59,10 @@ pub(crate) struct Args {
     )]
     pub(crate) coarse_factor: f64,
 
+    /// Momentum of what the coarse part holds, by default that of all (0.95).
+    #[arg(long, value_name = "MOMENTUM", requires = "coarse")]
+    pub(crate) coarse_momentum: Option<f64>,
+
     /// Training steps of each optimizer.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) steps: u64,
@@ -240,6 +244,7 @@ mod tests {
         assert!(parse("--fine fused").is_err());
         assert!(parse("--experiment two-levels --tile 64").is_err());
         assert!(parse("--coarse 32 --fine fused --coarse-refresh 4 --coarse-factor 0.7").is_ok());
+        assert!(parse("--coarse 32 --coarse-momentum 0.9").is_ok());
         assert!(parse("--coarse-factor 0.7").is_err());
         assert!(parse("--tile 64x256 --power 1/2").is_ok_and(|args| args.check().is_ok()));
         assert!(parse("--learning-rate 0.1").is_ok_and(|args| args.check().is_err()));

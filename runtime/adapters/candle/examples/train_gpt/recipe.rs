@@ -86,6 +86,10 @@ fn chosen(options: MuonOptions, settings: &RunSettings) -> MuonOptions {
         Some(nesterov) => options.nesterov(nesterov),
         None => options,
     };
+    let options = match choices.momentum {
+        Some(momentum) => options.momentum(momentum),
+        None => options,
+    };
     let options = match choices.weight_decay {
         Some(decay) => options.weight_decay(decay),
         None => options,
@@ -120,9 +124,15 @@ fn tiled<C: LayerConfig>(
         }
     };
     Ok(match coarse {
-        Some(coarse) => options
-            .coarse_schedule(CoarseSchedule::refresh_every(coarse.refresh))
-            .coarse_factor(coarse.factor.unwrap_or(1.0)),
+        Some(coarse) => {
+            let options = options
+                .coarse_schedule(CoarseSchedule::refresh_every(coarse.refresh))
+                .coarse_factor(coarse.factor.unwrap_or(1.0));
+            match coarse.momentum {
+                Some(momentum) => options.coarse_momentum(momentum),
+                None => options,
+            }
+        }
         None => options,
     })
 }

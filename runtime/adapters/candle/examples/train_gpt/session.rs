@@ -95,6 +95,7 @@ impl Session {
                 refresh: args.coarse_refresh,
                 feed_forward_rank: None,
                 factor: Some(args.coarse_factor).filter(|factor| *factor != 1.0),
+                momentum: args.coarse_momentum,
             }),
             model: args.model(),
             batch: args.batch,

@@ -58,6 +58,9 @@ pub(crate) struct Choices {
     pub(crate) nesterov: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) weight_decay: Option<f64>,
+    /// The momentum where it is not 0.95.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) momentum: Option<f64>,
     /// Rows of the update are normalised by their second moments (NorMuon).
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) row_normalisation: bool,
@@ -99,6 +102,9 @@ pub(crate) struct CoarseChoice {
     /// Its factor beside the tiles where it is not 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) factor: Option<f64>,
+    /// The momentum of what it holds where it is another than that of all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) momentum: Option<f64>,
 }
 
 /// One run. Two runs of equal settings on one machine give the same weights, bit for bit.

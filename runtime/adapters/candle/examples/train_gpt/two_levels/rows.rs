@@ -43,6 +43,8 @@ pub(super) struct Row {
     pub(super) coarse: Option<CoarseChoice>,
     /// With NorMuon's row normalisation.
     pub(super) row_normalised: bool,
+    /// The momentum where it is not the optimizer's own.
+    pub(super) momentum: Option<f64>,
     /// Whether it is run with every seed.
     pub(super) main: bool,
 }
@@ -54,6 +56,7 @@ impl Row {
             tile: None,
             coarse: None,
             row_normalised: false,
+            momentum: None,
             main: true,
         }
     }
@@ -79,8 +82,10 @@ impl Row {
                 refresh,
                 feed_forward_rank: None,
                 factor: None,
+                momentum: None,
             }),
             row_normalised: false,
+            momentum: None,
             main: false,
         }
     }
@@ -100,6 +105,22 @@ impl Row {
             coarse.factor = Some(factor);
         }
         self
+    }
+
+    /// With another momentum of what the coarse part holds.
+    fn coarse_momentum(mut self, momentum: f64) -> Row {
+        if let Some(coarse) = &mut self.coarse {
+            coarse.momentum = Some(momentum);
+        }
+        self
+    }
+
+    /// With another momentum of all.
+    fn momentum(self, momentum: f64) -> Row {
+        Row {
+            momentum: Some(momentum),
+            ..self
+        }
     }
 
     fn row_normalised(self) -> Row {
@@ -145,6 +166,12 @@ impl Row {
             if let Some(factor) = coarse.factor {
                 key += &format!("-x{factor}");
             }
+            if let Some(momentum) = coarse.momentum {
+                key += &format!("-cmu{momentum}");
+            }
+        }
+        if let Some(momentum) = self.momentum {
+            key += &format!("-mu{momentum}");
         }
         if self.row_normalised {
             key += "-normuon";
@@ -171,6 +198,7 @@ impl Row {
             ..session.settings(optimizer, rate, rest, seed)
         };
         settings.choices.row_normalisation = self.row_normalised;
+        settings.choices.momentum = self.momentum;
         settings
     }
 }
@@ -256,6 +284,12 @@ fn others() -> Vec<Row> {
     rows.push(Row::coarse(32, 8, "fused", 1).scaled(0.5));
     rows.push(Row::coarse(64, 32, "projected", 1).scaled(0.5));
     rows.push(Row::coarse(1, 32, "fused", 1).scaled(0.5));
+    rows.push(Row::plain(Family::Muon).momentum(0.9));
+    for tile in [16, 32, 64] {
+        let row = Row::coarse(tile, 32, "fused", 1).scaled(0.5);
+        rows.push(row.clone().momentum(0.9));
+        rows.extend([0.925, 0.9, 0.8].map(|momentum| row.clone().coarse_momentum(momentum)));
+    }
     rows
 }
 
