@@ -66,7 +66,16 @@ pub(crate) fn check_muon(group: &str, options: &MuonOptions) -> Result<(), Build
     options.coarse.check(group)?;
     ranges.positive("the factor of the coarse part", options.coarse_factor)?;
     if let Some(momentum) = options.coarse_momentum {
-        ranges.decay_rate("the momentum of the coarse part", momentum)?;
+        let least = match options.nesterov {
+            true => options.momentum / (1.0 + options.momentum),
+            false => 0.0,
+        };
+        ranges.require(
+            (least..1.0).contains(&momentum),
+            "the momentum of the coarse part",
+            momentum,
+            "at least mu / (1 + mu) with Nesterov, 0 without, and below 1",
+        )?;
     }
     check_specs(group, options)
 }

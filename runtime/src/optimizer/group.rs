@@ -223,9 +223,11 @@ impl MuonOptions {
         self
     }
 
-    /// The momentum of what the coarse part holds, by default that of all: after a step the momentum buffer loses
-    /// `(1 - coarse_momentum / momentum)` times what the coarse part captured of it. The leading directions are then
-    /// forgotten sooner than the rest. Without effect where there are no tiles beside it.
+    /// The momentum of what the coarse part holds, by default that of all. With another rate mu' the step ends with
+    /// `buf <- buf - d captured(m)`, d = (1 - mu'/mu) / mu with Nesterov and 1 - mu'/mu without: what was in the buffer
+    /// decays by mu' there, and the new gradient stays with 1 - d (1 + mu) of its weight (1 - d without Nesterov). From
+    /// mu / (1 + mu), where nothing of it stays, to below 1; from 0 without Nesterov. Without effect where there are no
+    /// tiles beside the coarse part. `docs/two-levels.md` has measurements.
     pub fn coarse_momentum(mut self, momentum: f64) -> Self {
         self.coarse_momentum = Some(momentum);
         self
@@ -267,11 +269,18 @@ impl MuonOptions {
             scale_factor: self.scale_factor as f32,
             scale: self.scale,
             coarse_factor: self.coarse_factor as f32,
-            captured_decay: if mu > 0.0 {
-                (1.0 - self.own_coarse_momentum() / mu) as f32
-            } else {
-                0.0
-            },
+            captured_decay: self.captured_decay() as f32,
+        }
+    }
+
+    /// What is taken of the captured part of m = alpha g + beta buf, so that the momentum before the step decays there by
+    /// a rate of its own.
+    fn captured_decay(&self) -> f64 {
+        let beta = if self.nesterov { self.momentum } else { 1.0 };
+        if self.momentum > 0.0 {
+            (1.0 - self.own_coarse_momentum() / self.momentum) / beta
+        } else {
+            0.0
         }
     }
 

@@ -122,7 +122,7 @@ fn steps_are_those_of_the_reference() {
             scale_factor: 0.2,
             scale: himuon::launch::ScaleRule::Exact,
             coarse_factor: factor.unwrap_or(0.5) as f32,
-            captured_decay: momentum.map_or(0.0, |own| (1.0 - own / 0.95) as f32),
+            captured_decay: momentum.map_or(0.0, |own| ((1.0 - own / 0.95) / 0.95) as f32),
         };
         for step in 0..3 {
             let gradient = matrix(&model.gradients(step)[0]);
@@ -251,7 +251,7 @@ fn a_basis_that_never_moves_is_refused() {
 
 #[test]
 fn a_factor_or_momentum_of_the_coarse_part_that_cannot_be_is_refused() {
-    for momentum in [-0.1, 1.0, f64::NAN] {
+    for momentum in [-0.1, 0.48, 1.0, f64::NAN] {
         let model = Model::new(&[("w", &[50, 40])]);
         let options = MuonOptions::specs([coupled(8, Fine::Fused)]).coarse_momentum(momentum);
         let built = model.builder().group_with("w", options).build();

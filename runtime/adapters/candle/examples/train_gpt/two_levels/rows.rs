@@ -288,7 +288,9 @@ fn others() -> Vec<Row> {
     for tile in [16, 32, 64] {
         let row = Row::coarse(tile, 32, "fused", 1).scaled(0.5);
         rows.push(row.clone().momentum(0.9));
-        rows.extend([0.925, 0.9, 0.8].map(|momentum| row.clone().coarse_momentum(momentum)));
+        rows.extend(
+            [0.9, 0.8, 0.7, 0.6, 0.5].map(|momentum| row.clone().coarse_momentum(momentum)),
+        );
     }
     rows
 }
