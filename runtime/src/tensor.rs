@@ -17,6 +17,11 @@ pub trait TensorView: std::fmt::Debug {
     fn leading(&self, columns: usize) -> usize {
         columns
     }
+    /// Of a strided matrix the numbers in a row, and those from one row to the next; `None` where the numbers follow
+    /// one another.
+    fn strides(&self) -> Option<(usize, usize)> {
+        None
+    }
 }
 
 /// Numbers that are read.

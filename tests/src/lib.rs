@@ -12,6 +12,7 @@ pub mod cuda;
 pub mod grid;
 pub mod inputs;
 pub mod judge;
+pub mod master_weights;
 pub mod quadratic;
 pub mod random;
 pub mod report;

@@ -128,6 +128,14 @@ pub trait Backend<M: Memory = Host>: WorkspaceModel + std::fmt::Debug + Send {
         Ok(())
     }
 
+    /// Whether what is submitted now goes into a graph instead of running.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn is_capturing(&self) -> Result<bool, BackendError> {
+        Ok(false)
+    }
+
     /// Makes a kernel that a later step of the schedule will need, so that no step waits for a compiler.
     ///
     /// # Errors

@@ -37,14 +37,22 @@ pub(super) struct Plain<E> {
     pub(super) leading: usize,
 }
 
+impl<E> Plain<E> {
+    /// The address of (row, column).
+    /// # Safety
+    /// There is such a number.
+    #[inline(always)]
+    unsafe fn at(self, row: usize, column: usize) -> *mut E {
+        // SAFETY: the caller's word.
+        unsafe { self.start.add(row * self.leading + column) }
+    }
+}
+
 impl<E: Stored> Place for Plain<E> {
     #[inline(always)]
     unsafe fn read<S: Simd>(self, simd: S, row: usize, column: usize, count: usize) -> S::Vector {
         // SAFETY: the caller's word; so for all functions here.
-        unsafe {
-            let at = self.start.add(row * self.leading + column);
-            read(simd, at.cast_const(), count)
-        }
+        unsafe { read(simd, self.at(row, column).cast_const(), count) }
     }
     #[inline(always)]
     unsafe fn write<S: Simd>(
@@ -55,10 +63,7 @@ impl<E: Stored> Place for Plain<E> {
         count: usize,
     ) {
         // SAFETY: as `read`.
-        unsafe {
-            let at = self.start.add(row * self.leading + column);
-            write(simd, at, value, count);
-        }
+        unsafe { write(simd, self.at(row, column), value, count) }
     }
 }
 
@@ -66,8 +71,7 @@ impl<E: Stored> Place for Plain<E> {
 #[derive(Clone, Copy)]
 pub(super) struct Masters {
     pub(super) weights: Plain<bf16>,
-    pub(super) remainders: *mut i16,
-    pub(super) columns: usize,
+    pub(super) remainders: Plain<i16>,
 }
 
 impl Masters {
@@ -76,8 +80,10 @@ impl Masters {
     unsafe fn at(self, row: usize, column: usize) -> (*mut bf16, *mut i16) {
         // SAFETY: as `read`.
         unsafe {
-            let weights = self.weights.start.add(row * self.weights.leading + column);
-            (weights, self.remainders.add(row * self.columns + column))
+            (
+                self.weights.at(row, column),
+                self.remainders.at(row, column),
+            )
         }
     }
 }
@@ -131,8 +137,10 @@ macro_rules! with_place {
             ($crate::cpu::storage::Pointer::Bf16(start), Some((remainders, columns))) => {
                 let $name = $crate::cpu::weights::Masters {
                     weights: $crate::cpu::weights::Plain { start, leading },
-                    remainders,
-                    columns,
+                    remainders: $crate::cpu::weights::Plain {
+                        start: remainders,
+                        leading: columns,
+                    },
                 };
                 $body
             }
@@ -166,8 +174,10 @@ mod tests {
                     start: self.weights.as_mut_ptr(),
                     leading: 0,
                 },
-                remainders: self.remainders.as_mut_ptr(),
-                columns: 0,
+                remainders: Plain {
+                    start: self.remainders.as_mut_ptr(),
+                    leading: 0,
+                },
             };
             let mut read = Vec::new();
             for (part, written) in self.written.chunks(LANES).enumerate() {

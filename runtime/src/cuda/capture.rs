@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::ops::Range;
+use std::sync::Weak;
 
 use cudarc::driver::CudaGraph;
 use cudarc::driver::sys::{CUgraphInstantiate_flags, CUstreamCaptureMode};
@@ -10,11 +11,13 @@ use super::error::CudaError;
 use super::memory::Device;
 use crate::backend::BackendError;
 use crate::error::Error;
-use crate::optimizer::{HiMuon, ParameterStep, StepReport};
+use crate::optimizer::{HiMuon, ParameterStep, StepError, StepReport};
 
 /// The steps of an optimizer as a graph: one launch of the host for all launches of the device.
 pub struct CapturedStep {
     graph: CudaGraph,
+    /// Gone when the tables that the graph points to are: with the optimizer, or at its next recording.
+    recording: Weak<()>,
 }
 
 impl std::fmt::Debug for CapturedStep {
@@ -32,12 +35,26 @@ impl CapturedStep {
     /// [`check_replays`](HiMuon::check_replays) says so.
     ///
     /// # Errors
-    /// The driver refuses the graph.
-    pub fn launch_alone(&mut self) -> Result<(), Error> {
+    /// The driver refuses the graph; the optimizer is gone, or has recorded other steps since.
+    ///
+    /// # Safety
+    /// The weights and gradients that the optimizer was passed last, by a capture, a replay or a step, are still there
+    /// and nobody else's until the stream has passed the launch; no state was loaded since.
+    pub unsafe fn launch_alone(&mut self) -> Result<(), Error> {
+        if self.recording.strong_count() == 0 {
+            return Err(outdated());
+        }
         let refused = CudaError::call("launching a captured step");
         let launched = self.graph.launch().map_err(refused);
         Ok(launched.map_err(BackendError::from)?)
     }
+}
+
+fn outdated() -> Error {
+    let reason = "the graph is of another optimizer or of an earlier recording, whose tables are gone; use the graph \
+                  that was captured last"
+        .to_owned();
+    StepError::Recording { reason }.into()
 }
 
 impl HiMuon<Device> {
@@ -46,7 +63,7 @@ impl HiMuon<Device> {
     /// [`prepare_recording`](HiMuon::prepare_recording) before the capture, [`record`](HiMuon::record) in it, and
     /// [`begin_replay`](HiMuon::begin_replay) before each launch of the graph.
     ///
-    /// A graph that was captured before must not be replayed any more.
+    /// A graph that was captured before is not replayed any more: its tables are gone.
     ///
     /// # Errors
     /// As [`prepare_recording`](HiMuon::prepare_recording); the stream cannot be captured.
@@ -66,7 +83,10 @@ impl HiMuon<Device> {
         let graph = stream.end_capture(CUgraphInstantiate_flags(0));
         recorded?;
         match graph.map_err(failed)? {
-            Some(graph) => Ok(CapturedStep { graph }),
+            Some(graph) => Ok(CapturedStep {
+                graph,
+                recording: self.recording(),
+            }),
             None => Err(BackendError::Device {
                 action: "capturing a step".to_owned(),
                 reason: "the driver made no graph".to_owned(),
@@ -79,12 +99,16 @@ impl HiMuon<Device> {
     /// Takes the next step by replaying its graph.
     ///
     /// # Errors
-    /// As [`begin_replay`](HiMuon::begin_replay). When the driver refuses the graph nothing has changed.
+    /// As [`begin_replay`](HiMuon::begin_replay); a graph of another optimizer or of an earlier recording. When the
+    /// driver refuses the graph nothing has changed.
     pub fn replay(
         &mut self,
         captured: &mut CapturedStep,
         parameters: &mut [ParameterStep<'_, Device>],
     ) -> Result<StepReport, Error> {
+        if !captured.recording.ptr_eq(&self.recording()) {
+            return Err(outdated());
+        }
         let report = self.begin_replay(parameters)?;
         if let Err(error) = captured.graph.launch() {
             self.cancel_replay();

@@ -102,9 +102,12 @@ impl BoundChunk {
         let groups = self
             .groups
             .update(stream, group_image, room, "the table of groups")?;
-        if scaled && self.unscaled.is_none() {
-            let bytes = room.max(GROUP_BYTES * self.group_count as usize);
-            self.unscaled = Some(DeviceMemory::zeroed(stream, bytes, "groups without scale")?);
+        // As long as the table of groups, which has refused to grow by now if a graph holds either address.
+        let bytes = GROUP_BYTES * self.group_count as usize;
+        let held = self.unscaled.as_ref().map_or(0, DeviceMemory::bytes);
+        if scaled && held < bytes {
+            let memory = DeviceMemory::zeroed(stream, room.max(bytes), "groups without scale")?;
+            self.unscaled = Some(memory);
         }
         let shapes = order.into_iter().map(|index| shapes[index]).collect();
         let wanted = (spec, shapes, layout.scratch_bytes);

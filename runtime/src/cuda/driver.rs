@@ -289,3 +289,12 @@ pub(super) fn stream_state(stream: &CudaStream) -> Result<(), CudaError> {
         status => status.result().map_err(CudaError::call(action)),
     }
 }
+
+/// Whether the stream is being captured, or waits for one that is.
+pub(super) fn is_capturing(stream: &CudaStream) -> Result<bool, CudaError> {
+    match stream.capture_status() {
+        Ok(status) => Ok(status != sys::CUstreamCaptureStatus::CU_STREAM_CAPTURE_STATUS_NONE),
+        Err(error) if error.0 == sys::CUresult::CUDA_ERROR_STREAM_CAPTURE_IMPLICIT => Ok(true),
+        Err(error) => Err(CudaError::call("a kernel that was submitted before")(error)),
+    }
+}

@@ -100,7 +100,8 @@ macro_rules! tensor {
                 $name(Extent::contiguous(pointer, element, len), PhantomData)
             }
 
-            /// A `rows` x `columns` matrix whose rows start `leading` numbers apart.
+            /// A `rows` x `columns` matrix whose rows start `leading` numbers apart. A step refuses it where `leading` is
+            /// below `columns`, or `columns` are not those of the matrices that the parameter is cut into.
             ///
             /// # Safety
             /// As [`from_raw`](Self::from_raw), for every row.
@@ -111,7 +112,6 @@ macro_rules! tensor {
                 columns: usize,
                 leading: usize,
             ) -> Self {
-                let leading = leading.max(columns);
                 $name(Extent { pointer, element, rows, columns, leading }, PhantomData)
             }
 
@@ -136,6 +136,11 @@ macro_rules! tensor {
 
             fn leading(&self, columns: usize) -> usize {
                 self.0.leading_for(columns)
+            }
+
+            fn strides(&self) -> Option<(usize, usize)> {
+                let strided = !self.0.is_contiguous();
+                strided.then_some((self.0.columns, self.0.leading))
             }
         }
     };

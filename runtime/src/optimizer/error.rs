@@ -185,6 +185,22 @@ pub enum StepError {
         /// The declared shape.
         shape: Vec<usize>,
     },
+    /// A strided tensor whose rows are not those of the parameter's matrices.
+    #[error(
+        "parameter {name}: the {tensor} has rows of {found} numbers that start {leading} apart, expected rows of {expected} that start at least as far apart; pass it as the matrices it is cut into, or contiguous"
+    )]
+    Rows {
+        /// The parameter.
+        name: String,
+        /// `weight` or `gradient`.
+        tensor: &'static str,
+        /// Numbers of a row as passed.
+        found: usize,
+        /// Numbers from one row to the next.
+        leading: usize,
+        /// Columns of the parameter's matrices.
+        expected: usize,
+    },
     /// A tensor of another type than declared.
     #[error(
         "parameter {name}: the {tensor} is {found:?}, expected {expected:?}; declare its type in the layer's attribute (element = ...) or convert it"

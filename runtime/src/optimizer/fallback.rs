@@ -10,6 +10,7 @@ use crate::backend::BackendError;
 use crate::error::Error;
 use crate::memory::Memory;
 use crate::plan::Plan;
+use crate::schedule::GroupPhase;
 
 impl<M: Memory> HiMuon<M> {
     /// The kernels of every tile that a schedule may ask for, once. Whether a tuned variant did not load and was dropped, so
@@ -54,9 +55,13 @@ impl<M: Memory> HiMuon<M> {
 
     /// Loads a plan's kernels. A tuned variant that does not load is dropped, and the next choice of the tuning table,
     /// in the end the default, takes its place.
-    pub(super) fn prepare_kernels(&mut self, mut plan: Arc<Plan>) -> Result<Arc<Plan>, Error> {
+    pub(super) fn prepare_kernels(
+        &mut self,
+        mut plan: Arc<Plan>,
+        phases: &[GroupPhase],
+    ) -> Result<Arc<Plan>, Error> {
         loop {
-            let (spec, variant, reason) = match self.prepare_backend(Arc::clone(&plan)) {
+            let (spec, variant, reason) = match self.prepare_backend(Arc::clone(&plan), phases) {
                 Err(Error::Backend(BackendError::Variant {
                     spec,
                     variant,

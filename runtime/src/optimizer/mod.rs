@@ -21,6 +21,7 @@ mod record;
 mod report;
 mod routing;
 mod snapshot;
+mod tensors;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -260,11 +261,7 @@ impl<M: Memory> HiMuon<M> {
         jobs.into_iter().map(job).collect()
     }
 
-    /// The plan of a step under a smaller budget than the user's.
-    fn plan_within(&self, step: u64, budget_bytes: Option<u64>) -> Result<Plan, Error> {
-        self.make_plan(&self.phases(step)?, budget_bytes)
-    }
-
+    /// The plan of a step in these phases.
     fn make_plan(&self, phases: &[GroupPhase], budget_bytes: Option<u64>) -> Result<Plan, Error> {
         let mut planned = Vec::new();
         let mut elementwise = Vec::new();

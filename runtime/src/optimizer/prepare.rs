@@ -2,15 +2,11 @@
 
 use std::sync::Arc;
 
-use himuon_templates::Element;
-
 use super::buffers::ParameterState;
-use super::builder::weight_element;
 use super::coarse::basis_len;
 use super::error::StepError;
 use super::gather::gather;
 use super::group::{AdamWOptions, GroupOptions};
-use super::parameter::Parameter;
 use super::snapshot::Snapshot;
 use super::{HiMuon, NonFinitePolicy, ParameterStep, Protection, TornStep};
 use crate::backend::BackendError;
@@ -19,7 +15,6 @@ use crate::launch::{AdamWScalars, GroupScalars};
 use crate::memory::{Memory, zeros};
 use crate::plan::Plan;
 use crate::schedule::GroupPhase;
-use crate::tensor::TensorView;
 
 /// A step that only needs submitting.
 pub(crate) struct Ready {
@@ -104,7 +99,7 @@ impl<M: Memory> HiMuon<M> {
         if ready.skipped_for.is_none() {
             // State first: what is left is known when the workspace is asked for.
             self.allocate_state(&ready.takes_part)?;
-            ready.plan = self.prepare_kernels(ready.plan)?;
+            ready.plan = self.prepare_kernels(ready.plan, &phases)?;
             self.allocate_diagnostics(&ready.plan)?;
             if self.protection == Protection::Snapshot {
                 let allocator = self.backend.allocator();
@@ -124,10 +119,22 @@ impl<M: Memory> HiMuon<M> {
         }
     }
 
-    /// A launch that failed while it ran left its step torn.
+    /// A launch that failed while it ran left its step torn. While its stream is captured a device can neither be asked
+    /// nor written to.
     pub(super) fn check_earlier_steps(&mut self) -> Result<(), StepError> {
-        let Err(source) = self.backend.check() else {
-            return Ok(());
+        let source = match self.backend.is_capturing() {
+            Ok(true) => {
+                return Err(StepError::Recording {
+                    reason: "the stream is being captured, and of a step only launches can be; call prepare_recording \
+                             before the capture, record in it, and begin_replay before each launch of the graph"
+                        .to_owned(),
+                });
+            }
+            Ok(false) => match self.backend.check() {
+                Ok(()) => return Ok(()),
+                Err(source) => source,
+            },
+            Err(source) => source,
         };
         self.torn = Some(TornStep {
             launched: 0,
@@ -136,9 +143,13 @@ impl<M: Memory> HiMuon<M> {
         Err(StepError::Lost { source })
     }
 
-    /// Kernels and scratch memory of a plan. Where the device has not as much memory as the plan wants, half
-    /// of it is tried, once; that plan is kept.
-    pub(super) fn prepare_backend(&mut self, plan: Arc<Plan>) -> Result<Arc<Plan>, Error> {
+    /// Kernels and scratch memory of the plan of these phases. Where the device has not as much memory as the plan
+    /// wants, half of it is tried, once; that plan is kept.
+    pub(super) fn prepare_backend(
+        &mut self,
+        plan: Arc<Plan>,
+        phases: &[GroupPhase],
+    ) -> Result<Arc<Plan>, Error> {
         match self.backend.prepare(&plan) {
             Err(BackendError::OutOfMemory { purpose, bytes }) if plan.workspace_bytes > 1 => {
                 let budget = plan.workspace_bytes / 2;
@@ -147,7 +158,7 @@ impl<M: Memory> HiMuon<M> {
                 );
                 // Where not even one tile fits into half of it, the device's word is the better explanation.
                 let smaller = self
-                    .plan_within(self.step, Some(budget))
+                    .make_plan(phases, Some(budget))
                     .map_err(|_| BackendError::OutOfMemory { purpose, bytes })?;
                 let smaller = Arc::new(smaller);
                 self.backend.prepare(&smaller)?;
@@ -161,40 +172,6 @@ impl<M: Memory> HiMuon<M> {
                 Ok(plan)
             }
         }
-    }
-
-    /// Numbers and types of all tensors.
-    pub(super) fn check_tensors(
-        &self,
-        parameters: &[ParameterStep<'_, M>],
-    ) -> Result<(), StepError> {
-        if parameters.len() != self.parameters.len() {
-            return Err(StepError::Count {
-                found: parameters.len(),
-                expected: self.parameters.len(),
-            });
-        }
-        for (declared, passed) in self.parameters.iter().zip(parameters) {
-            let weight = passed.weight.element();
-            check_length(declared, "weight", passed.weight.len())?;
-            if let (GroupOptions::Muon(options), Some(_)) =
-                (&self.groups[declared.group].options, &declared.matrices)
-            {
-                check_type(declared, "weight", weight, weight_element(options))?;
-            } else if self.groups[declared.group].options.master_weights()
-                && weight != Element::Bf16
-            {
-                return Err(StepError::MasterWeights {
-                    name: declared.name.clone(),
-                    found: weight,
-                });
-            }
-            if let Some(gradient) = &passed.gradient {
-                check_length(declared, "gradient", gradient.len())?;
-                check_type(declared, "gradient", gradient.element(), weight)?;
-            }
-        }
-        Ok(())
     }
 
     /// The scalars of each group, refused where the step would not be one.
@@ -341,38 +318,4 @@ impl<M: Memory> HiMuon<M> {
         }
         Ok(())
     }
-}
-
-fn check_length<M: Memory>(
-    declared: &Parameter<M>,
-    tensor: &'static str,
-    found: usize,
-) -> Result<(), StepError> {
-    if found == declared.len {
-        return Ok(());
-    }
-    Err(StepError::Length {
-        name: declared.name.clone(),
-        tensor,
-        found,
-        expected: declared.len,
-        shape: declared.shape.clone(),
-    })
-}
-
-fn check_type<M: Memory>(
-    declared: &Parameter<M>,
-    tensor: &'static str,
-    found: Element,
-    expected: Element,
-) -> Result<(), StepError> {
-    if found == expected {
-        return Ok(());
-    }
-    Err(StepError::Type {
-        name: declared.name.clone(),
-        tensor,
-        found,
-        expected,
-    })
 }

@@ -3,6 +3,8 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+#[cfg(feature = "cuda")]
+use std::sync::Weak;
 
 use super::error::StepError;
 use super::gather::gather;
@@ -18,6 +20,8 @@ use crate::schedule::GroupPhase;
 /// The phases of the recorded steps, each once.
 #[derive(Debug)]
 pub(crate) struct RecordedSteps {
+    /// Graphs hold the other end of it, and with it whether what they point to is still there.
+    identity: Arc<()>,
     steps: Range<u64>,
     phases: Vec<(Vec<GroupPhase>, Arc<Plan>)>,
     /// Kernels of a replay, those of phases that do not run included.
@@ -47,6 +51,7 @@ impl<M: Memory> HiMuon<M> {
         self.check_not_torn()?;
         self.check_earlier_steps()?;
         self.check_recordable(parameters, &steps)?;
+        self.load_ahead()?;
         let mut phases: Vec<(Vec<GroupPhase>, Arc<Plan>)> = Vec::new();
         let mut of_step = Vec::new();
         for step in steps.clone() {
@@ -59,17 +64,24 @@ impl<M: Memory> HiMuon<M> {
         }
         self.allocate_state(&vec![true; parameters.len()])?;
         for (phase, plan) in &mut phases {
-            *plan = self.prepare_backend(Arc::clone(plan))?;
+            *plan = self.prepare_backend(Arc::clone(plan), phase)?;
             let key = self.plan_key(phase);
             self.plans.insert(key, Arc::clone(plan));
             self.backend.check_recordable(plan)?;
         }
+        // A plan that had to be made smaller leaves less workspace than another phase wants; the largest is enough for all.
+        if let Some((_, plan)) = phases.iter().max_by_key(|(_, plan)| plan.workspace_bytes) {
+            self.backend.prepare(plan)?;
+        }
+        // Graphs of an earlier recording point to tables that go now.
+        self.recorded = None;
         self.backend.prepare_recording(Recording {
             first_step: steps.start,
             phases: of_step,
             phase_count: phases.len() as u32,
         })?;
         self.recorded = Some(RecordedSteps {
+            identity: Arc::new(()),
             steps,
             phases,
             kernels: 0,
@@ -81,13 +93,21 @@ impl<M: Memory> HiMuon<M> {
     /// [`prepare_recording`](Self::prepare_recording) with the same parameters.
     ///
     /// # Errors
-    /// No preparation, or the device refuses a launch. The optimizer has not changed; end the capture.
+    /// No preparation, a stream that is not being captured, or the device refuses a launch. The optimizer has not
+    /// changed; end the capture.
     pub fn record(&mut self, parameters: &mut [ParameterStep<'_, M>]) -> Result<(), Error> {
         let Some(mut recorded) = self.recorded.take() else {
             return Err(refused(
                 "nothing was prepared; call prepare_recording first",
             ));
         };
+        let capturing = self.backend.is_capturing().map_err(Error::from);
+        if !matches!(capturing, Ok(true)) {
+            self.recorded = Some(recorded);
+            return Err(capturing.err().unwrap_or_else(|| {
+                refused("the stream is not being captured, so that launches would run at once; begin the capture first")
+            }));
+        }
         let submitted = self.submit_phases(&mut recorded, parameters);
         self.recorded = Some(recorded);
         self.backend.select_phase(None)?;
@@ -162,6 +182,13 @@ impl<M: Memory> HiMuon<M> {
         self.count_updates(&vec![true; parameters.len()]);
         self.step += 1;
         Ok(report)
+    }
+
+    /// The other end of the present recording's identity; of none where there is no recording.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn recording(&self) -> Weak<()> {
+        let recorded = self.recorded.as_ref();
+        recorded.map_or_else(Weak::new, |recorded| Arc::downgrade(&recorded.identity))
     }
 
     /// Takes back what [`begin_replay`](Self::begin_replay) counted, for a replay that was refused.

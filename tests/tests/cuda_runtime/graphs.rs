@@ -1,5 +1,8 @@
 //! A graph captured once and replayed is the same steps.
 
+use cudarc::driver::sys::CUgraphInstantiate_flags;
+use cudarc::driver::sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+use himuon::cuda::{CudaBackend, DeviceRef};
 use himuon::optimizer::StepError;
 use himuon::schedule::TileSchedule;
 use himuon::{Error, KernelSpec, Tile};
@@ -141,16 +144,138 @@ fn powers_above_zero_are_captured_too_and_replays_alone_stop_at_the_end() {
             .unwrap();
         // The device goes on by itself, twice: the second replay is past the end and changes nothing.
         captured.load_gradients(1);
-        graph.launch_alone().unwrap();
+        // SAFETY: weights and gradients are those of the replay, and outlive the test.
+        unsafe { graph.launch_alone() }.unwrap();
         eager.step(&mut one_by_one);
         eager.step(&mut one_by_one);
         assert_eq!(captured.bits(), eager.bits());
-        graph.launch_alone().unwrap();
+        // SAFETY: as above.
+        unsafe { graph.launch_alone() }.unwrap();
         assert_eq!(captured.bits(), eager.bits());
         let past = replayed.check_replays().unwrap_err();
         assert!(
             past.to_string().contains("past its recorded steps"),
             "{past}"
         );
+    });
+}
+
+#[test]
+fn a_graph_takes_the_scale_of_its_loss_out_and_skips_an_overflow() {
+    let test = "graphs::a_graph_takes_the_scale_of_its_loss_out_and_skips_an_overflow";
+    emulated(test, &[], || {
+        const STEPS: u64 = 5;
+        let model = model();
+        let specs = [tile(16), KernelSpec::new(Tile::Full)];
+        let schedule = TileSchedule::periodic(Tile::square(16), Tile::Full, 2, 0.5).unwrap();
+        let run = |captured: bool| {
+            let mut device = OnDevice::new(&model);
+            let mut inverse = device.stream.clone_htod(&[0.0_f32]).unwrap();
+            let mut found = device.stream.clone_htod(&[0.0_f32]).unwrap();
+            let [inverse_at, found_at] = [&inverse, &found].map(|s| DeviceRef::of(s).address());
+            let backend = CudaBackend::new(&device.stream).unwrap();
+            // SAFETY: both slices outlive the optimizer and its graph.
+            let backend = unsafe { backend.unscaled_by(inverse_at, Some(found_at)) };
+            let builder = model.builder(&specs).schedule(schedule.clone());
+            let mut optimizer = builder.build_on(Box::new(backend)).unwrap();
+            let mut graph = captured.then(|| {
+                let mut parameters = device.parameters();
+                optimizer.capture(&mut parameters, 0..STEPS).unwrap()
+            });
+            let mut seen = Vec::new();
+            for step in 0..STEPS {
+                // The factor changes as trainers change it, without the host's doing.
+                let factor = 1024.0 / (1 << step) as f32;
+                let overflow = f32::from(u8::from(step == 2));
+                device.load_scaled_gradients(step, factor);
+                let stream = device.stream.clone();
+                stream.memcpy_htod(&[1.0 / factor], &mut inverse).unwrap();
+                stream.memcpy_htod(&[overflow], &mut found).unwrap();
+                let mut parameters = device.parameters();
+                match &mut graph {
+                    Some(graph) => optimizer.replay(graph, &mut parameters).unwrap(),
+                    None => optimizer.step(&mut parameters).unwrap(),
+                };
+                drop(parameters);
+                seen.push(device.bits());
+            }
+            seen
+        };
+        let (eager, replayed) = (run(false), run(true));
+        assert!(eager == replayed);
+        assert!(
+            eager[1] == eager[2] && eager[2] != eager[3],
+            "one step was skipped"
+        );
+    });
+}
+
+/// A launch inside a capture does not run, and a recording outside of one would.
+#[test]
+fn steps_are_refused_inside_a_capture_and_records_outside_of_one() {
+    let test = "graphs::steps_are_refused_inside_a_capture_and_records_outside_of_one";
+    emulated(test, &[], || {
+        let model = model();
+        let mut eager = OnDevice::new(&model);
+        let mut one_by_one = eager.optimizer(model.builder(&[tile(16)]));
+        let mut device = OnDevice::new(&model);
+        let mut optimizer = device.optimizer(model.builder(&[tile(16)]));
+        eager.step(&mut one_by_one);
+        device.step(&mut optimizer);
+        let stream = device.stream.clone();
+        let mut parameters = device.parameters();
+        stream
+            .begin_capture(CU_STREAM_CAPTURE_MODE_THREAD_LOCAL)
+            .unwrap();
+        let stepped = optimizer.step(&mut parameters);
+        let prepared = optimizer.prepare_recording(&mut parameters, 1..3);
+        let _ = stream.end_capture(CUgraphInstantiate_flags(0)).unwrap();
+        for error in [stepped.unwrap_err(), prepared.unwrap_err()] {
+            let text = error.to_string();
+            assert!(text.contains("the stream is being captured"), "{text}");
+        }
+        optimizer.prepare_recording(&mut parameters, 1..3).unwrap();
+        let error = optimizer.record(&mut parameters).unwrap_err();
+        assert!(
+            error.to_string().contains("is not being captured"),
+            "{error}"
+        );
+        drop(parameters);
+        assert_eq!(device.bits(), eager.bits());
+        // Nothing is lost by any of it.
+        eager.step(&mut one_by_one);
+        device.step(&mut optimizer);
+        assert_eq!(device.bits(), eager.bits());
+    });
+}
+
+#[test]
+fn graphs_of_an_earlier_recording_or_a_dropped_optimizer_are_refused() {
+    let test = "graphs::graphs_of_an_earlier_recording_or_a_dropped_optimizer_are_refused";
+    emulated(test, &[], || {
+        let model = model();
+        let mut device = OnDevice::new(&model);
+        let mut optimizer = device.optimizer(model.builder(&[tile(16)]));
+        let mut earlier = optimizer.capture(&mut device.parameters(), 0..4).unwrap();
+        let mut last = optimizer.capture(&mut device.parameters(), 0..4).unwrap();
+        let bits = device.bits();
+        let replayed = optimizer.replay(&mut earlier, &mut device.parameters());
+        // SAFETY: weights and gradients are those of the captures, and outlive the test.
+        let launched = unsafe { earlier.launch_alone() };
+        for error in [replayed.unwrap_err(), launched.unwrap_err()] {
+            let text = error.to_string();
+            assert!(text.contains("of an earlier recording"), "{text}");
+        }
+        assert_eq!((device.bits(), optimizer.steps_taken()), (bits.clone(), 0));
+        optimizer
+            .replay(&mut last, &mut device.parameters())
+            .unwrap();
+        let bits_after = device.bits();
+        assert_ne!(bits_after, bits);
+        drop(optimizer);
+        // SAFETY: as above.
+        let error = unsafe { last.launch_alone() }.unwrap_err();
+        assert!(error.to_string().contains("tables are gone"), "{error}");
+        assert_eq!(device.bits(), bits_after);
     });
 }

@@ -4,13 +4,12 @@ use std::path::Path;
 
 use half::bf16;
 use himuon::cuda::{CudaSlice, Device, DeviceMut, DeviceRef};
-use himuon::master_weight::master_weight;
 use himuon::optimizer::{AdamWOptions, HiMuonBuilder, MuonOptions, Protection, StepError};
-use himuon::tensor::{TensorMut, TensorRef};
 use himuon::{Error, HiMuon, ParameterStep};
+use himuon_tests::master_weights::{self as shared, Both, bits, masters, step_narrow};
 
 use crate::emulator::emulated;
-use crate::model::{Model, OnDevice, normal, spec};
+use crate::model::{Model, OnDevice, spec};
 
 const SHAPES: [[usize; 2]; 2] = [[40, 24], [1, 96]];
 
@@ -25,11 +24,13 @@ fn builder(tile: &str) -> HiMuonBuilder {
         .group_with("scale", AdamWOptions::default().master_weights(true))
 }
 
-fn numbers(seed: u64) -> [Vec<bf16>; 2] {
-    SHAPES.map(|[rows, columns]| {
-        let numbers = normal(seed, rows * columns).into_iter();
-        numbers.map(bf16::from_f32).collect()
-    })
+fn numbers(seed: u64) -> Both<bf16> {
+    shared::numbers(seed, SHAPES.map(|[rows, columns]| rows * columns))
+}
+
+/// The remainders that a state file holds.
+fn remainders(path: &Path) -> Both<i16> {
+    shared::remainders(path, ["w", "scale"])
 }
 
 /// Weights and gradients on the device.
@@ -40,7 +41,7 @@ struct Tensors<'a> {
 }
 
 impl<'a> Tensors<'a> {
-    fn new(device: &'a OnDevice, weights: &[Vec<bf16>; 2]) -> Self {
+    fn new(device: &'a OnDevice, weights: &Both<bf16>) -> Self {
         let upload = |numbers: &Vec<bf16>| device.stream.clone_htod(numbers).unwrap();
         Tensors {
             device,
@@ -62,48 +63,14 @@ impl<'a> Tensors<'a> {
             .collect()
     }
 
-    fn read(&self) -> [Vec<bf16>; 2] {
+    fn read(&self) -> Both<bf16> {
         let download = |slice| self.device.stream.clone_dtoh(slice).unwrap();
         self.weights.each_ref().map(download)
     }
 }
 
-fn step_on_cpu(optimizer: &mut HiMuon, weights: &mut [Vec<bf16>; 2], step: u64) {
-    let gradients = numbers(100 + step);
-    let pairs = weights.iter_mut().zip(&gradients);
-    let mut parameters: Vec<_> = pairs
-        .map(|(weight, gradient)| ParameterStep {
-            weight: TensorMut::Bf16(weight),
-            gradient: Some(TensorRef::Bf16(gradient)),
-        })
-        .collect();
-    optimizer.step(&mut parameters).unwrap();
-}
-
-/// The remainders that a state file holds.
-fn remainders(path: &Path) -> [Vec<i16>; 2] {
-    let bytes = std::fs::read(path).unwrap();
-    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
-    ["w", "scale"].map(|name| {
-        let tensor = file.tensor(&format!("{name}.master_remainder")).unwrap();
-        let pairs = tensor.data().chunks_exact(2);
-        pairs
-            .map(|pair| i16::from_le_bytes([pair[0], pair[1]]))
-            .collect()
-    })
-}
-
-fn masters(weights: &[Vec<bf16>; 2], remainders: &[Vec<i16>; 2]) -> [Vec<f32>; 2] {
-    [0, 1].map(|part| {
-        let pairs = weights[part].iter().zip(&remainders[part]);
-        pairs
-            .map(|(weight, remainder)| master_weight(*weight, *remainder))
-            .collect()
-    })
-}
-
 /// Largest difference of two updates, as a part of the larger update's Frobenius norm.
-fn gap(start: &[Vec<bf16>; 2], left: &[Vec<f32>; 2], right: &[Vec<f32>; 2]) -> f64 {
+fn gap(start: &Both<bf16>, left: &Both<f32>, right: &Both<f32>) -> f64 {
     let part = |part: usize| {
         let (mut difference, mut size) = (0.0, 0.0);
         for ((start, left), right) in start[part].iter().zip(&left[part]).zip(&right[part]) {
@@ -126,7 +93,7 @@ fn follows_the_cpu(tile: &str) {
     let mut weights = start.clone();
     for step in 0..3 {
         on_device.step(&mut tensors.parameters(step)).unwrap();
-        step_on_cpu(&mut on_cpu, &mut weights, step);
+        step_narrow(&mut on_cpu, &mut weights, &numbers(100 + step)).unwrap();
     }
     on_device.save_state(&of_device).unwrap();
     on_cpu.save_state(&of_cpu).unwrap();
@@ -190,13 +157,6 @@ fn has_the_bits_of_f32_weights(tile: &str) {
     let expected = weights
         .each_ref()
         .map(|w| device.stream.clone_dtoh(w).unwrap());
-    let bits = |numbers: &[Vec<f32>; 2]| -> Vec<u32> {
-        numbers
-            .iter()
-            .flatten()
-            .map(|number| number.to_bits())
-            .collect()
-    };
     assert!(bits(&found) == bits(&expected), "tile={tile}");
 }
 

@@ -155,9 +155,15 @@ impl OnDevice {
 
     /// Puts a step's gradients where those of the last one were.
     pub(crate) fn load_gradients(&mut self, step: u64) {
+        self.load_scaled_gradients(step, 1.0);
+    }
+
+    /// As `load_gradients`, of a loss that was multiplied by `factor`.
+    pub(crate) fn load_scaled_gradients(&mut self, step: u64, factor: f32) {
         let gradients = self.model.gradients(step);
         for (index, (slice, gradient)) in self.gradients.iter_mut().zip(gradients).enumerate() {
             if let Some(slice) = slice {
+                let gradient: Vec<f32> = gradient.iter().map(|g| factor * g).collect();
                 let spread = spread(&gradient, columns(&self.model, index), self.gaps[index]);
                 self.stream.memcpy_htod(&spread, slice).unwrap();
             }

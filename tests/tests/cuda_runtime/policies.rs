@@ -1,10 +1,10 @@
 //! Numbers that are not finite, budgets, memory that runs out.
 
 use himuon::cuda::{CudaBackend, DeviceRef};
-use himuon::optimizer::{NonFinitePolicy, StepError};
+use himuon::optimizer::{LearningRate, MuonOptions, NonFinitePolicy, StepError};
 use himuon::plan::PlanError;
 use himuon::tensor::{TensorMut, TensorRef};
-use himuon::{Error, ParameterStep};
+use himuon::{Error, HiMuon, ParameterStep};
 use himuon_toolkit::emulated::Inspection;
 
 use crate::emulator::emulated;
@@ -206,11 +206,7 @@ fn a_scaled_loss_is_unscaled_on_the_device_and_its_overflow_skips_the_step() {
         let backend = unsafe { backend.unscaled_by(inverse_at, Some(found_at)) };
         let builder = model.builder(&[tile(16)]);
         let mut optimizer = builder.build_on(Box::new(backend)).unwrap();
-        for (slice, gradient) in device.gradients.iter_mut().zip(model.gradients(0)) {
-            let scaled: Vec<f32> = gradient.iter().map(|g| 1024.0 * g).collect();
-            let slice = slice.as_mut().unwrap();
-            device.stream.memcpy_htod(&scaled, slice).unwrap();
-        }
+        device.load_scaled_gradients(0, 1024.0);
         let bits = device.bits();
         let report = optimizer.step(&mut device.parameters()).unwrap();
         assert_eq!(report.launches, 4, "clock, groups, tiles, AdamW");
@@ -221,5 +217,48 @@ fn a_scaled_loss_is_unscaled_on_the_device_and_its_overflow_skips_the_step() {
         let (found, expected) = (device.read(), plain.read());
         assert!(found[1..4] == expected[1..4]);
         assert_ne!(found[0], model.weights[0]);
+    });
+}
+
+/// Groups share an entry until their scalars part, and those of a matrix without a gradient are not there.
+#[test]
+fn groups_that_join_a_later_step_are_unscaled_too() {
+    let test = "policies::groups_that_join_a_later_step_are_unscaled_too";
+    emulated(test, &[], || {
+        let model = Model::new(
+            &[
+                ("blocks.0.q.weight", &[20, 20]),
+                ("blocks.1.q.weight", &[20, 20]),
+            ],
+            4,
+        );
+        let builder = || {
+            let options = || MuonOptions::specs([tile(16)]);
+            let slower = options().learning_rate(LearningRate::Factor(0.5));
+            HiMuon::builder()
+                .parameters(model.parameters.iter().map(|(name, shape)| (name, shape)))
+                .group_with("blocks.0.*", options())
+                .group_with("blocks.1.*", slower)
+        };
+        let mut plain = OnDevice::new(&model);
+        let mut unscaled = plain.optimizer(builder());
+        let mut device = OnDevice::new(&model);
+        let inverse = device.stream.clone_htod(&[1.0_f32 / 1024.0]).unwrap();
+        let backend = CudaBackend::new(&device.stream).unwrap();
+        // SAFETY: the slice outlives the optimizer.
+        let backend = unsafe { backend.unscaled_by(DeviceRef::of(&inverse).address(), None) };
+        let mut optimizer = builder().build_on(Box::new(backend)).unwrap();
+        let second = [&mut plain, &mut device].map(|device| device.gradients[1].take());
+        for step in 0..2 {
+            plain.step(&mut unscaled);
+            device.load_scaled_gradients(step, 1024.0);
+            optimizer.step(&mut device.parameters()).unwrap();
+            assert_eq!(device.bits(), plain.bits(), "step {step}");
+            if step == 0 {
+                let [of_plain, of_device] = &second;
+                plain.gradients[1].clone_from(of_plain);
+                device.gradients[1].clone_from(of_device);
+            }
+        }
     });
 }

@@ -1,9 +1,10 @@
 //! What the CUDA kernels do not compute is refused when the optimizer is built, and what they do not take when a step is
 //! prepared: by name, with what to do instead, and with nothing changed.
 
-use himuon::cuda::DeviceRef;
+use himuon::cuda::{DeviceMut, DeviceRef};
 use himuon::optimizer::{MuonOptions, NorMuon};
-use himuon::{Error, HiMuon};
+use himuon::templates::Element;
+use himuon::{Error, HiMuon, ParameterStep};
 
 use crate::emulator::emulated;
 use crate::model::{Model, OnDevice, spec, tile};
@@ -82,6 +83,45 @@ fn tensors_that_kernels_do_not_take_are_refused_with_every_bit_as_it_was() {
             error.contains("rows start 23 numbers apart, expected 20"),
             "{error}"
         );
+    });
+}
+
+#[test]
+fn strided_tensors_that_are_not_the_matrices_are_refused() {
+    let test = "refusals::strided_tensors_that_are_not_the_matrices_are_refused";
+    emulated(test, &[], || {
+        let model = Model::new(&[("blocks.0.q.weight", &[20, 20])], 1);
+        let mut device = OnDevice::strided(0, &model, vec![30]);
+        let mut optimizer = device.optimizer(model.builder(&[tile(16)]));
+        device.step(&mut optimizer);
+        let before = device.bits();
+        for (rows, columns, leading) in [(10, 40, 50), (40, 10, 25), (20, 20, 3), (20, 20, 0)] {
+            let mut parameters = device.parameters();
+            let ParameterStep { weight, gradient } = parameters.remove(0);
+            let (at, of) = (weight.address(), gradient.unwrap().address());
+            // SAFETY: both slices hold 20 * 50 numbers and outlive the step.
+            let [bad, good] = unsafe {
+                let strided = |rows, columns, leading| {
+                    let gradient = DeviceRef::strided(of, Element::F32, rows, columns, leading);
+                    let weight = DeviceMut::strided(at, Element::F32, rows, columns, leading);
+                    (weight, gradient)
+                };
+                [strided(rows, columns, leading), strided(20, 20, 50)]
+            };
+            for (weight, gradient, tensor) in [
+                (bad.0, good.1, "the weight has"),
+                (good.0, bad.1, "the gradient has"),
+            ] {
+                let gradient = Some(gradient);
+                let passed = ParameterStep { weight, gradient };
+                let error = optimizer.step(&mut [passed]).unwrap_err().to_string();
+                let found =
+                    format!("{tensor} rows of {columns} numbers that start {leading} apart");
+                assert!(error.contains(&found), "{error}");
+                assert!(error.contains("expected rows of 20"), "{error}");
+            }
+        }
+        assert_eq!(device.bits(), before);
     });
 }
 

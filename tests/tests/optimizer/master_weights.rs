@@ -1,15 +1,13 @@
 //! f32 master weights beside bf16 ones: the bits of an optimizer of f32 weights, and state.
 
 use half::bf16;
-use himuon::master_weight::{master_weight, split_master_weight};
+use himuon::master_weight::split_master_weight;
 use himuon::optimizer::{
     AdamWOptions, CoarseSchedule, HiMuonBuilder, MuonOptions, NorMuon, Protection, StepError,
 };
 use himuon::templates::{Element, Fine, Operand, Power, Recurrence, SpecFields};
-use himuon::tensor::{TensorMut, TensorRef};
-use himuon::{Error, HiMuon, KernelSpec, ParameterStep, Tile};
-use himuon_tests::random::Random;
-use safetensors::{Dtype, SafeTensors};
+use himuon::{Error, HiMuon, KernelSpec, Tile};
+use himuon_tests::master_weights::{self as shared, Both, bits, remainders, widened};
 
 use crate::device::Failing;
 use crate::refusals::state_of;
@@ -46,69 +44,24 @@ fn builder(spec: KernelSpec, rate: f64, masters: bool) -> HiMuonBuilder {
         .group_with("bias", AdamWOptions::default().master_weights(masters))
 }
 
-fn numbers(seed: u64) -> [Vec<bf16>; 2] {
-    let mut random = Random::new(seed);
-    let mut normal =
-        |len: usize| -> Vec<bf16> { (0..len).map(|_| bf16::from_f64(random.normal())).collect() };
-    [normal(MATRIX[0] * MATRIX[1]), normal(VECTOR[0])]
+fn numbers(seed: u64) -> Both<bf16> {
+    shared::numbers(seed, [MATRIX[0] * MATRIX[1], VECTOR[0]])
 }
 
-fn widened(numbers: &[Vec<bf16>; 2]) -> [Vec<f32>; 2] {
-    [0, 1].map(|part| numbers[part].iter().map(|x| x.to_f32()).collect())
+fn step_narrow(optimizer: &mut HiMuon, weights: &mut Both<bf16>, step: u64) {
+    shared::step_narrow(optimizer, weights, &numbers(100 + step)).unwrap();
 }
 
-fn step_narrow(optimizer: &mut HiMuon, weights: &mut [Vec<bf16>; 2], step: u64) {
-    let gradients = numbers(100 + step);
-    let pairs = weights.iter_mut().zip(&gradients);
-    let mut parameters: Vec<_> = pairs
-        .map(|(weight, gradient)| ParameterStep {
-            weight: TensorMut::Bf16(weight),
-            gradient: Some(TensorRef::Bf16(gradient)),
-        })
-        .collect();
-    optimizer.step(&mut parameters).unwrap();
+fn step_wide(optimizer: &mut HiMuon, weights: &mut Both<f32>, step: u64) {
+    shared::step_wide(optimizer, weights, &widened(&numbers(100 + step))).unwrap();
 }
 
-fn step_wide(optimizer: &mut HiMuon, weights: &mut [Vec<f32>; 2], step: u64) {
-    let gradients = widened(&numbers(100 + step));
-    let pairs = weights.iter_mut().zip(&gradients);
-    let mut parameters: Vec<_> = pairs
-        .map(|(weight, gradient)| ParameterStep {
-            weight: TensorMut::F32(weight),
-            gradient: Some(TensorRef::F32(gradient)),
-        })
-        .collect();
-    optimizer.step(&mut parameters).unwrap();
-}
-
-/// The remainders of a parameter, as the optimizer saves them.
-fn remainders(optimizer: &HiMuon, name: &str) -> Vec<i16> {
+/// The masters' bits, from what the optimizer saves.
+fn masters(optimizer: &HiMuon, weights: &Both<bf16>) -> Both<u32> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state.safetensors");
     optimizer.save_state(&path).unwrap();
-    let bytes = std::fs::read(path).unwrap();
-    let file = SafeTensors::deserialize(&bytes).unwrap();
-    let tensor = file.tensor(&format!("{name}.master_remainder")).unwrap();
-    assert_eq!(tensor.dtype(), Dtype::I16);
-    let pairs = tensor.data().chunks_exact(2);
-    pairs
-        .map(|pair| i16::from_le_bytes([pair[0], pair[1]]))
-        .collect()
-}
-
-fn masters(optimizer: &HiMuon, weights: &[Vec<bf16>; 2]) -> [Vec<u32>; 2] {
-    [0, 1].map(|part| {
-        let remainders = remainders(optimizer, NAMES[part]);
-        assert_eq!(remainders.len(), weights[part].len());
-        let pairs = weights[part].iter().zip(remainders);
-        pairs
-            .map(|(weight, remainder)| master_weight(*weight, remainder).to_bits())
-            .collect()
-    })
-}
-
-fn bits(weights: &[Vec<f32>; 2]) -> [Vec<u32>; 2] {
-    [0, 1].map(|part| weights[part].iter().map(|x| x.to_bits()).collect())
+    bits(&shared::masters(weights, &remainders(&path, NAMES)))
 }
 
 #[test]
@@ -194,16 +147,7 @@ fn a_snapshot_puts_the_masters_back() {
     let mut weights = numbers(9);
     step_narrow(&mut optimizer, &mut weights, 0);
     let (before, state) = (weights.clone(), state_of(&optimizer));
-    let gradients = numbers(101);
-    let pairs = weights.iter_mut().zip(&gradients);
-    let mut parameters: Vec<_> = pairs
-        .map(|(weight, gradient)| ParameterStep {
-            weight: TensorMut::Bf16(weight),
-            gradient: Some(TensorRef::Bf16(gradient)),
-        })
-        .collect();
-    let failed = optimizer.step(&mut parameters);
-    drop(parameters);
+    let failed = shared::step_narrow(&mut optimizer, &mut weights, &numbers(101));
     assert!(
         matches!(failed, Err(Error::Step(StepError::Restored { .. }))),
         "{failed:?}"
@@ -293,15 +237,7 @@ fn other_weights_are_refused() {
     let mut weights = widened(&numbers(6));
     let before = weights.clone();
     let gradients = widened(&numbers(7));
-    let pairs = weights.iter_mut().zip(&gradients);
-    let mut parameters: Vec<_> = pairs
-        .map(|(weight, gradient)| ParameterStep {
-            weight: TensorMut::F32(weight),
-            gradient: Some(TensorRef::F32(gradient)),
-        })
-        .collect();
-    let error: Error = optimizer.step(&mut parameters).unwrap_err();
-    drop(parameters);
+    let error = shared::step_wide(&mut optimizer, &mut weights, &gradients).unwrap_err();
     assert!(error.to_string().to_lowercase().contains("bf16"), "{error}");
     assert_eq!(weights, before);
     for element in [Element::F32, Element::F16] {

@@ -14,7 +14,7 @@ use himuon_templates::KernelSpec;
 use super::chunk::BoundChunk;
 use super::companion::{AdamWTables, Companion, GradientScale};
 use super::device::{DeviceInfo, devices};
-use super::driver::{DeviceMemory, stream_state};
+use super::driver::{DeviceMemory, is_capturing, stream_state};
 use super::error::CudaError;
 use super::kernel::{Method, TileKernel};
 use super::memory::{Device, DeviceAllocator};
@@ -117,7 +117,8 @@ impl CudaBackend {
     ///
     /// # Safety
     /// Whatever gradients steps are passed, nobody else reads or writes them from the step on until they are written
-    /// anew, although steps borrow them shared.
+    /// anew, although steps borrow them shared. A step that fails after its first launch leaves gradients overwritten, under
+    /// [`Protection::Snapshot`](crate::optimizer::Protection::Snapshot) too: only weights and state are put back.
     #[allow(unsafe_code)]
     pub unsafe fn consuming_gradients(mut self) -> Self {
         self.consumes_gradients = true;
@@ -191,6 +192,10 @@ impl Backend<Device> for CudaBackend {
     fn check(&mut self) -> Result<(), BackendError> {
         stream_state(&self.stream)?;
         Ok(())
+    }
+
+    fn is_capturing(&self) -> Result<bool, BackendError> {
+        Ok(is_capturing(&self.stream)?)
     }
 
     fn load_ahead(&mut self, spec: &KernelSpec, variant: Option<&str>) -> Result<(), BackendError> {

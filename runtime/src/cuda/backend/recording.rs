@@ -10,8 +10,9 @@ impl CudaBackend {
     /// Tables and clock of a recording; those of an earlier one go.
     pub(super) fn begin_recording(&mut self, recording: Recording) -> Result<(), BackendError> {
         self.companion()?;
+        let recorded = Recorded::new(&self.stream, recording)?;
         self.chunks.retain(|(phase, ..), _| phase.is_none());
-        self.recorded = Some(Recorded::new(&self.stream, recording)?);
+        self.recorded = Some(recorded);
         Ok(())
     }
 
