@@ -4,7 +4,7 @@
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use candle_nn::{Optimizer, VarMap};
-use himuon::optimizer::{HiMuonBuilder, MuonOptions};
+use himuon::optimizer::{AdamWOptions, HiMuonBuilder, MuonOptions};
 use himuon::tensor::{TensorMut, TensorRef};
 use himuon::{KernelSpec, ParameterStep, Tile};
 use himuon_candle::{HiMuon, HiMuonConfig};
@@ -155,6 +155,40 @@ fn half_precision_variables_are_updated() -> Result<()> {
         adapter.backward_step(&loss(&map)?)?;
         assert_ne!(bits(&map, "a.weight")?, before, "{dtype:?}");
         assert_eq!(variable(&map, "a.weight").dtype(), dtype);
+    }
+    Ok(())
+}
+
+/// Steps too small for bf16 add up where the optimizer keeps f32 masters.
+#[test]
+fn masters_of_bf16_variables_are_kept_when_asked_for() -> Result<()> {
+    let moved = |masters: bool| -> Result<Vec<f64>> {
+        let map = map_of(DType::BF16)?;
+        let text = format!("tile=8 weight=bf16 master_weights={masters}");
+        let spec: KernelSpec = text.parse().unwrap();
+        let config = HiMuonConfig::new(&map).with(|builder| {
+            builder
+                .group_with("*.weight", MuonOptions::specs([spec]))
+                .group_with("norm", AdamWOptions::default().master_weights(masters))
+                .learning_rate(1e-4)
+        });
+        let mut adapter = HiMuon::new(map.all_vars(), config)?;
+        let names = ["a.weight", "norm"];
+        let before = [bits(&map, names[0])?, bits(&map, names[1])?];
+        for _ in 0..30 {
+            adapter.backward_step(&loss(&map)?)?;
+        }
+        let part = |(name, before): (&&str, &Vec<u32>)| {
+            let after = bits(&map, name)?;
+            let moved = after.iter().zip(before).filter(|(a, b)| a != b).count();
+            Ok(moved as f64 / before.len() as f64)
+        };
+        names.iter().zip(&before).map(part).collect()
+    };
+    let (with, without) = (moved(true)?, moved(false)?);
+    println!("moved: {with:.2?}, without masters {without:.2?}");
+    for (with, without) in with.iter().zip(&without) {
+        assert!(*with > 2.0 * without && *with > 0.2, "{with} {without}");
     }
     Ok(())
 }
