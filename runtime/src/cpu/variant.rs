@@ -1,6 +1,6 @@
 //! Ways to compute the same bits.
 
-use super::product::Blocking;
+use super::product::{Blocking, SUM_BLOCK};
 use super::simd::InstructionSet;
 
 /// How a kernel runs: changes the time, never the result.
@@ -8,7 +8,7 @@ use super::simd::InstructionSet;
 pub struct CpuVariant {
     /// Instructions.
     pub instruction_set: InstructionSet,
-    /// Panels of the register blocks.
+    /// Pieces of the products.
     pub blocking: Blocking,
     /// Most tiles that a thread works on at a time, 1 to 8: of 16 x 16 or fewer elements that many, of up to 32 x 32 in
     /// proportion fewer.
@@ -35,19 +35,21 @@ impl CpuVariant {
     pub const fn new(instruction_set: InstructionSet) -> Self {
         CpuVariant {
             instruction_set,
-            blocking: Blocking {
-                symmetric: 3,
-                update: 3,
-            },
+            blocking: Blocking::of(matches!(instruction_set, InstructionSet::Avx512)),
             batch: 8,
             ahead: true,
         }
     }
 
-    /// A name that tells every variant apart, as in `avx512-s3-u3-b8`; with `-a0` where nothing is asked for ahead.
+    /// A name that tells every variant apart, as in `avx512-s3-u3-b8`; with `-k256` where passes over sums are of
+    /// another length than 128, and `-a0` where nothing is asked for ahead.
     pub fn name(&self) -> String {
+        let sum = match usize::from(self.blocking.sum) {
+            SUM_BLOCK => String::new(),
+            other => format!("-k{other}"),
+        };
         format!(
-            "{}-s{}-u{}-b{}{}",
+            "{}-s{}-u{}-b{}{sum}{}",
             self.instruction_set.name(),
             self.blocking.symmetric,
             self.blocking.update,
@@ -56,17 +58,21 @@ impl CpuVariant {
         )
     }
 
-    /// All that make sense on this processor, the default first.
+    /// One of every way to cut the products, with tiles one at a time and several, on every instruction set of this
+    /// processor; the default first.
     pub(super) fn all() -> Vec<CpuVariant> {
         let mut variants = vec![CpuVariant::new(InstructionSet::best())];
         for instruction_set in InstructionSet::ALL {
             if !instruction_set.is_available() {
                 continue;
             }
-            for (symmetric, update, batch) in candidates(instruction_set) {
+            for (batch, blocking) in [1, 8].into_iter().flat_map(|batch| {
+                let all = Blocking::all(instruction_set).into_iter();
+                all.map(move |blocking| (batch, blocking))
+            }) {
                 let variant = CpuVariant {
                     instruction_set,
-                    blocking: Blocking { symmetric, update },
+                    blocking,
                     batch,
                     ahead: batch > 1,
                 };
@@ -77,19 +83,4 @@ impl CpuVariant {
         }
         variants
     }
-}
-
-/// Register blocks only differ where there are registers for more than one panel.
-fn candidates(instruction_set: InstructionSet) -> Vec<(u8, u8, u8)> {
-    let mut list = Vec::new();
-    for batch in [1, 8] {
-        if instruction_set == InstructionSet::Avx512 {
-            for symmetric in [2, 3] {
-                list.extend([2, 3, 4].map(|update| (symmetric, update, batch)));
-            }
-        } else {
-            list.push((3, 3, batch));
-        }
-    }
-    list
 }
