@@ -58,18 +58,19 @@ impl CpuVariant {
         )
     }
 
-    /// One of every way to cut the products, with tiles one at a time and several, on every instruction set of this
-    /// processor; the default first.
+    /// Every way to cut each product, with tiles one at a time and several, on every instruction set of this processor;
+    /// the default first.
     pub(super) fn all() -> Vec<CpuVariant> {
         let mut variants = vec![CpuVariant::new(InstructionSet::best())];
         for instruction_set in InstructionSet::ALL {
             if !instruction_set.is_available() {
                 continue;
             }
-            for (batch, blocking) in [1, 8].into_iter().flat_map(|batch| {
-                let all = Blocking::all(instruction_set).into_iter();
-                all.map(move |blocking| (batch, blocking))
-            }) {
+            let blockings = Blocking::each(instruction_set);
+            for (batch, &blocking) in [1, 8]
+                .into_iter()
+                .flat_map(|batch| blockings.iter().map(move |blocking| (batch, blocking)))
+            {
                 let variant = CpuVariant {
                     instruction_set,
                     blocking,

@@ -55,10 +55,7 @@ pub(super) unsafe fn corner_piece<S: Simd, const BESIDE: usize, const PANELS: us
             for p in 0..PANELS {
                 row[p] = simd.load(start.add(p * input.stride));
             }
-            let (lefts, right) = simd.corner(numbers);
-            for r in 0..CORNER {
-                corner[r] = simd.fused(lefts[r], right, corner[r]);
-            }
+            corner = simd.add_corner(numbers, corner);
             for r in 0..BESIDE {
                 let number = simd.splat(*left.add(r));
                 for p in 0..PANELS {

@@ -59,6 +59,15 @@ impl Blocking {
         all
     }
 
+    /// Of [`Blocking::all`] those that cut both products alike where they can: each way to cut a product is among them.
+    pub(crate) fn each(set: InstructionSet) -> Vec<Blocking> {
+        let mut all = Blocking::all(set);
+        all.retain(|blocking| {
+            set == InstructionSet::Avx512 || blocking.symmetric == blocking.update
+        });
+        all
+    }
+
     /// The default; `wide`: where pieces span several panels.
     pub(crate) const fn of(wide: bool) -> Blocking {
         let size = if wide { 3 } else { 6 };

@@ -21,8 +21,8 @@ const STORE: f64 = 1.0;
 const MIRROR: f64 = 12.0;
 /// Cycles of latency, for each block of a pass over a tile, that other tiles of a batch hide.
 const STALL: f64 = 64.0;
-/// Bytes of the first level of cache that a batch has to itself.
-const FIRST_LEVEL: usize = 40 << 10;
+/// Part of the first level of cache that a batch has to itself.
+const OWN: f64 = 5.0 / 6.0;
 /// Part of a line's way from the second level that stands beside the arithmetic.
 const WAIT: f64 = 0.3;
 /// Part of the traffic that stands beside the products in spite of being asked for ahead.
@@ -110,7 +110,8 @@ impl Oriented<'_> {
     fn wait(&self) -> f64 {
         let buffers = 4 * (2 * self.rows + self.columns) * 16 * self.panels();
         let tensors = 3 * 4 * self.rows * self.columns;
-        match (buffers + tensors) * self.batch() <= FIRST_LEVEL {
+        let bytes = ((buffers + tensors) * self.batch()) as f64;
+        match bytes <= OWN * self.core.first_level_bytes as f64 {
             true => 0.0,
             false => WAIT / self.core.second_level,
         }
