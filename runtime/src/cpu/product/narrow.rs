@@ -16,7 +16,12 @@ use std::ops::Range;
 ///
 /// # Safety
 /// As there.
-pub(super) unsafe fn symmetric<S: Simd>(simd: S, part: &SymmetricPart, finish: Finish) {
+#[inline(always)]
+pub(super) unsafe fn symmetric<S: Simd, const INLINE: bool>(
+    simd: S,
+    part: &SymmetricPart,
+    finish: Finish,
+) {
     let &SymmetricPart { input, output, .. } = part;
     let mut k = 0;
     while k < part.depth {
@@ -35,6 +40,10 @@ pub(super) unsafe fn symmetric<S: Simd>(simd: S, part: &SymmetricPart, finish: F
                 // SAFETY: the caller's word; the block lies on the diagonal or above it.
                 unsafe {
                     match (part.width, row == panel) {
+                        // Sums of sixteen terms that are written out: four rows are faster.
+                        (_, true) if INLINE && part.depth == LANES => {
+                            on_diagonal::<S, 4>(simd, input, place, finish)
+                        }
                         (4, true) => diagonal::<S, 4>(simd, input, place, finish),
                         (_, true) => diagonal::<S, 6>(simd, input, place, finish),
                         (4, false) => block::<S, 4>(simd, input, place, finish),
@@ -82,34 +91,15 @@ leaf! {
         }
     }
 
-    /// A block on the diagonal: eight rows and the corner, in pieces of four rows and four vectors, or of six.
+    /// [`on_diagonal`] as a function of its own.
     /// # Safety
     /// As [`symmetric`].
-    unsafe fn diagonal<const ROWS: usize>(
-        simd: S,
-        input: Panels,
-        place: Place,
-        finish: Finish,
-    ) {
-        let mut place = place;
-        let (row, panel) = (place.row, place.panel);
-        // SAFETY: the caller's word; the pieces cover rows 0..8 of the block, and its corner.
-        unsafe {
-            if ROWS == 4 {
-                for first in [0, 4] {
-                    place.row = row + first;
-                    transposed_rows::<S, 4, 1>(simd, input, &place, finish);
-                }
-                corner_piece::<S, 0, 0>(simd, input, panel, &place, finish);
-            } else {
-                transposed_rows::<S, 6, 1>(simd, input, &place, finish);
-                place.row = row + 6;
-                corner_piece::<S, 2, 1>(simd, input, panel, &place, finish);
-            }
-        }
+    unsafe fn diagonal<const ROWS: usize>(simd: S, input: Panels, place: Place, finish: Finish) {
+        // SAFETY: the caller's word.
+        unsafe { on_diagonal::<S, ROWS>(simd, input, place, finish) }
     }
 
-    /// All rows of one panel, one part of the sum.
+    /// [`panel_of`] as a function of its own.
     /// # Safety
     /// As [`update`].
     unsafe fn column<const ROWS: usize>(
@@ -120,12 +110,54 @@ leaf! {
         finish: Finish,
     ) {
         // SAFETY: the caller's word.
-        unsafe {
-            if ROWS == 5 {
-                by_sixteen(simd, &part, panel, sum, finish);
-            } else {
-                rows::<S, ROWS, 1>(simd, &part, panel, sum, finish);
+        unsafe { panel_of::<S, ROWS>(simd, &part, panel, sum, finish) }
+    }
+}
+
+/// A block on the diagonal: eight rows and the corner, in pieces of four rows and four vectors, or of six.
+/// # Safety
+/// As [`symmetric`].
+#[inline(always)]
+unsafe fn on_diagonal<S: Simd, const ROWS: usize>(
+    simd: S,
+    input: Panels,
+    mut place: Place,
+    finish: Finish,
+) {
+    let (row, panel) = (place.row, place.panel);
+    // SAFETY: the caller's word; the pieces cover rows 0..8 of the block, and its corner.
+    unsafe {
+        if ROWS == 4 {
+            for first in [0, 4] {
+                place.row = row + first;
+                transposed_rows::<S, 4, 1>(simd, input, &place, finish);
             }
+            corner_piece::<S, 0, 0>(simd, input, panel, &place, finish);
+        } else {
+            transposed_rows::<S, 6, 1>(simd, input, &place, finish);
+            place.row = row + 6;
+            corner_piece::<S, 2, 1>(simd, input, panel, &place, finish);
+        }
+    }
+}
+
+/// All rows of one panel, one part of the sum.
+/// # Safety
+/// As [`update`].
+#[inline(always)]
+unsafe fn panel_of<S: Simd, const ROWS: usize>(
+    simd: S,
+    part: &UpdatePart,
+    panel: usize,
+    sum: Range<usize>,
+    finish: Finish,
+) {
+    // SAFETY: the caller's word.
+    unsafe {
+        if ROWS == 5 {
+            by_sixteen(simd, part, panel, sum, finish);
+        } else {
+            rows::<S, ROWS, 1>(simd, part, panel, sum, finish);
         }
     }
 }
@@ -134,20 +166,28 @@ leaf! {
 ///
 /// # Safety
 /// As there.
-pub(super) unsafe fn update<S: Simd>(simd: S, part: UpdatePart, finish: Finish) {
+#[inline(always)]
+pub(super) unsafe fn update<S: Simd, const INLINE: bool>(
+    simd: S,
+    part: UpdatePart,
+    finish: Finish,
+) {
     let pass = part.pass(finish);
     let mut k = 0;
     while k < part.depth {
         let sum = k..part.depth.min(k + pass);
         k = sum.end;
         for panel in part.columns.clone() {
-            let (part, sum) = (part.clone(), sum.clone());
+            let sum = sum.clone();
             // SAFETY: the caller's word.
             unsafe {
                 match part.width {
-                    4 => column::<S, 4>(simd, part, panel, sum, finish),
-                    5 => column::<S, 5>(simd, part, panel, sum, finish),
-                    _ => column::<S, 6>(simd, part, panel, sum, finish),
+                    4 if INLINE => panel_of::<S, 4>(simd, &part, panel, sum, finish),
+                    5 if INLINE => panel_of::<S, 5>(simd, &part, panel, sum, finish),
+                    _ if INLINE => panel_of::<S, 6>(simd, &part, panel, sum, finish),
+                    4 => column::<S, 4>(simd, part.clone(), panel, sum, finish),
+                    5 => column::<S, 5>(simd, part.clone(), panel, sum, finish),
+                    _ => column::<S, 6>(simd, part.clone(), panel, sum, finish),
                 }
             }
         }

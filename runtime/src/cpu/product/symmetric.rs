@@ -40,7 +40,7 @@ pub(crate) unsafe fn symmetric<S: Simd, const INLINE: bool>(
 ) {
     if !S::WIDE {
         // SAFETY: the caller's word.
-        return unsafe { narrow::symmetric(simd, &part, finish) };
+        return unsafe { narrow::symmetric::<S, INLINE>(simd, &part, finish) };
     }
     let mut k = 0;
     // A part of the sum at a time: its rows of all panels stay in the second-level cache.

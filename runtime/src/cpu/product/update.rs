@@ -50,7 +50,7 @@ pub(crate) unsafe fn update<S: Simd, const INLINE: bool>(
 ) {
     if !S::WIDE {
         // SAFETY: the caller's word.
-        return unsafe { narrow::update(simd, part, finish) };
+        return unsafe { narrow::update::<S, INLINE>(simd, part, finish) };
     }
     let single = part.columns.len() == 1 && part.depth == LANES;
     if INLINE && single && part.rows.len().is_multiple_of(RESIDENT_ROWS) {

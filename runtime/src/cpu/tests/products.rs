@@ -255,9 +255,16 @@ fn narrow_products_give_the_same_bits_in_pieces_of_any_size() {
         {
             let found = symmetric_bits::<_, false>(NARROW, shape, pieces, false);
             assert!(found == expected, "{shape:?} {pieces:?}");
+            let found = symmetric_bits::<_, true>(NARROW, shape, pieces, false);
+            assert!(found == expected, "{shape:?} {pieces:?} inline");
             for (kind, expected) in products.iter().enumerate() {
                 let found = update_bits::<_, false>(NARROW, shape, pieces, kind);
                 assert!(found == *expected, "{shape:?} {pieces:?} finish {kind}");
+                let found = update_bits::<_, true>(NARROW, shape, pieces, kind);
+                assert!(
+                    found == *expected,
+                    "{shape:?} {pieces:?} finish {kind} inline"
+                );
             }
         }
     }

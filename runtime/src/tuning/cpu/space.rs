@@ -134,8 +134,8 @@ fn effective(spec: &KernelSpec, variant: CpuVariant) -> CpuVariant {
     let panels = u8::try_from(shorter.div_ceil(PANEL)).unwrap_or(u8::MAX);
     let (symmetric, update) = match variant.instruction_set {
         InstructionSet::Avx512 => (symmetric.min(panels), update.min(panels)),
-        // Of one panel only the block on the diagonal is computed, whose pieces have four rows or six.
-        _ if panels == 1 && symmetric == 5 => (6, update),
+        // Of one panel only the block on the diagonal is computed.
+        _ if panels == 1 => (6, update),
         _ => (symmetric, update),
     };
     CpuVariant {
