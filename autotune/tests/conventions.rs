@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Folder, apply, himuon};
+use common::{Folder, apply, himuon, himuon_with_cache};
 use himuon::reference::Matrix;
 
 #[test]
@@ -40,7 +40,61 @@ fn wrong_use_exits_with_2() {
         vec!["devices", "--tile"],
         vec!["-q", "-v", "devices"],
     ] {
-        assert_eq!(himuon(&arguments).code, 2, "{arguments:?}");
+        let run = himuon(&arguments);
+        assert_eq!((run.code, run.out.as_str()), (2, ""), "{arguments:?}");
+        let run = himuon(arguments.iter().chain(&["--json"]));
+        assert_eq!(run.json()["exit_code"], 2, "{arguments:?}");
+        assert!(!run.err.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn every_verb_speaks_json_and_keeps_quiet() {
+    let folder = Folder::new();
+    let matrix = Matrix::from_fn(16, 16, |row, column| (1 + row * column % 7) as f64);
+    let input = folder.write_matrix("m.safetensors", &matrix);
+    let cache = folder.path("cache");
+    let [output, export, merged, page] = ["o.safetensors", "e.json", "m.json", "r.html"]
+        .map(|name| folder.path(name).to_str().unwrap().to_owned());
+    let input = input.to_str().unwrap();
+    let tune = "tune --tile 4 --shape 16x16 --budget 0.1";
+    for (verb, key) in [
+        (tune, "outcomes"),
+        ("tune --tile 16 --arch sm_80 --shape 64x64", "card"),
+        (&format!("tune --advise {input}"), "tiles"),
+        ("bench --tile 4 --shape 16x16", "kernels"),
+        (
+            &format!("apply --in {input} --out {output} --tile 4"),
+            "matrices",
+        ),
+        (&format!("explain --in {input} --tile 4"), "parameters"),
+        ("emit --tile 16", "text"),
+        ("devices", "cpu"),
+        (&format!("diagnose {input}"), "matrices"),
+        ("cache path", "path"),
+        ("cache ls", "tables"),
+        (&format!("cache export {export}"), "entries"),
+        (&format!("cache import {export}"), "entries"),
+        (
+            &format!("cache merge {export} {export} --out {merged}"),
+            "entries",
+        ),
+        (&format!("cache diff {export} {merged}"), "differences"),
+        (&format!("report --out {page}"), "file"),
+        ("cache gc", "candidates"),
+        ("cache clear", "removed"),
+    ] {
+        let words: Vec<&str> = verb.split(' ').collect();
+        let json = himuon_with_cache(&cache, &[&words[..], &["--json"]].concat());
+        assert_eq!(json.code, 0, "{verb}: {}", json.err);
+        let json = json.json();
+        assert!(
+            !json[key].is_null() && json["warnings"].is_array(),
+            "{verb}: {json}"
+        );
+        let quiet = himuon_with_cache(&cache, &[&words[..], &["-q"]].concat());
+        let found = (quiet.code, quiet.out.as_str(), quiet.err.as_str());
+        assert_eq!(found, (0, "", ""), "{verb}");
     }
 }
 

@@ -95,3 +95,15 @@ impl Console {
         }
     }
 }
+
+/// Prints why the arguments were refused, or the help that was asked for.
+pub(super) fn refusal(refusal: &clap::Error) -> ExitCode {
+    let _ = refusal.print();
+    let code = u8::try_from(refusal.exit_code()).unwrap_or(1);
+    if refusal.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
+        let text = refusal.render().to_string();
+        let object = json!({ "error": text.trim_end(), "exit_code": code });
+        let _ = writeln!(std::io::stdout(), "{object:#}");
+    }
+    ExitCode::from(code)
+}

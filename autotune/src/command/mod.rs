@@ -63,7 +63,10 @@ enum Verb {
 
 /// Runs the command with the arguments of the process.
 pub fn run() -> ExitCode {
-    let command = Command::parse();
+    let command = match Command::try_parse() {
+        Ok(command) => command,
+        Err(refusal) => return console::refusal(&refusal),
+    };
     let console = Console::new(command.output);
     let result = match &command.verb {
         Verb::Devices(arguments) => verbs::devices::run(arguments, &console),

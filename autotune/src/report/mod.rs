@@ -19,8 +19,12 @@ pub struct ReportError(String);
 /// A measured candidate.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Sample {
+    /// Number of its entry in the table.
+    pub(crate) entry: usize,
     /// The specification's tile, in words.
     pub(crate) tile: String,
+    /// What the entry is called in the plots: its tile, with its number of tiles where another entry has the same.
+    pub(crate) name: String,
     pub(crate) variant: String,
     pub(crate) winner: bool,
     /// Median of the cold runs, in seconds.
@@ -51,6 +55,11 @@ pub fn report(sections: &[Section<'_>], advice: &[Point]) -> Result<String, Repo
     }
     if !advice.is_empty() {
         page.heading("Tiles on the momentum file");
+        page.paragraph(&format!(
+            "Time of a step over distance from whole matrices, which are at distance 0 and drawn at {}. Blue: on the \
+             front of time, workspace and distance; the line joins those that no faster one is closer than.",
+            plot::NEAREST
+        ));
         page.figure(&plot::pareto(advice)?);
         page.table(
             &[
@@ -163,9 +172,39 @@ fn entry_table(spec: &str, class: ShapeClass, entry: &TuningEntry, page: &mut ht
     );
 }
 
+/// A name of each entry, all different: its tile, as far as needed with its number of tiles and the entry's own.
+fn names(table: &TuningTable) -> Vec<String> {
+    let tile = |spec: &str| match spec.parse::<KernelSpec>() {
+        Ok(spec) => spec.tile.to_string(),
+        Err(_) => String::new(),
+    };
+    let keys: Vec<(String, ShapeClass)> = table
+        .entries
+        .keys()
+        .map(|(spec, class)| (tile(spec), *class))
+        .collect();
+    let alike = |same: &dyn Fn(&(String, ShapeClass)) -> bool| {
+        keys.iter().filter(|key| same(key)).count() > 1
+    };
+    keys.iter()
+        .enumerate()
+        .map(|(index, (tile, class))| {
+            let mut name = tile.clone();
+            if alike(&|other| other.0 == *tile) {
+                name = format!("{name} ({})", class.to_string().trim_start_matches("tiles"));
+            }
+            if alike(&|other| other == &keys[index]) {
+                name = format!("{name} #{}", index + 1);
+            }
+            name
+        })
+        .collect()
+}
+
 fn samples(table: &TuningTable) -> Vec<Sample> {
     let mut samples = Vec::new();
-    for ((spec, _), entry) in &table.entries {
+    let names = names(table);
+    for (index, ((spec, _), entry)) in table.entries.iter().enumerate() {
         let Ok(spec) = spec.parse::<KernelSpec>() else {
             continue;
         };
@@ -174,7 +213,9 @@ fn samples(table: &TuningTable) -> Vec<Sample> {
             .iter()
             .filter(|record| record.verdict == Verdict::Measured && !record.cold_ns.is_empty());
         samples.extend(timed.map(|record| Sample {
+            entry: index,
             tile: spec.tile.to_string(),
+            name: names[index].clone(),
             variant: record.variant.clone(),
             winner: record.variant == entry.winner,
             seconds: record.seconds(),

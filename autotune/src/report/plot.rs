@@ -30,11 +30,21 @@ fn around(values: impl Iterator<Item = f64>) -> Range<f64> {
     }
 }
 
-/// 1, 2 and 5 times powers of ten inside a range: few enough to be read, whatever the range.
+/// Round numbers inside a range, few enough to be read: 1, 2 and 5 times powers of ten, or all nine multiples where
+/// the range is short.
 fn ticks(range: &Range<f64>) -> Vec<f64> {
-    let decades = range.start.log10().floor() as i32..=range.end.log10().ceil() as i32;
-    let steps = decades.flat_map(|decade| [1.0, 2.0, 5.0].map(|step| step * 10f64.powi(decade)));
-    steps.filter(|tick| range.contains(tick)).collect()
+    const FEWEST: usize = 4;
+    let inside = |steps: &[f64]| -> Vec<f64> {
+        let decades = range.start.log10().floor() as i32..=range.end.log10().ceil() as i32;
+        let all =
+            decades.flat_map(|decade| steps.iter().map(move |step| step * 10f64.powi(decade)));
+        all.filter(|tick| range.contains(tick)).collect()
+    };
+    let few = inside(&[1.0, 2.0, 5.0]);
+    match few.len() < FEWEST {
+        true => inside(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0]),
+        false => few,
+    }
 }
 
 /// A tick without the rounding errors of its power of ten.
@@ -43,22 +53,32 @@ fn tick_text(tick: &f64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// Tiles in the order of their size: as many digits first, then by the digits.
-fn tiles(samples: &[Sample]) -> Vec<String> {
-    let mut tiles: Vec<String> = samples.iter().map(|sample| sample.tile.clone()).collect();
-    let key = |tile: &String| {
+/// The names of the entries in the order of their tiles' size.
+fn names(samples: &[Sample]) -> Vec<String> {
+    let mut entries: Vec<(&str, usize, &str)> = samples
+        .iter()
+        .map(|sample| (sample.tile.as_str(), sample.entry, sample.name.as_str()))
+        .collect();
+    let area = |tile: &str| {
         let edges = tile.split('x').map(str::parse::<u64>);
-        let area: Option<u64> = edges.map(Result::ok).product();
-        (area.unwrap_or(u64::MAX), tile.clone())
+        let edges: Vec<u64> = edges.filter_map(Result::ok).collect();
+        match *edges {
+            [] => u64::MAX,
+            [edge] => edge * edge,
+            _ => edges.iter().product(),
+        }
     };
-    tiles.sort_by_key(key);
-    tiles.dedup();
-    tiles
+    entries.sort_by_key(|&(tile, entry, _)| (area(tile), entry));
+    entries.dedup();
+    entries
+        .iter()
+        .map(|(_, _, name)| (*name).to_owned())
+        .collect()
 }
 
-/// Milliseconds by tile; the variants of a tile side by side, the fastest first.
+/// Milliseconds by entry; its variants side by side, the fastest first.
 pub(super) fn times(samples: &[Sample]) -> Result<String, ReportError> {
-    let tiles = tiles(samples);
+    let names = names(samples);
     let mut svg = String::new();
     {
         let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
@@ -68,20 +88,20 @@ pub(super) fn times(samples: &[Sample]) -> Result<String, ReportError> {
             .x_label_area_size(44)
             .y_label_area_size(70)
             .build_cartesian_2d(
-                -0.5..tiles.len() as f64 - 0.5,
+                -0.5..names.len() as f64 - 0.5,
                 range.clone().log_scale().with_key_points(ticks(&range)),
             )
             .map_err(failed)?;
         let name = |place: &f64| {
             let whole = place.round();
             let near = (place - whole).abs() < 0.01 && whole >= 0.0;
-            let tile = near.then(|| tiles.get(whole as usize)).flatten();
-            tile.cloned().unwrap_or_default()
+            let name = near.then(|| names.get(whole as usize)).flatten();
+            name.cloned().unwrap_or_default()
         };
         chart
             .configure_mesh()
             .disable_x_mesh()
-            .x_labels(2 * tiles.len() + 1)
+            .x_labels(2 * names.len() + 1)
             .x_label_formatter(&name)
             .x_desc("tile")
             .y_desc("ms")
@@ -90,14 +110,14 @@ pub(super) fn times(samples: &[Sample]) -> Result<String, ReportError> {
             .draw()
             .map_err(failed)?;
         let place = |sample: &Sample| {
-            let tile = tiles.iter().position(|tile| *tile == sample.tile);
-            let rivals = samples.iter().filter(|other| other.tile == sample.tile);
+            let column = names.iter().position(|name| *name == sample.name);
+            let rivals = samples.iter().filter(|other| other.name == sample.name);
             let faster = rivals
                 .clone()
                 .filter(|other| other.seconds < sample.seconds);
             let part = (faster.count() as f64 + 0.5) / rivals.count() as f64;
             let shift = WIDTH_OF_TILE * (part - 0.5);
-            (tile.unwrap_or(0) as f64 + shift, 1e3 * sample.seconds)
+            (column.unwrap_or(0) as f64 + shift, 1e3 * sample.seconds)
         };
         let others = samples.iter().filter(|sample| !sample.winner);
         chart
@@ -110,6 +130,43 @@ pub(super) fn times(samples: &[Sample]) -> Result<String, ReportError> {
         root.present().map_err(failed)?;
     }
     Ok(svg)
+}
+
+/// How far below its point each label begins, so that those of close points do not cover each other. Nothing for a
+/// point without a label.
+fn label_offsets(
+    points: &[(f64, f64, String, RGBColor)],
+    (x, y): (&Range<f64>, &Range<f64>),
+) -> Vec<i32> {
+    const CHARACTER: f64 = 8.0;
+    const LINE: f64 = 14.0;
+    const OFFSETS: [i32; 4] = [-7, -21, 7, -35];
+    let pixel = |value: f64, range: &Range<f64>, size: u32| {
+        f64::from(size) * (value / range.start).ln() / (range.end / range.start).ln()
+    };
+    // Left and upper edge, and length.
+    let mut placed: Vec<(f64, f64, f64)> = Vec::new();
+    points
+        .iter()
+        .map(|(at_x, at_y, label, _)| {
+            if label.is_empty() {
+                return 0;
+            }
+            let left = pixel(*at_x, x, SIZE.0);
+            let length = CHARACTER * label.len() as f64;
+            let top = |offset: i32| f64::from(offset) - pixel(*at_y, y, SIZE.1);
+            let free = |offset: &i32| {
+                placed.iter().all(|&(other, above, width)| {
+                    left + length < other
+                        || other + width < left
+                        || (top(*offset) - above).abs() >= LINE
+                })
+            };
+            let offset = OFFSETS.into_iter().find(free).unwrap_or(OFFSETS[0]);
+            placed.push((left, top(offset), length));
+            offset
+        })
+        .collect()
 }
 
 /// A chart with two logarithmic axes.
@@ -160,11 +217,16 @@ fn logarithmic(
                     .map(|(x, y, _, colour)| Circle::new((*x, *y), 4, colour.filled())),
             )
             .map_err(failed)?;
-        let labelled = points.iter().filter(|(.., label, _)| !label.is_empty());
+        let offsets = label_offsets(points, (&ranges.0, &ranges.1));
         chart
-            .draw_series(labelled.map(|(x, y, label, _)| {
-                EmptyElement::at((*x, *y)) + Text::new(label.clone(), (7, -7), FONT)
-            }))
+            .draw_series(
+                points
+                    .iter()
+                    .zip(offsets)
+                    .map(|((x, y, label, _), offset)| {
+                        EmptyElement::at((*x, *y)) + Text::new(label.clone(), (7, offset), FONT)
+                    }),
+            )
             .map_err(failed)?;
         root.present().map_err(failed)?;
     }
@@ -181,7 +243,7 @@ pub(super) fn roofline(samples: &[Sample], roofs: Roofs) -> Result<String, Repor
             (
                 operations / bytes,
                 1e-9 * operations / sample.seconds,
-                sample.tile.clone(),
+                sample.name.clone(),
                 BLUE_ISH,
             )
         })
@@ -211,7 +273,7 @@ pub(super) fn predicted(samples: &[Sample]) -> Result<String, ReportError> {
         .map(|sample| {
             let colour = if sample.winner { BLUE_ISH } else { GREY };
             let label = if sample.winner {
-                sample.tile.clone()
+                sample.name.clone()
             } else {
                 String::new()
             };
@@ -228,10 +290,13 @@ pub(super) fn predicted(samples: &[Sample]) -> Result<String, ReportError> {
     )
 }
 
-/// Time against the distance from whole-matrix Muon; the front is blue and joined.
+/// Where whole matrices, at distance zero, are drawn: a logarithmic axis has no zero.
+pub(super) const NEAREST: f64 = 1e-4;
+
+/// Time against the distance from whole-matrix Muon. The front is blue; those of it that no faster choice is closer
+/// than are joined, the others are there for their workspace.
 pub(super) fn pareto(points: &[Point]) -> Result<String, ReportError> {
-    // Whole matrices are at distance zero, which a logarithmic axis does not have.
-    let distance = |point: &Point| (1.0 - point.closeness).max(1e-4);
+    let distance = |point: &Point| (1.0 - point.closeness).max(NEAREST);
     let drawn: Vec<_> = points
         .iter()
         .map(|point| {
@@ -240,12 +305,6 @@ pub(super) fn pareto(points: &[Point]) -> Result<String, ReportError> {
             (1e3 * point.seconds, distance(point), tile, colour)
         })
         .collect();
-    let mut joined: Vec<(f64, f64)> = points
-        .iter()
-        .filter(|point| point.on_front)
-        .map(|point| (1e3 * point.seconds, distance(point)))
-        .collect();
-    joined.sort_by(|a, b| a.0.total_cmp(&b.0));
     logarithmic(
         ("ms", "1 - cosine with whole-matrix Muon"),
         (
@@ -253,6 +312,45 @@ pub(super) fn pareto(points: &[Point]) -> Result<String, ReportError> {
             around(drawn.iter().map(|point| point.1)),
         ),
         &drawn,
-        &[joined],
+        &[steps(
+            drawn.iter().map(|point| (point.0, point.1)).collect(),
+        )],
     )
+}
+
+/// The points that have none to their left and below, from left to right.
+fn steps(mut points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
+    points.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
+    let mut lowest = f64::INFINITY;
+    points.retain(|point| {
+        let lower = point.1 < lowest;
+        lowest = lowest.min(point.1);
+        lower
+    });
+    points
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_joined_front_never_rises() {
+        let points = vec![(3.0, 0.01), (1.0, 0.5), (4.0, 0.1), (2.0, 0.2), (2.0, 0.3)];
+        assert_eq!(steps(points), [(1.0, 0.5), (2.0, 0.2), (3.0, 0.01)]);
+    }
+
+    #[test]
+    fn a_short_axis_has_ticks_too() {
+        assert_eq!(ticks(&(13.0..75.0)), [20.0, 30.0, 40.0, 50.0, 60.0, 70.0]);
+        assert_eq!(ticks(&(0.9..60.0)), [1.0, 2.0, 5.0, 10.0, 20.0, 50.0]);
+    }
+
+    #[test]
+    fn labels_of_close_points_keep_apart() {
+        let point = |x: f64| (x, 1.0, "16".to_owned(), GREY);
+        let points = [point(1.0), point(1.01), point(9.0)];
+        let range = 0.5..10.0;
+        assert_eq!(label_offsets(&points, (&range, &range)), [-7, -21, -7]);
+    }
 }

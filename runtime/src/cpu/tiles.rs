@@ -130,6 +130,7 @@ impl<'a, S: Simd, D: Shape, const INLINE: bool> Tiles<'a, S, D, INLINE> {
             rows,
             columns,
             width: self.blocking.symmetric.into(),
+            sum: self.blocking.sum.into(),
         };
         // SAFETY: see below; two parts share no block of the output.
         unsafe {
@@ -158,6 +159,7 @@ impl<'a, S: Simd, D: Shape, const INLINE: bool> Tiles<'a, S, D, INLINE> {
             rows,
             columns,
             width: self.blocking.update.into(),
+            sum: self.blocking.sum.into(),
         };
         let (rows, panels) = (self.shape.rows(), self.shape.panels());
         // SAFETY: see below; two parts share no block of the output.

@@ -1,6 +1,7 @@
 //! Ways to compute the same bits.
 
-use super::product::Blocking;
+use super::first_level::first_level_bytes;
+use super::product::{Blocking, SUM_BLOCK};
 use super::simd::InstructionSet;
 
 /// How a kernel runs: changes the time, never the result.
@@ -8,10 +9,10 @@ use super::simd::InstructionSet;
 pub struct CpuVariant {
     /// Instructions.
     pub instruction_set: InstructionSet,
-    /// Panels of the register blocks.
+    /// Pieces of the products.
     pub blocking: Blocking,
     /// Most tiles that a thread works on at a time, 1 to 8: of 16 x 16 or fewer elements that many, of up to 32 x 32 in
-    /// proportion fewer.
+    /// proportion fewer, rounded up.
     pub batch: u8,
     /// Whether the tensors of the next tiles are asked for while these are computed. Tiles that all threads share have
     /// no next ones.
@@ -24,30 +25,39 @@ pub(crate) fn tiles_at_a_time(batch: usize, rows: usize, columns: usize) -> usiz
     const SMALLEST: usize = 16 * 16;
     let area = rows * columns;
     if area <= SMALL {
-        (batch * SMALLEST / area.max(1)).clamp(1, batch)
+        (batch * SMALLEST).div_ceil(area.max(1)).clamp(1, batch)
     } else {
         1
     }
 }
 
+/// The default for a first level of cache of so many bytes. With 32 KiB, of which a tile of 16 x 16 takes 7, three to six
+/// at a time are about as fast, and eight slower by a quarter on two threads; six still means two of 32 x 32.
+fn batch_of(first_level_bytes: usize) -> u8 {
+    const LARGE: usize = 48 << 10;
+    if first_level_bytes < LARGE { 6 } else { 8 }
+}
+
 impl CpuVariant {
-    /// The default for an instruction set.
-    pub const fn new(instruction_set: InstructionSet) -> Self {
+    /// The default for an instruction set and this processor's first level of cache.
+    pub fn new(instruction_set: InstructionSet) -> Self {
         CpuVariant {
             instruction_set,
-            blocking: Blocking {
-                symmetric: 3,
-                update: 3,
-            },
-            batch: 8,
+            blocking: Blocking::of(matches!(instruction_set, InstructionSet::Avx512)),
+            batch: batch_of(first_level_bytes()),
             ahead: true,
         }
     }
 
-    /// A name that tells every variant apart, as in `avx512-s3-u3-b8`; with `-a0` where nothing is asked for ahead.
+    /// A name that tells every variant apart, as in `avx512-s3-u3-b8`; with `-k256` where passes over sums are of
+    /// another length than 128, and `-a0` where nothing is asked for ahead.
     pub fn name(&self) -> String {
+        let sum = match usize::from(self.blocking.sum) {
+            SUM_BLOCK => String::new(),
+            other => format!("-k{other}"),
+        };
         format!(
-            "{}-s{}-u{}-b{}{}",
+            "{}-s{}-u{}-b{}{sum}{}",
             self.instruction_set.name(),
             self.blocking.symmetric,
             self.blocking.update,
@@ -56,17 +66,22 @@ impl CpuVariant {
         )
     }
 
-    /// All that make sense on this processor, the default first.
+    /// Every way to cut each product, with tiles one at a time and several, on every instruction set of this processor;
+    /// the default first.
     pub(super) fn all() -> Vec<CpuVariant> {
         let mut variants = vec![CpuVariant::new(InstructionSet::best())];
         for instruction_set in InstructionSet::ALL {
             if !instruction_set.is_available() {
                 continue;
             }
-            for (symmetric, update, batch) in candidates(instruction_set) {
+            let blockings = Blocking::each(instruction_set);
+            for (batch, &blocking) in [1, 8]
+                .into_iter()
+                .flat_map(|batch| blockings.iter().map(move |blocking| (batch, blocking)))
+            {
                 let variant = CpuVariant {
                     instruction_set,
-                    blocking: Blocking { symmetric, update },
+                    blocking,
                     batch,
                     ahead: batch > 1,
                 };
@@ -77,19 +92,4 @@ impl CpuVariant {
         }
         variants
     }
-}
-
-/// Register blocks only differ where there are registers for more than one panel.
-fn candidates(instruction_set: InstructionSet) -> Vec<(u8, u8, u8)> {
-    let mut list = Vec::new();
-    for batch in [1, 8] {
-        if instruction_set == InstructionSet::Avx512 {
-            for symmetric in [2, 3] {
-                list.extend([2, 3, 4].map(|update| (symmetric, update, batch)));
-            }
-        } else {
-            list.push((3, 3, batch));
-        }
-    }
-    list
 }

@@ -4,7 +4,7 @@
 use super::buffers::Packed;
 use crate::cpu::layout::Panels;
 use crate::cpu::load::{Rectangle, Source, decay_captured};
-use crate::cpu::product::{Affine, Finish, UpdatePart, update};
+use crate::cpu::product::{Affine, Finish, SUM_BLOCK, UpdatePart, update};
 use crate::cpu::simd::{LANES, Line, Simd};
 use std::ops::Range;
 
@@ -27,7 +27,7 @@ pub(in crate::cpu) struct Coupling {
 #[derive(Clone, Copy, Debug)]
 pub(in crate::cpu) struct Place {
     pub(in crate::cpu) rectangle: Rectangle,
-    /// Panels of a piece of the product.
+    /// Of a piece of the product: see [`UpdatePart`].
     pub(in crate::cpu) width: usize,
 }
 
@@ -138,6 +138,7 @@ impl Coupling {
                 rows,
                 columns: 0..columns.div_ceil(LANES),
                 width: place.width,
+                sum: SUM_BLOCK,
             };
             if height == 1 && columns == 1 {
                 element(simd, part, lane, finish);

@@ -6,7 +6,7 @@ use super::small::{SmallMap, fill_panels};
 use crate::coarse::seed;
 use crate::cpu::layout::Panels;
 use crate::cpu::load::Source;
-use crate::cpu::product::{Finish, Scaled, UpdatePart, update};
+use crate::cpu::product::{Finish, SUM_BLOCK, Scaled, UpdatePart, update};
 use crate::cpu::simd::{LANES, Simd, WithSimd};
 
 /// A matrix with its basis, resolved to addresses.
@@ -176,6 +176,7 @@ impl CoarseMatrix {
                     rows: 0..self.extent.rows,
                     columns: 0..self.extent.panels(),
                     width: 3,
+                    sum: SUM_BLOCK,
                 },
                 Finish::Scaled(Scaled { factor: 1.0 }),
             );

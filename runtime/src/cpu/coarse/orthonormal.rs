@@ -8,7 +8,7 @@
 use super::small::{Square, fill_panels};
 use crate::coarse::{COLLAPSE, SMALLEST};
 use crate::cpu::layout::{AnyShape, Panels, Shape};
-use crate::cpu::product::{Finish, Scaled, UpdatePart, update};
+use crate::cpu::product::{Finish, SUM_BLOCK, Scaled, UpdatePart, update};
 use crate::cpu::simd::{LANES, Simd, leaf};
 
 /// What one factorisation works with; r is the number of columns.
@@ -76,6 +76,7 @@ impl Factorisation<'_> {
                         rows: 0..self.rows,
                         columns: 0..shape.panels(),
                         width: 3,
+                        sum: SUM_BLOCK,
                     },
                     Finish::Scaled(Scaled { factor: 1.0 }),
                 );

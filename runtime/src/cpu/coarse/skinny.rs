@@ -4,7 +4,9 @@
 use crate::cpu::elementwise::extent;
 use crate::cpu::layout::Panels;
 use crate::cpu::load::{Rectangle, Source, load};
-use crate::cpu::product::{Finish, Scaled, TransposedPart, UpdatePart, transposed, update};
+use crate::cpu::product::{
+    Finish, SUM_BLOCK, Scaled, TransposedPart, UpdatePart, transposed, update,
+};
 use crate::cpu::simd::{LANES, Simd, WithSimd};
 
 /// Numbers of a block of M: with its operand it stays in the second-level cache.
@@ -83,6 +85,7 @@ impl WithSimd for RowBlock<'_> {
                     rows: 0..rectangle.rows,
                     columns: 0..self.panels,
                     width: 3,
+                    sum: SUM_BLOCK,
                 },
                 Finish::Scaled(Scaled { factor: 1.0 }),
             );

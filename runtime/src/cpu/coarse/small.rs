@@ -104,10 +104,7 @@ impl SmallMap {
         }
         let norm = squares.sqrt();
         let inverse = if norm > 0.0 { 1.0 / norm } else { 0.0 };
-        let blocking = Blocking {
-            symmetric: 3,
-            update: 3,
-        };
+        let blocking = Blocking::of(S::WIDE);
         let mut engine = Tiles::<S, AnyShape, false>::new(
             simd,
             shape(rank),

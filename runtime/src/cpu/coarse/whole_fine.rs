@@ -14,7 +14,7 @@ use crate::cpu::elementwise as pass;
 use crate::cpu::job::{Grid, Outcome, State};
 use crate::cpu::layout::Panels;
 use crate::cpu::load::{Rectangle, Source, load};
-use crate::cpu::product::{Affine, Finish, UpdatePart, update};
+use crate::cpu::product::{Affine, Finish, SUM_BLOCK, UpdatePart, update};
 use crate::cpu::simd::{LANES, Shared, Simd, WithSimd};
 use crate::cpu::storage::Pointer;
 use crate::cpu::store::{Sink, store};
@@ -194,6 +194,7 @@ impl WithSimd for Correction<'_> {
                     rows: 0..rows,
                     columns: 0..extent.panels(),
                     width: 3,
+                    sum: SUM_BLOCK,
                 },
                 Finish::Affine(finish),
             );
@@ -252,6 +253,7 @@ impl WithSimd for LastPass<'_> {
                         rows: 0..rows,
                         columns: 0..panels,
                         width: 3,
+                        sum: SUM_BLOCK,
                     },
                     Finish::Affine(finish),
                 );

@@ -10,16 +10,17 @@ use crate::cpu::simd::{LANES, Simd};
 
 /// Vectors of a corner.
 const CORNER: usize = 4;
-/// Rows beside a corner.
-const BESIDE: usize = 8;
+/// Rows of a corner.
+const ROWS: usize = 8;
 
-/// As [`piece`](super::piece::piece), for eight rows x `PANELS` at `place`, which begin with row 0 or 8 of the block
-/// on the diagonal, and for the corner of the block, panel `block` of both operands.
+/// As [`piece`](super::piece::piece), for `BESIDE` rows x `PANELS` at `place`, all in rows 0..8 or all in rows 8..16 of
+/// the block on the diagonal, and for the corner of the block, panel `block` of both operands. Rows 0..8 of the block
+/// are complete afterwards.
 ///
 /// # Safety
 /// As [`piece`](super::piece::piece); so for the corner.
 #[inline(always)]
-pub(super) unsafe fn corner_piece<S: Simd, const PANELS: usize>(
+pub(super) unsafe fn corner_piece<S: Simd, const BESIDE: usize, const PANELS: usize>(
     simd: S,
     input: Panels,
     block: usize,
@@ -31,7 +32,7 @@ pub(super) unsafe fn corner_piece<S: Simd, const PANELS: usize>(
     // SAFETY: positions of the place and of the block, which exist by the caller's word.
     let at = |r: usize, p: usize| unsafe { place.output.row(place.panel + p, place.row + r) };
     // SAFETY: as above. A corner pauses in its own rows.
-    let pause = |r: usize| unsafe { place.output.row(block, block * LANES + BESIDE + r) };
+    let pause = |r: usize| unsafe { place.output.row(block, block * LANES + ROWS + r) };
     if place.sum.start > 0 {
         for r in 0..BESIDE {
             for p in 0..PANELS {
@@ -54,10 +55,7 @@ pub(super) unsafe fn corner_piece<S: Simd, const PANELS: usize>(
             for p in 0..PANELS {
                 row[p] = simd.load(start.add(p * input.stride));
             }
-            let (lefts, right) = simd.corner(numbers);
-            for r in 0..CORNER {
-                corner[r] = simd.fused(lefts[r], right, corner[r]);
-            }
+            corner = simd.add_corner(numbers, corner);
             for r in 0..BESIDE {
                 let number = simd.splat(*left.add(r));
                 for p in 0..PANELS {
@@ -79,7 +77,7 @@ pub(super) unsafe fn corner_piece<S: Simd, const PANELS: usize>(
         }
         return;
     }
-    let mut rows = [[simd.splat(0.0); 1]; BESIDE];
+    let mut rows = [[simd.splat(0.0); 1]; ROWS];
     for r in 0..CORNER {
         let [lower, upper] = simd.corner_rows(corner[r]);
         (rows[r][0], rows[r + CORNER][0]) = (lower, upper);
@@ -89,9 +87,9 @@ pub(super) unsafe fn corner_piece<S: Simd, const PANELS: usize>(
     unsafe {
         sums = finished(simd, sums, place.panel, place.row, finish);
         place.store(simd, sums);
-        let first = block * LANES + BESIDE;
+        let first = block * LANES + ROWS;
         rows = finished(simd, rows, block, first, finish);
-        for r in 0..BESIDE {
+        for r in 0..ROWS {
             simd.store(place.output.row(block, first + r), rows[r][0]);
         }
         simd.mirror_corner(

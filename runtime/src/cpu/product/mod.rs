@@ -6,6 +6,7 @@
 
 mod corner;
 mod finish;
+mod narrow;
 mod piece;
 mod symmetric;
 mod transposed;
@@ -16,17 +17,66 @@ pub(crate) use symmetric::{SymmetricPart, symmetric};
 pub(crate) use transposed::{TransposedPart, transposed};
 pub(crate) use update::{UpdatePart, update};
 
+use super::simd::InstructionSet;
+
 /// Length of the part of a sum that one pass over a block covers: three panels of the right operand and
 /// one of the left, 128 rows each, are 32 KiB and stay in the first-level cache.
 pub(crate) const SUM_BLOCK: usize = 128;
 
-/// How many panels a piece spans: a property of the variant, without influence on the bits.
+/// How the products are cut into pieces: a property of the variant, without influence on the bits.
+///
+/// A piece spans several panels where an instruction set has registers for that, and one panel elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Blocking {
-    /// Panels of a piece of a symmetric product: 2 or 3.
+    /// Of a piece of a symmetric product: 2 or 3 panels, or 4, 5 or 6 rows of one panel.
     pub symmetric: u8,
-    /// Panels of a piece of a multiplication: 2 (twelve rows), 3 (eight rows) or 4 (six rows).
+    /// Of a piece of a multiplication: 2 (of twelve rows), 3 (of eight rows) or 4 (of six rows) panels, or 4, 5 or 6
+    /// rows of one panel. Five rows stand for pieces of six, five and five, which are sixteen.
     pub update: u8,
+    /// Length of the part of a sum that one pass over a block covers, a multiple of sixteen.
+    pub sum: u16,
+}
+
+impl Blocking {
+    /// All that differ on an instruction set for some tile.
+    pub(crate) fn all(set: InstructionSet) -> Vec<Blocking> {
+        let (symmetric, update, sums): (&[u8], &[u8], &[u16]) = match set {
+            InstructionSet::Avx512 => (&[1, 2, 3], &[1, 2, 3, 4], &[128]),
+            InstructionSet::Avx2 | InstructionSet::Portable => {
+                (&[4, 5, 6], &[4, 5, 6], &[128, 256])
+            }
+        };
+        let mut all = Vec::new();
+        for &sum in sums {
+            for &symmetric in symmetric {
+                all.extend(update.iter().map(|&update| Blocking {
+                    symmetric,
+                    update,
+                    sum,
+                }));
+            }
+        }
+        all
+    }
+
+    /// Of [`Blocking::all`] those that cut both products alike where they can: each way to cut a product is among them.
+    pub(crate) fn each(set: InstructionSet) -> Vec<Blocking> {
+        let mut all = Blocking::all(set);
+        all.retain(|blocking| {
+            set == InstructionSet::Avx512 || blocking.symmetric == blocking.update
+        });
+        all
+    }
+
+    /// The default; `wide`: where pieces span several panels.
+    pub(crate) const fn of(wide: bool) -> Blocking {
+        let size = if wide { 3 } else { 6 };
+        Blocking {
+            symmetric: size,
+            update: size,
+            sum: SUM_BLOCK as u16,
+        }
+    }
 }
 
 /// Panels of the next group, when `left` are left: never a single one where it can be avoided.

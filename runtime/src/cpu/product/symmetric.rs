@@ -3,7 +3,7 @@
 use super::corner::corner_piece;
 use super::finish::Finish;
 use super::piece::{Place, Transposed, piece};
-use super::{SUM_BLOCK, group};
+use super::{group, narrow};
 use crate::cpu::layout::Panels;
 use crate::cpu::simd::{LANES, Simd, leaf};
 use std::ops::Range;
@@ -20,8 +20,10 @@ pub(crate) struct SymmetricPart {
     pub(crate) rows: Range<usize>,
     /// Column panels.
     pub(crate) columns: Range<usize>,
-    /// Panels of a piece: 1, 2 or 3.
+    /// Panels of a piece, 1, 2 or 3; with few registers its rows, 4, 5 or 6.
     pub(crate) width: usize,
+    /// Length of the part of a sum that one pass covers, a multiple of sixteen.
+    pub(crate) sum: usize,
 }
 
 /// Computes `part`; `INLINE` compiles everything into the caller, which then needs the set's features.
@@ -36,17 +38,20 @@ pub(crate) unsafe fn symmetric<S: Simd, const INLINE: bool>(
     part: SymmetricPart,
     finish: Finish,
 ) {
-    let width = if S::WIDE { part.width } else { 1 };
+    if !S::WIDE {
+        // SAFETY: the caller's word.
+        return unsafe { narrow::symmetric::<S, INLINE>(simd, &part, finish) };
+    }
     let mut k = 0;
     // A part of the sum at a time: its rows of all panels stay in the second-level cache.
     while k < part.depth {
-        let sum = k..part.depth.min(k + SUM_BLOCK);
+        let sum = k..part.depth.min(k + part.sum);
         k = sum.end;
         let mut panel = part.columns.start;
         while panel < part.columns.end {
-            let panels = group(width, part.columns.end - panel);
+            let panels = group(part.width, part.columns.end - panel);
             // Widths that cannot occur are compiled for no size.
-            let most = if S::WIDE { part.columns.len() } else { 1 };
+            let most = part.columns.len();
             // SAFETY: the caller's word; panel..panel + panels lie in the columns.
             unsafe {
                 match panels {
@@ -149,7 +154,7 @@ leaf! {
 /// # Safety
 /// As [`symmetric`].
 #[inline(always)]
-unsafe fn rows<S: Simd, const ROWS: usize, const PANELS: usize>(
+pub(super) unsafe fn rows<S: Simd, const ROWS: usize, const PANELS: usize>(
     simd: S,
     input: Panels,
     place: &Place,
@@ -179,21 +184,10 @@ unsafe fn blocks<S: Simd, const PANELS: usize>(
     let row = place.row;
     // SAFETY: the caller's word; the pieces cover rows 0..16 of the block.
     unsafe {
-        if S::WIDE {
-            place.mirror = Some(0);
-            for first in [0, 8] {
-                place.row = row + first;
-                rows::<S, 8, PANELS>(simd, input, &place, finish);
-            }
-            return;
-        }
-        for first in [0, 4, 8, 12] {
+        place.mirror = Some(0);
+        for first in [0, 8] {
             place.row = row + first;
-            rows::<S, 4, PANELS>(simd, input, &place, finish);
-        }
-        if place.last {
-            let mirrored = place.output.row(row / LANES, place.panel * LANES);
-            simd.transpose(place.output.row(place.panel, row), mirrored);
+            rows::<S, 8, PANELS>(simd, input, &place, finish);
         }
     }
 }
@@ -211,15 +205,8 @@ unsafe fn diagonal<S: Simd, const PANELS: usize>(
     let (row, block) = (place.row, place.panel);
     // SAFETY: the caller's word; the pieces cover rows 0..16 of the block.
     unsafe {
-        if !S::WIDE {
-            for first in [0, 4] {
-                place.row = row + first;
-                rows::<S, 4, PANELS>(simd, input, &place, finish);
-            }
-            return corner_piece::<S, 0>(simd, input, block, &place, finish);
-        }
         if PANELS == 1 {
-            return corner_piece::<S, 1>(simd, input, block, &place, finish);
+            return corner_piece::<S, 8, 1>(simd, input, block, &place, finish);
         }
         place.mirror = Some(1);
         rows::<S, 8, PANELS>(simd, input, &place, finish);
@@ -227,9 +214,9 @@ unsafe fn diagonal<S: Simd, const PANELS: usize>(
         place.row = row + 8;
         place.panel = block + 1;
         if PANELS == 2 {
-            corner_piece::<S, 1>(simd, input, block, &place, finish);
+            corner_piece::<S, 8, 1>(simd, input, block, &place, finish);
         } else {
-            corner_piece::<S, 2>(simd, input, block, &place, finish);
+            corner_piece::<S, 8, 2>(simd, input, block, &place, finish);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::finish::Finish;
 use super::piece::{Direct, Place, finished, piece};
-use super::{SUM_BLOCK, group};
+use super::{group, narrow};
 use crate::cpu::layout::Panels;
 use crate::cpu::simd::{LANES, Simd, leaf};
 use std::ops::Range;
@@ -19,8 +19,21 @@ pub(crate) struct UpdatePart {
     pub(crate) rows: Range<usize>,
     /// Panels that are computed.
     pub(crate) columns: Range<usize>,
-    /// Panels of a piece: 1 to 4.
+    /// Panels of a piece, 1 to 4; with few registers its rows, 4, 5 or 6.
     pub(crate) width: usize,
+    /// Length of the part of a sum that one pass covers, a multiple of sixteen.
+    pub(crate) sum: usize,
+}
+
+impl UpdatePart {
+    /// Length of the part of a sum that one pass covers. A sum that pauses does so in the output, where `Combine` still
+    /// needs Y.
+    pub(super) fn pass(&self, finish: Finish) -> usize {
+        match finish {
+            Finish::Combine(_) => self.depth,
+            _ => self.sum,
+        }
+    }
 }
 
 /// Computes `part`; `INLINE` compiles everything into the caller, which then needs the set's features.
@@ -35,35 +48,33 @@ pub(crate) unsafe fn update<S: Simd, const INLINE: bool>(
     part: UpdatePart,
     finish: Finish,
 ) {
+    if !S::WIDE {
+        // SAFETY: the caller's word.
+        return unsafe { narrow::update::<S, INLINE>(simd, part, finish) };
+    }
     let single = part.columns.len() == 1 && part.depth == LANES;
-    if INLINE && S::WIDE && single && part.rows.len().is_multiple_of(RESIDENT_ROWS) {
+    if INLINE && single && part.rows.len().is_multiple_of(RESIDENT_ROWS) {
         // SAFETY: the caller's word; R is one block.
         return unsafe { by_resident(simd, &part, finish) };
     }
-    let width = if S::WIDE { part.width } else { 1 };
-    // A sum that pauses does so in the output, where `Combine` still needs Y.
-    let block = match finish {
-        Finish::Combine(_) => part.depth,
-        _ => SUM_BLOCK,
-    };
+    let block = part.pass(finish);
     let mut k = 0;
     while k < part.depth {
         let sum = k..part.depth.min(k + block);
         k = sum.end;
         let mut panel = part.columns.start;
         while panel < part.columns.end {
-            let panels = group(width, part.columns.end - panel);
+            let panels = group(part.width, part.columns.end - panel);
             let sum = sum.clone();
             // Widths that cannot occur are compiled for no size.
-            let most = if S::WIDE { part.columns.len() } else { 1 };
+            let most = part.columns.len();
             // SAFETY: the caller's word; panel..panel + panels lie in the columns.
             unsafe {
                 match panels {
                     4.. if most > 3 => group_of::<S, INLINE, 6, 4>(simd, &part, panel, sum, finish),
                     3 if most > 2 => group_of::<S, INLINE, 8, 3>(simd, &part, panel, sum, finish),
                     2 if most > 1 => group_of::<S, INLINE, 12, 2>(simd, &part, panel, sum, finish),
-                    _ if S::WIDE => group_of::<S, INLINE, 16, 1>(simd, &part, panel, sum, finish),
-                    _ => group_of::<S, INLINE, 4, 1>(simd, &part, panel, sum, finish),
+                    _ => group_of::<S, INLINE, 16, 1>(simd, &part, panel, sum, finish),
                 }
             }
             panel += panels;
@@ -147,7 +158,7 @@ leaf! {
 /// # Safety
 /// As [`update`].
 #[inline(always)]
-unsafe fn rows<S: Simd, const ROWS: usize, const PANELS: usize>(
+pub(super) unsafe fn rows<S: Simd, const ROWS: usize, const PANELS: usize>(
     simd: S,
     part: &UpdatePart,
     panel: usize,

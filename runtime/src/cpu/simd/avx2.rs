@@ -224,17 +224,19 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
-    unsafe fn corner(self, source: *const f32) -> ([Pair; 4], Pair) {
-        // SAFETY: as `load`: numbers 8 to 15.
+    unsafe fn add_corner(self, source: *const f32, mut sums: [Pair; 4]) -> [Pair; 4] {
+        // SAFETY: as `load`: numbers 8 to 15. Each number is used as soon as it is loaded: all of them at once, with
+        // the sums, are more than sixteen registers.
         unsafe {
-            let lefts = [8, 9, 10, 11].map(|row| {
-                [
-                    _mm256_broadcast_ss(&*source.add(row)),
-                    _mm256_broadcast_ss(&*source.add(row + 4)),
-                ]
-            });
-            (lefts, [_mm256_loadu_ps(source.add(8)); 2])
+            let right = _mm256_loadu_ps(source.add(8));
+            for r in 0..4 {
+                for (half, sum) in sums[r].iter_mut().enumerate() {
+                    let left = _mm256_broadcast_ss(&*source.add(8 + r + 4 * half));
+                    *sum = _mm256_fmadd_ps(left, right, *sum);
+                }
+            }
         }
+        sums
     }
     #[inline(always)]
     fn corner_rows(self, sums: Pair) -> [Pair; 2] {

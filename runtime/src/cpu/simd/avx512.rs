@@ -278,9 +278,13 @@ impl Simd for Avx512 {
         }
     }
     #[inline(always)]
-    unsafe fn corner(self, source: *const f32) -> ([__m512; 4], __m512) {
+    unsafe fn add_corner(self, source: *const f32, mut sums: [__m512; 4]) -> [__m512; 4] {
         // SAFETY: `self` proves AVX-512F; readable by the caller's word.
-        unsafe { corner(source) }
+        let (lefts, right) = unsafe { corner(source) };
+        for r in 0..4 {
+            sums[r] = self.fused(lefts[r], right, sums[r]);
+        }
+        sums
     }
     #[inline(always)]
     fn corner_rows(self, sums: __m512) -> [__m512; 2] {

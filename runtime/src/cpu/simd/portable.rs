@@ -164,12 +164,12 @@ impl<const WIDE: bool> Simd for Portable<WIDE> {
         }
     }
     #[inline(always)]
-    unsafe fn corner(self, source: *const f32) -> ([Line; 4], Line) {
+    unsafe fn add_corner(self, source: *const f32, sums: [Line; 4]) -> [Line; 4] {
         // SAFETY: as `load`.
         let numbers = unsafe { self.load(source) }.0;
         let left = |row| Line(std::array::from_fn(|lane| numbers[8 + lane / 8 * 4 + row]));
         let right = Line(std::array::from_fn(|lane| numbers[8 + lane % 8]));
-        (std::array::from_fn(left), right)
+        std::array::from_fn(|row| self.fused(left(row), right, sums[row]))
     }
     #[inline(always)]
     fn corner_rows(self, sums: Line) -> [Line; 2] {

@@ -70,7 +70,7 @@ impl Buffer {
 fn symmetric_bits<S: Simd, const INLINE: bool>(
     simd: S,
     (depth, columns): (usize, usize),
-    width: usize,
+    (width, sum): (usize, usize),
     affine: bool,
 ) -> Vec<u32> {
     let mut input = Buffer::normal(31, depth, columns);
@@ -101,6 +101,7 @@ fn symmetric_bits<S: Simd, const INLINE: bool>(
         rows: 0..panels,
         columns: 0..panels,
         width,
+        sum,
     };
     // SAFETY: the buffers have these rows and panels, sixteen rows to a panel of the output, and are not shared.
     unsafe { symmetric::<S, INLINE>(simd, part, finish) };
@@ -111,7 +112,7 @@ fn symmetric_bits<S: Simd, const INLINE: bool>(
 fn update_bits<S: Simd, const INLINE: bool>(
     simd: S,
     (rows, depth): (usize, usize),
-    width: usize,
+    (width, sum): (usize, usize),
     kind: usize,
 ) -> Vec<u32> {
     let (mut left, mut right) = (
@@ -145,6 +146,7 @@ fn update_bits<S: Simd, const INLINE: bool>(
         rows: 0..rows,
         columns: 0..depth.div_ceil(LANES),
         width,
+        sum,
     };
     // SAFETY: as above; the output overlaps neither operand.
     unsafe { update::<S, INLINE>(simd, part, finish) };
@@ -198,14 +200,14 @@ fn wide_symmetric_products_give_the_bits_of_narrow_ones() {
     for shape in SHAPES {
         for affine in [false, true] {
             let shape = if affine { (shape.1, shape.1) } else { shape };
-            let expected = symmetric_bits::<_, false>(NARROW, shape, 1, affine);
+            let expected = symmetric_bits::<_, false>(NARROW, shape, (4, 128), affine);
             let finite = |bits: &u32| f32::from_bits(*bits).is_finite();
             assert!(expected.iter().all(finite), "{shape:?} affine {affine}");
             for width in [1, 2, 3] {
                 let case = format!("{shape:?} width {width} affine {affine}");
-                let found = symmetric_bits::<_, false>(WIDE, shape, width, affine);
+                let found = symmetric_bits::<_, false>(WIDE, shape, (width, 128), affine);
                 assert!(found == expected, "{case}");
-                let found = symmetric_bits::<_, true>(WIDE, shape, width, affine);
+                let found = symmetric_bits::<_, true>(WIDE, shape, (width, 128), affine);
                 assert!(found == expected, "{case} inline");
             }
         }
@@ -216,14 +218,14 @@ fn wide_symmetric_products_give_the_bits_of_narrow_ones() {
 fn wide_multiplications_give_the_bits_of_narrow_ones() {
     for shape in SHAPES {
         for kind in 0..3 {
-            let expected = update_bits::<_, false>(NARROW, shape, 1, kind);
+            let expected = update_bits::<_, false>(NARROW, shape, (4, 128), kind);
             let finite = |bits: &u32| f32::from_bits(*bits).is_finite();
             assert!(expected.iter().all(finite), "{shape:?} finish {kind}");
             for width in [1, 2, 3, 4] {
                 let case = format!("{shape:?} width {width} finish {kind}");
-                let found = update_bits::<_, false>(WIDE, shape, width, kind);
+                let found = update_bits::<_, false>(WIDE, shape, (width, 128), kind);
                 assert!(found == expected, "{case}");
-                let found = update_bits::<_, true>(WIDE, shape, width, kind);
+                let found = update_bits::<_, true>(WIDE, shape, (width, 128), kind);
                 assert!(found == expected, "{case} inline");
             }
         }
@@ -237,6 +239,33 @@ fn wide_transposed_products_give_the_bits_of_narrow_ones() {
         for width in [1, 2, 3] {
             let found = transposed_bits(WIDE, depth, (columns, 40), width);
             assert!(found == expected, "{depth} {columns} width {width}");
+        }
+    }
+}
+
+/// Pieces of four, five and six rows, and sums that pause at 128 and at 256.
+#[test]
+fn narrow_products_give_the_same_bits_in_pieces_of_any_size() {
+    for shape in SHAPES {
+        let expected = symmetric_bits::<_, false>(NARROW, shape, (4, 128), false);
+        let products = [0, 1, 2].map(|kind| update_bits::<_, false>(NARROW, shape, (4, 128), kind));
+        for pieces in [4, 5, 6]
+            .into_iter()
+            .flat_map(|rows| [(rows, 128), (rows, 256)])
+        {
+            let found = symmetric_bits::<_, false>(NARROW, shape, pieces, false);
+            assert!(found == expected, "{shape:?} {pieces:?}");
+            let found = symmetric_bits::<_, true>(NARROW, shape, pieces, false);
+            assert!(found == expected, "{shape:?} {pieces:?} inline");
+            for (kind, expected) in products.iter().enumerate() {
+                let found = update_bits::<_, false>(NARROW, shape, pieces, kind);
+                assert!(found == *expected, "{shape:?} {pieces:?} finish {kind}");
+                let found = update_bits::<_, true>(NARROW, shape, pieces, kind);
+                assert!(
+                    found == *expected,
+                    "{shape:?} {pieces:?} finish {kind} inline"
+                );
+            }
         }
     }
 }

@@ -49,7 +49,6 @@ impl<'a, S: Simd> Work<'a, S> {
         let AnyShape { rows, columns } = active.shape;
         let table = &self.map.table;
         if let StepTable::Odd(steps) = table
-            && S::WIDE
             && rows == columns
             && !active.rounds()
         {

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use crate::cpu::{InstructionSet, measure_latency, measure_loads, measure_peak};
+use crate::cpu::{InstructionSet, first_level_bytes, measure_latency, measure_loads, measure_peak};
 
 /// Cycles until a sum can be added to again: what the clock is derived from. 4 from Skylake and Zen 3 on.
 pub(super) const LATENCY: f64 = 4.0;
@@ -25,6 +25,8 @@ pub(super) struct Core {
     pub(super) fused: f64,
     /// Lines a cycle from the first level of cache.
     pub(super) first_level: f64,
+    /// Bytes of the first level.
+    pub(super) first_level_bytes: usize,
     /// Lines a cycle from the second level.
     pub(super) second_level: f64,
     /// Bytes a second from memory.
@@ -43,6 +45,7 @@ impl Core {
             clock: 3e9,
             fused: lines,
             first_level: lines,
+            first_level_bytes: first_level_bytes(),
             second_level: lines / 2.0,
             memory: 10e9,
         }
@@ -69,6 +72,7 @@ impl Core {
             clock,
             fused: measure_peak(set, SAMPLES) / (2.0 * LINE) / clock,
             first_level: lines(FIRST_LEVEL),
+            first_level_bytes: first_level_bytes(),
             second_level: lines(SECOND_LEVEL),
             memory: measure_loads(set, MEMORY, 2),
         }

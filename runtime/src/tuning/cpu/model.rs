@@ -19,12 +19,10 @@ const PIECE: f64 = 16.0;
 const STORE: f64 = 1.0;
 /// Cycles to turn eight rows of a block into their mirror image.
 const MIRROR: f64 = 12.0;
-/// Part of a sum that one pass over a block covers; longer sums pause in memory.
-const SUM_BLOCK: usize = 128;
 /// Cycles of latency, for each block of a pass over a tile, that other tiles of a batch hide.
 const STALL: f64 = 64.0;
-/// Bytes of the first level of cache that a batch has to itself.
-const FIRST_LEVEL: usize = 40 << 10;
+/// Part of the first level of cache that a batch has to itself.
+const OWN: f64 = 5.0 / 6.0;
 /// Part of a line's way from the second level that stands beside the arithmetic.
 const WAIT: f64 = 0.3;
 /// Part of the traffic that stands beside the products in spite of being asked for ahead.
@@ -112,7 +110,8 @@ impl Oriented<'_> {
     fn wait(&self) -> f64 {
         let buffers = 4 * (2 * self.rows + self.columns) * 16 * self.panels();
         let tensors = 3 * 4 * self.rows * self.columns;
-        match (buffers + tensors) * self.batch() <= FIRST_LEVEL {
+        let bytes = ((buffers + tensors) * self.batch()) as f64;
+        match bytes <= OWN * self.core.first_level_bytes as f64 {
             true => 0.0,
             false => WAIT / self.core.second_level,
         }
@@ -120,7 +119,7 @@ impl Oriented<'_> {
 
     /// Panels of the pieces that cover all of them, as the kernels group them.
     fn groups(&self, width: u8) -> Vec<usize> {
-        let width = if self.wide() { usize::from(width) } else { 1 };
+        let width = usize::from(width);
         let mut left = self.panels();
         let mut groups = Vec::new();
         while left > 0 {
@@ -135,11 +134,17 @@ impl Oriented<'_> {
         groups
     }
 
+    /// What it takes to load one number, of what a line takes: two loads where a line is two registers.
+    fn single(&self) -> f64 {
+        if self.wide() { 1.0 } else { 0.5 }
+    }
+
     /// Cycles of one piece over a sum of `depth` terms, of which `mirrored` blocks of eight rows are turned.
     fn piece(&self, rows: usize, panels: usize, depth: usize, mirrored: usize) -> f64 {
         let blocks = (rows * panels) as f64;
         let lines = panels as f64 + rows as f64 / 16.0;
-        self.sum(blocks, (rows + panels) as f64, lines, depth) + mirrored as f64 * MIRROR
+        let loads = panels as f64 + rows as f64 * self.single();
+        self.sum(blocks, loads, lines, depth) + mirrored as f64 * MIRROR
     }
 
     /// Eight rows of the block on the diagonal with `panels` panels beside, and its corner of half as many numbers.
@@ -154,7 +159,7 @@ impl Oriented<'_> {
             .max(loads / self.core.first_level)
             .max(LATENCY)
             + lines * self.wait();
-        let passes = depth.div_ceil(SUM_BLOCK) as f64;
+        let passes = depth.div_ceil(self.variant.blocking.sum.into()) as f64;
         // Sums that pause are stored and loaded again.
         depth as f64 * term + passes * PIECE + (2.0 * passes - 1.0) * blocks * STORE
     }
@@ -180,22 +185,33 @@ impl Oriented<'_> {
         cycles
     }
 
-    /// As [`Self::symmetric`] in pieces of four rows and one panel.
+    /// As [`Self::symmetric`] in pieces of one panel.
     fn narrow_symmetric(&self, depth: usize) -> f64 {
         let panels = self.panels() as f64;
         let above = panels * (panels - 1.0) / 2.0;
-        let block = 4.0 * self.piece(4, 1, depth, 0) + 2.0 * MIRROR;
-        let diagonal = 2.0 * self.piece(4, 1, depth, 0) + self.corner(1, depth);
-        above * block + panels * diagonal
+        let piece = |rows| self.piece(rows, 1, depth, 0);
+        // Of eight rows and four vectors of the corner, which load eight numbers.
+        let corner = |beside: f64| {
+            let loads = (8.0 + beside) * self.single() + 1.0;
+            self.sum(beside + 4.0, loads, 1.0, depth) + 8.0 * STORE
+        };
+        let (block, diagonal) = match self.variant.blocking.symmetric {
+            4 => (4.0 * piece(4), 2.0 * piece(4) + corner(0.0)),
+            5 => (piece(6) + 2.0 * piece(5), piece(6) + corner(2.0)),
+            _ => (2.0 * piece(6) + piece(4), piece(6) + corner(2.0)),
+        };
+        above * (block + 4.0 * MIRROR) + panels * (diagonal + MIRROR)
     }
 
     /// X times a symmetric matrix.
     fn update(&self) -> f64 {
         let depth = self.columns;
-        let cycles = self.groups(self.variant.blocking.update).into_iter();
-        let cycles = cycles.map(|panels| {
+        if !self.wide() {
+            return self.panels() as f64 * self.narrow_column(depth);
+        }
+        let groups = self.groups(self.variant.blocking.update).into_iter();
+        let cycles = groups.map(|panels| {
             let rows = match panels {
-                1 if !self.wide() => 4,
                 1 => 16,
                 2 => 12,
                 3 => 8,
@@ -211,6 +227,25 @@ impl Oriented<'_> {
             cycles + rest.div_ceil(4) as f64 * self.piece(4, panels, depth, 0)
         });
         cycles.sum()
+    }
+
+    /// One panel of X times a symmetric matrix, in pieces of one panel.
+    fn narrow_column(&self, depth: usize) -> f64 {
+        let piece = |rows| self.piece(rows, 1, depth, 0);
+        let rows = self.rows;
+        match self.variant.blocking.update {
+            4 => rows.div_ceil(4) as f64 * piece(4),
+            5 => rows.div_ceil(16) as f64 * (piece(6) + 2.0 * piece(5)),
+            _ => {
+                let (sixes, fours) = match rows % 6 {
+                    0 => (rows / 6, 0),
+                    2 if rows > 6 => (rows / 6 - 1, 2),
+                    5 => (rows / 6 + 1, 0),
+                    _ => (rows / 6, 1),
+                };
+                sixes as f64 * piece(6) + f64::from(fours) * piece(4)
+            }
+        }
     }
 }
 
@@ -253,6 +288,7 @@ mod tests {
             blocking: Blocking {
                 symmetric: 1,
                 update: 1,
+                sum: 128,
             },
             ..default
         };

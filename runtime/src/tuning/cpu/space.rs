@@ -10,23 +10,36 @@ use crate::plan::Prediction;
 
 /// Columns of a panel.
 const PANEL: usize = 16;
+/// Part of a sum that one pass covers, unless a variant's name says otherwise.
+const SUM: u16 = 128;
+/// Most tiles at a time.
+const MOST_TILES: u8 = 8;
 
 /// The variant of a name, as [`CpuVariant::name`] makes it; `None` for any other text.
 pub(crate) fn variant_named(name: &str) -> Option<CpuVariant> {
     let mut parts = name.split('-');
     let set = parts.next()?;
     let instruction_set = InstructionSet::ALL.into_iter().find(|s| s.name() == set)?;
-    let mut number = |prefix: char, most: u8| -> Option<u8> {
-        let value = parts.next()?.strip_prefix(prefix)?.parse().ok()?;
-        (1..=most).contains(&value).then_some(value)
-    };
-    let (symmetric, update, batch) = (number('s', 3)?, number('u', 4)?, number('b', 8)?);
+    let mut number =
+        |prefix: char| -> Option<u16> { parts.next()?.strip_prefix(prefix)?.parse().ok() };
+    let (symmetric, update, batch) = (number('s')?, number('u')?, number('b')?);
+    let mut rest = parts.peekable();
+    let sum = rest.next_if(|part| part.starts_with('k'));
+    let sum = sum.map_or(Some(SUM), |part| part[1..].parse().ok())?;
     let variant = CpuVariant {
         instruction_set,
-        blocking: Blocking { symmetric, update },
-        batch,
-        ahead: parts.next().is_none(),
+        blocking: Blocking {
+            symmetric: symmetric.try_into().ok()?,
+            update: update.try_into().ok()?,
+            sum,
+        },
+        batch: batch.try_into().ok()?,
+        ahead: rest.next().is_none(),
     };
+    let known = Blocking::all(instruction_set).contains(&variant.blocking);
+    if !known || !(1..=MOST_TILES).contains(&variant.batch) {
+        return None;
+    }
     (variant.name() == name).then_some(variant)
 }
 
@@ -89,14 +102,13 @@ fn settings(instruction_set: InstructionSet) -> Vec<CpuVariant> {
     let mut settings = Vec::new();
     for batch in [8, 4, 1, 2, 3, 6] {
         for ahead in [true, false] {
-            for symmetric in 1..=3 {
-                settings.extend((1..=4).map(|update| CpuVariant {
-                    instruction_set,
-                    blocking: Blocking { symmetric, update },
-                    batch,
-                    ahead,
-                }));
-            }
+            let all = Blocking::all(instruction_set).into_iter();
+            settings.extend(all.map(|blocking| CpuVariant {
+                instruction_set,
+                blocking,
+                batch,
+                ahead,
+            }));
         }
     }
     settings
@@ -104,23 +116,33 @@ fn settings(instruction_set: InstructionSet) -> Vec<CpuVariant> {
 
 /// A variant with the knobs that have no effect on tiles of this specification set to one.
 fn effective(spec: &KernelSpec, variant: CpuVariant) -> CpuVariant {
-    let (panels, batch, asks) = match spec.tile {
+    let (shorter, longer, batch, asks) = match spec.tile {
         // Large enough for the threads to share it, as a rule: there is no next tile.
-        Tile::Full => (usize::MAX, 1, false),
+        Tile::Full => (usize::MAX, usize::MAX, 1, false),
         Tile::Sized { rows, columns } => {
             let (rows, columns) = (rows as usize, columns as usize);
             let batch = tiles_at_a_time(variant.batch.into(), rows, columns);
             let asks = batch * rows * columns <= MOST_AHEAD;
-            (rows.min(columns).div_ceil(PANEL), batch, asks)
+            (rows.min(columns), rows.max(columns), batch, asks)
         }
     };
-    // Register blocks of several panels need the registers of AVX-512.
-    let wide = variant.instruction_set == InstructionSet::Avx512;
-    let most = u8::try_from(if wide { panels } else { 1 }).unwrap_or(u8::MAX);
+    let Blocking {
+        symmetric,
+        update,
+        sum,
+    } = variant.blocking;
+    let panels = u8::try_from(shorter.div_ceil(PANEL)).unwrap_or(u8::MAX);
+    let (symmetric, update) = match variant.instruction_set {
+        InstructionSet::Avx512 => (symmetric.min(panels), update.min(panels)),
+        // Of one panel only the block on the diagonal is computed.
+        _ if panels == 1 => (6, update),
+        _ => (symmetric, update),
+    };
     CpuVariant {
         blocking: Blocking {
-            symmetric: variant.blocking.symmetric.min(most),
-            update: variant.blocking.update.min(most),
+            symmetric,
+            update,
+            sum: if longer > usize::from(SUM) { sum } else { SUM },
         },
         batch: u8::try_from(batch).unwrap_or(1),
         ahead: variant.ahead || !asks,
@@ -134,7 +156,7 @@ mod tests {
 
     #[test]
     fn names_read_back() {
-        for tile in [16, 64] {
+        for tile in [16, 64, 256] {
             let spec = KernelSpec::new(Tile::square(tile));
             let variants = variants(&spec);
             for variant in &variants {
@@ -150,6 +172,12 @@ mod tests {
             "avx512",
             "avx512-s3-u3",
             "avx512-s4-u3-b4",
+            "avx512-s3-u3-b4-k256",
+            "avx2-s3-u3-b4",
+            "avx2-s6-u6-b4-k128",
+            "avx2-s6-u6-b4-k64",
+            "avx2-s6-u6-b4-a0-k256",
+            "avx2-s6-u6-b9",
             "avx512-s3-u3-b0",
             "avx512-s3-u3-b04",
             "avx512-s3-u3-b4-x",
@@ -167,7 +195,7 @@ mod tests {
             let spec = KernelSpec::new(tile);
             let variants = variants(&spec);
             assert_eq!(Some(&variants[0]), CpuKernel::variants(&spec).first());
-            if InstructionSet::best() == InstructionSet::Avx512 {
+            if InstructionSet::best() != InstructionSet::Portable {
                 assert!(variants.len() >= 12, "{tile}: {}", variants.len());
             }
         }
