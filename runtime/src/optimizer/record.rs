@@ -21,6 +21,7 @@ use crate::schedule::GroupPhase;
 #[derive(Debug)]
 pub(crate) struct RecordedSteps {
     /// Graphs hold the other end of it, and with it whether what they point to is still there.
+    #[cfg(feature = "cuda")]
     identity: Arc<()>,
     steps: Range<u64>,
     phases: Vec<(Vec<GroupPhase>, Arc<Plan>)>,
@@ -81,6 +82,7 @@ impl<M: Memory> HiMuon<M> {
             phase_count: phases.len() as u32,
         })?;
         self.recorded = Some(RecordedSteps {
+            #[cfg(feature = "cuda")]
             identity: Arc::new(()),
             steps,
             phases,
