@@ -73,10 +73,12 @@ unsafe fn process_patch<S: Simd>(
     let panels = rectangle.columns.div_ceil(LANES);
     let place = Place {
         rectangle,
-        width: PANELS,
+        // A patch has no room for more rows than its own: eight are two pieces of four.
+        width: if S::WIDE { PANELS } else { 4 },
     };
     let rows = 0..rectangle.rows;
-    // SAFETY: the caller's word; a patch has the rows that the last piece of a product may reach into.
+    // SAFETY: the caller's word; a patch has the rows that the last piece of a product may reach into, since a piece
+    // is one of eight rows or four.
     unsafe {
         load(simd, &job.source, &rectangle, whole, Some(previous));
         if extent(simd, whole, 0..panels, rows.clone()).non_finite {
