@@ -198,7 +198,8 @@ fn tiles_are_advised_on_the_users_momentum_and_drawn() {
         ],
     );
     let state = state.to_str().unwrap();
-    let run = himuon(["tune", "--advise", state, "--json"]);
+    let untuned = folder.path("untuned");
+    let run = himuon_with_cache(&untuned, &["tune", "--advise", state, "--json"]);
     assert_eq!(run.code, 0, "{}", run.err);
     let json = run.json();
     assert_eq!(json["matrices"].as_array().unwrap().len(), 1);

@@ -16,7 +16,7 @@ use himuon::cpu::{ApplyScale, CpuKernel, Pool, Workspace};
 use himuon::launch::MatrixDemand;
 use himuon::templates::Tile;
 use himuon::tensor::TensorRef;
-use himuon::tuning::{CacheState, CpuTarget, TuningTable, TuningTarget};
+use himuon::tuning::{CacheState, CpuTarget, TuningTable, TuningTarget, cpu_digest_of};
 
 /// Runs of which the median counts.
 const RUNS: usize = 3;
@@ -93,6 +93,8 @@ pub fn advise(
                 None => {
                     let variant = table
                         .variant_for(spec, &shapes)
+                        // What an earlier version called a variant is no choice any more.
+                        .filter(|name| cpu_digest_of(name).is_some())
                         .unwrap_or_else(|| kernel.variant().name());
                     measure(&mut target, spec, &variant, &shapes).map_err(AdviseError::Run)?
                 }
