@@ -5,7 +5,7 @@ use std::fmt;
 
 use himuon_templates::{Criterion, KernelSource, KernelSpec, Mode, Otherwise, Tile};
 
-use super::coarse::{COARSE_FACTOR, CoarseSchedule};
+use super::coarse::{COARSE_FACTOR, COARSE_MOMENTUM, CoarseSchedule};
 pub use super::group_options::{AdamWOptions, GroupOptions};
 use crate::launch::{GroupScalars, ScaleRule};
 pub use crate::reference::MomentumConvention;
@@ -223,11 +223,11 @@ impl MuonOptions {
         self
     }
 
-    /// The momentum of what the coarse part holds, by default that of all. With another rate mu' the step ends with
-    /// `buf <- buf - d captured(m)`, d = (1 - mu'/mu) / mu with Nesterov and 1 - mu'/mu without: what was in the buffer
-    /// decays by mu' there, and the new gradient stays with 1 - d (1 + mu) of its weight (1 - d without Nesterov). From
-    /// mu / (1 + mu), where nothing of it stays, to below 1; from 0 without Nesterov. Without effect where there are no
-    /// tiles beside the coarse part. `docs/two-levels.md` has measurements.
+    /// The momentum mu' of what the coarse part holds, by default the smaller of 0.8 and that of all, mu. Where they differ
+    /// the step ends with `buf <- buf - d captured(m)`, d = (1 - mu'/mu) / mu with Nesterov and 1 - mu'/mu without: what
+    /// was in the buffer decays by mu' there, and the new gradient stays with 1 - d (1 + mu) of its weight (1 - d without
+    /// Nesterov). From mu / (1 + mu), where nothing of it stays, to below 1; from 0 without Nesterov. Without effect where
+    /// there are no tiles beside the coarse part. `docs/two-levels.md` has measurements.
     pub fn coarse_momentum(mut self, momentum: f64) -> Self {
         self.coarse_momentum = Some(momentum);
         self
@@ -286,7 +286,8 @@ impl MuonOptions {
 
     /// The momentum of what the coarse part holds.
     pub(super) fn own_coarse_momentum(&self) -> f64 {
-        self.coarse_momentum.unwrap_or(self.momentum)
+        self.coarse_momentum
+            .unwrap_or(COARSE_MOMENTUM.min(self.momentum))
     }
 
     /// MiMuon's unorthogonalised branch is the momentum itself, whose size the heavy ball multiplies by

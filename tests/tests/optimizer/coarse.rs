@@ -90,6 +90,7 @@ fn steps_are_those_of_the_reference() {
         (Fine::Fused, None, None),
         (Fine::Fused, Some(0.8), Some(0.8)),
         (Fine::Projected, None, Some(0.9)),
+        (Fine::Fused, None, Some(0.95)),
         (Fine::Nothing, None, Some(0.9)),
     ] {
         let mut model = Model::new(&[("w", &[50, 40])]);
@@ -122,7 +123,7 @@ fn steps_are_those_of_the_reference() {
             scale_factor: 0.2,
             scale: himuon::launch::ScaleRule::Exact,
             coarse_factor: factor.unwrap_or(0.5) as f32,
-            captured_decay: momentum.map_or(0.0, |own| ((1.0 - own / 0.95) / 0.95) as f32),
+            captured_decay: ((1.0 - momentum.unwrap_or(0.8) / 0.95) / 0.95) as f32,
         };
         for step in 0..3 {
             let gradient = matrix(&model.gradients(step)[0]);

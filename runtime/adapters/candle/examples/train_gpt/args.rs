@@ -59,9 +59,14 @@ pub(crate) struct Args {
     )]
     pub(crate) coarse_factor: f64,
 
-    /// Momentum of what the coarse part holds, by default that of all (0.95).
-    #[arg(long, value_name = "MOMENTUM", requires = "coarse")]
-    pub(crate) coarse_momentum: Option<f64>,
+    /// Momentum of what the coarse part holds; that of all is 0.95.
+    #[arg(
+        long,
+        value_name = "MOMENTUM",
+        requires = "coarse",
+        default_value_t = 0.8
+    )]
+    pub(crate) coarse_momentum: f64,
 
     /// Training steps of each optimizer.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
@@ -75,7 +80,8 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) seeds: u64,
 
-    /// Learning rate of the chosen optimizer; by default the best of the committed sweep.
+    /// Learning rate of the chosen optimizer; by default the best of the committed sweep. With `--experiment two-levels`
+    /// that of every row, of which none is tried then.
     #[arg(long)]
     pub(crate) learning_rate: Option<f64>,
 
@@ -99,7 +105,7 @@ pub(crate) struct Args {
 
     /// Trains the rows of an experiment with every seed, and writes its table and plot. Finished runs are kept in --out: a
     /// stopped experiment goes on there.
-    #[arg(long, value_enum, conflicts_with_all = ["optimizer", "tile", "schedule", "power", "coarse", "learning_rate", "sweep_lr", "batch_sweep", "resume", "checkpoint"])]
+    #[arg(long, value_enum, conflicts_with_all = ["optimizer", "tile", "schedule", "power", "coarse", "sweep_lr", "batch_sweep", "resume", "checkpoint"])]
     pub(crate) experiment: Option<Experiment>,
 
     /// Only these rows of `--experiment two-levels`, by the names in its table, with every seed.
@@ -202,10 +208,16 @@ impl Args {
             self.width,
             self.heads
         );
-        anyhow::ensure!(
-            self.learning_rate.is_none() || self.optimizer != OptimizerChoice::All,
-            "--learning-rate needs one --optimizer: rates of different optimizers do not compare"
-        );
+        match (self.learning_rate, self.experiment) {
+            (None, _) | (_, Some(Experiment::TwoLevels)) => {}
+            (_, Some(_)) => anyhow::bail!(
+                "--learning-rate belongs to --experiment two-levels alone: the other experiments have rates of their own"
+            ),
+            (_, None) => anyhow::ensure!(
+                self.optimizer != OptimizerChoice::All,
+                "--learning-rate needs one --optimizer: rates of different optimizers do not compare"
+            ),
+        }
         anyhow::ensure!(
             self.batch.is_multiple_of(self.accumulate as usize),
             "--batch {} is not a multiple of --accumulate {}",
@@ -248,6 +260,10 @@ mod tests {
         assert!(parse("--coarse-factor 0.7").is_err());
         assert!(parse("--tile 64x256 --power 1/2").is_ok_and(|args| args.check().is_ok()));
         assert!(parse("--learning-rate 0.1").is_ok_and(|args| args.check().is_err()));
+        let two_levels = parse("--experiment two-levels --learning-rate 0.1");
+        assert!(two_levels.is_ok_and(|args| args.check().is_ok()));
+        let decay = parse("--experiment decay --learning-rate 0.1");
+        assert!(decay.is_ok_and(|args| args.check().is_err()));
         assert!(parse("--batch 16 --accumulate 5").is_ok_and(|args| args.check().is_err()));
         assert!(parse("--batch-sweep --sweep-lr").is_err());
         assert!(parse("--width 100 --heads 3").is_ok_and(|args| args.check().is_err()));

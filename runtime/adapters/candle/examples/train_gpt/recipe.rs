@@ -1,6 +1,6 @@
 //! Which optimizer gets which settings: the layers' configs, the groups, the learning rates.
 
-use crate::settings::{CoarseChoice, OptimizerKind, RunSettings};
+use crate::settings::{CoarseChoice, MOMENTUM, OptimizerKind, RunSettings};
 use crate::tile_schedule::ScheduleText;
 use anyhow::{Result, anyhow};
 use himuon::optimizer::{
@@ -125,13 +125,11 @@ fn tiled<C: LayerConfig>(
     };
     Ok(match coarse {
         Some(coarse) => {
-            let options = options
+            let of_all = settings.choices.momentum.unwrap_or(MOMENTUM);
+            options
                 .coarse_schedule(CoarseSchedule::refresh_every(coarse.refresh))
-                .coarse_factor(coarse.factor.unwrap_or(1.0));
-            match coarse.momentum {
-                Some(momentum) => options.coarse_momentum(momentum),
-                None => options,
-            }
+                .coarse_factor(coarse.factor.unwrap_or(1.0))
+                .coarse_momentum(coarse.momentum.unwrap_or(of_all))
         }
         None => options,
     })

@@ -6,7 +6,7 @@ use crate::corpus::{Batch, Corpus};
 use crate::learning_rates::Sweep;
 use crate::progress::Progress;
 use crate::record::RunRecord;
-use crate::settings::{Choices, CoarseChoice, OptimizerKind, RunSettings};
+use crate::settings::{Choices, CoarseChoice, MOMENTUM, OptimizerKind, RunSettings};
 use crate::trainer::Trainer;
 use crate::tuning::{Workload, tuned, workload};
 use anyhow::Result;
@@ -95,7 +95,7 @@ impl Session {
                 refresh: args.coarse_refresh,
                 feed_forward_rank: None,
                 factor: Some(args.coarse_factor).filter(|factor| *factor != 1.0),
-                momentum: args.coarse_momentum,
+                momentum: Some(args.coarse_momentum).filter(|momentum| *momentum != MOMENTUM),
             }),
             model: args.model(),
             batch: args.batch,

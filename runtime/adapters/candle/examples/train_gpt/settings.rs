@@ -6,6 +6,9 @@ use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
+/// HiMuon's and Muon's momentum where a run names no other.
+pub(crate) const MOMENTUM: f64 = 0.95;
+
 /// An optimizer to compare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -58,7 +61,7 @@ pub(crate) struct Choices {
     pub(crate) nesterov: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) weight_decay: Option<f64>,
-    /// The momentum where it is not 0.95.
+    /// The momentum where it is not [`MOMENTUM`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) momentum: Option<f64>,
     /// Rows of the update are normalised by their second moments (NorMuon).

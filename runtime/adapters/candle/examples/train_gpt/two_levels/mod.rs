@@ -2,7 +2,7 @@
 //!
 //! `--experiment two-levels` trains row by row: the main rows with every seed, the others with the first; `--rows` names
 //! rows that are all trained with every seed, also those that are in no table by default. Before a
-//! family's first row its learning rate is chosen with the first seed; AdamW on what is not a matrix of a block has the rate
+//! family's first row its learning rate is chosen with the first seed, unless `--learning-rate` gives one; AdamW on what is not a matrix of a block has the rate
 //! of the committed sweep everywhere. Finished runs are kept in `runs/`, an interrupted
 //! one goes on from its checkpoint, and the report is written anew after each. `--experiment two-levels-times` takes a
 //! few steps of each row on a quiet machine and keeps the medians in `times.json`, which the report then uses.
@@ -41,8 +41,8 @@ pub(crate) fn losses(session: &mut Session) -> Result<()> {
     let mut rates = BTreeMap::new();
     for row in chosen(&session.args.rows)? {
         let family = row.family;
-        let rate = match rates.get(&family) {
-            Some(rate) => *rate,
+        let rate = match session.args.learning_rate.or(rates.get(&family).copied()) {
+            Some(rate) => rate,
             None => {
                 let rate = choose_rate(session, &store, family, &mut finished)?;
                 rates.insert(family, rate);

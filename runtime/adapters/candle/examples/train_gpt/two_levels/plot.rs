@@ -8,14 +8,15 @@ use plotters::prelude::*;
 const SIZE: (u32, u32) = (1100, 460);
 
 /// The rows that are drawn, with their colours: the others are in the table.
-const DRAWN: [(&str, RGBColor); 7] = [
+const DRAWN: [(&str, RGBColor); 8] = [
     ("adamw", RGBColor(0x00, 0x9e, 0x73)),
     ("t16", RGBColor(0xcc, 0x79, 0xa7)),
-    ("t32", RGBColor(0x99, 0x99, 0x99)),
     ("t64", RGBColor(0xe6, 0x9f, 0x00)),
-    ("t32-r32-fused", RGBColor(0x56, 0xb4, 0xe9)),
-    ("t64-r32-projected", RGBColor(0xd5, 0x5e, 0x00)),
     ("muon", RGBColor(0x00, 0x72, 0xb2)),
+    ("muon-mu0.9", RGBColor(0x33, 0x33, 0x33)),
+    ("t16-r32-fused-x0.5-cmu0.8", RGBColor(0x99, 0x99, 0x99)),
+    ("t32-r32-fused-x0.5-cmu0.8", RGBColor(0x56, 0xb4, 0xe9)),
+    ("t64-r32-fused-x0.5-cmu0.8", RGBColor(0xd5, 0x5e, 0x00)),
 ];
 
 /// The validation curve of one run.

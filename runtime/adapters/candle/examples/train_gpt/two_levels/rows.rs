@@ -224,18 +224,22 @@ pub(super) fn chosen(names: &[String]) -> Result<Vec<Row>> {
 /// The rows of the table, the ones that say most first.
 pub(super) fn all() -> Vec<Row> {
     let fused = |rank, refresh| Row::coarse(32, rank, "fused", refresh);
+    let halved = |tile| Row::coarse(tile, 32, "fused", 1).scaled(0.5);
     vec![
         Row::plain(Family::Muon),
-        Row::of_family(Family::Both),
-        fused(32, 1).main(),
-        Row::coarse(16, 32, "fused", 1).main(),
-        fused(32, 1).scaled(0.5).main(),
-        Row::coarse(16, 32, "fused", 1).scaled(0.5).main(),
-        Row::coarse(64, 32, "fused", 1).scaled(0.5).main(),
+        Row::plain(Family::Muon).momentum(0.9),
+        halved(64).coarse_momentum(0.8).main(),
+        halved(32).coarse_momentum(0.8).main(),
+        halved(16).coarse_momentum(0.8).main(),
+        halved(64).main(),
+        halved(32).main(),
+        halved(16).main(),
         Row::tiles(64),
         Row::tiles(32),
         Row::tiles(16),
         Row::plain(Family::AdamW),
+        Row::of_family(Family::Both),
+        fused(32, 1),
         fused(8, 1),
         fused(16, 1),
         fused(64, 1),
@@ -245,6 +249,7 @@ pub(super) fn all() -> Vec<Row> {
         fused(16, 1).scaled(0.5),
         fused(64, 1).scaled(0.5),
         Row::coarse(64, 32, "fused", 1),
+        Row::coarse(16, 32, "fused", 1),
         Row::coarse(16, 32, "projected", 1),
         Row {
             main: false,
@@ -284,13 +289,10 @@ fn others() -> Vec<Row> {
     rows.push(Row::coarse(32, 8, "fused", 1).scaled(0.5));
     rows.push(Row::coarse(64, 32, "projected", 1).scaled(0.5));
     rows.push(Row::coarse(1, 32, "fused", 1).scaled(0.5));
-    rows.push(Row::plain(Family::Muon).momentum(0.9));
     for tile in [16, 32, 64] {
         let row = Row::coarse(tile, 32, "fused", 1).scaled(0.5);
         rows.push(row.clone().momentum(0.9));
-        rows.extend(
-            [0.9, 0.8, 0.7, 0.6, 0.5].map(|momentum| row.clone().coarse_momentum(momentum)),
-        );
+        rows.extend([0.9, 0.7, 0.6, 0.5].map(|momentum| row.clone().coarse_momentum(momentum)));
     }
     rows
 }
