@@ -145,6 +145,8 @@ pub struct CoarseFigures {
     pub nuclear_norm: f32,
     /// ||P P^T M||_F.
     pub norm: f32,
+    /// Columns of the basis at this step.
+    pub rank: usize,
     /// Columns of the basis that collapsed and start from their seeds again.
     pub collapsed: usize,
 }

@@ -6,7 +6,7 @@ use himuon_templates::KernelSpec;
 
 use super::HiMuon;
 use super::error::BuildError;
-use super::group::{GroupOptions, MuonOptions};
+use super::group::MuonOptions;
 use super::parameter::MatrixView;
 use crate::coarse::coarse_rank;
 use crate::launch::{CoarseBasis, CoarseFigures};
@@ -176,11 +176,6 @@ impl<M: Memory> HiMuon<M> {
         else {
             return Vec::new();
         };
-        let GroupOptions::Muon(options) = &self.groups[parameter.group].options else {
-            return Vec::new();
-        };
-        let rank = basis_columns(options, view);
-        let rest = (view.rows.min(view.columns) - rank) as f64;
         let tiles = (parameter.diagnostics.len() / view.count.max(1)).max(1);
         let figures = parameter.coarse_figures.iter();
         figures
@@ -188,6 +183,7 @@ impl<M: Memory> HiMuon<M> {
             .map(|(figures, tiles)| {
                 let squares: f64 = tiles.iter().map(|tile| f64::from(tile.norm).powi(2)).sum();
                 let held = f64::from(figures.nuclear_norm);
+                let rest = view.rows.min(view.columns).saturating_sub(figures.rank) as f64;
                 let most = held + (rest * squares).sqrt();
                 if most > 0.0 { held / most } else { 0.0 }
             })

@@ -180,16 +180,15 @@ impl<M: Memory> HiMuon<M> {
                     let factor = phase.learning_rate_factor;
                     let rate = options.learning_rate.resolve(self.learning_rate) * factor;
                     let schedule = options.schedule.as_ref();
-                    let coupled = options.specs.iter().any(|spec| spec.coarse.rank() > 0);
-                    let coarse = if coupled {
-                        format!(
+                    let coarse = match options.couples() {
+                        (true, true) => format!(
                             "; coarse part: factor {}, momentum {}, {}",
                             options.coarse_factor,
                             options.own_coarse_momentum(),
                             options.coarse
-                        )
-                    } else {
-                        String::new()
+                        ),
+                        (true, false) => format!("; coarse part alone: {}", options.coarse),
+                        (false, _) => String::new(),
                     };
                     format!(
                         "{}: lr {rate} ({}, times {factor} at this step), decay {}, momentum {} {:?}{}, scale {:?} {}; {}{coarse}",

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use himuon_templates::{Criterion, KernelSource, KernelSpec, Mode, Otherwise, Tile};
+use himuon_templates::{Coarse, Criterion, Fine, KernelSource, KernelSpec, Mode, Otherwise, Tile};
 
 use super::coarse::{COARSE_FACTOR, COARSE_MOMENTUM, CoarseSchedule};
 pub use super::group_options::{AdamWOptions, GroupOptions};
@@ -282,6 +282,13 @@ impl MuonOptions {
         } else {
             0.0
         }
+    }
+
+    /// Whether a specification has a coarse part, and whether one has tiles beside it.
+    pub(super) fn couples(&self) -> (bool, bool) {
+        let parts = || self.specs.iter().map(|spec| spec.coarse);
+        let beside = |coarse| matches!(coarse, Coarse::Polar { fine, .. } if fine != Fine::Nothing);
+        (parts().any(|coarse| coarse.rank() > 0), parts().any(beside))
     }
 
     /// The momentum of what the coarse part holds.

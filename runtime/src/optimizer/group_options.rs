@@ -135,9 +135,6 @@ impl GroupOptions {
                     "row_normalisation",
                     format!("{:?}", options.row_normalisation),
                 ),
-                ("coarse_schedule", options.coarse.to_string()),
-                ("coarse_factor", options.coarse_factor.to_string()),
-                ("coarse_momentum", options.own_coarse_momentum().to_string()),
                 ("layout", format!("{:?}", options.layout)),
                 ("view", format!("{:?}", options.view)),
                 (
@@ -149,10 +146,16 @@ impl GroupOptions {
                 ),
             ],
         };
-        if let GroupOptions::AdamW(options) = self
-            && options.master_weights
-        {
-            rows.push(("master_weights", "true".to_owned()));
+        match self {
+            GroupOptions::AdamW(options) if options.master_weights => {
+                rows.push(("master_weights", "true".to_owned()));
+            }
+            GroupOptions::Muon(options) if options.couples().0 => rows.extend([
+                ("coarse_schedule", options.coarse.to_string()),
+                ("coarse_factor", options.coarse_factor.to_string()),
+                ("coarse_momentum", options.own_coarse_momentum().to_string()),
+            ]),
+            _ => {}
         }
         let named = |(name, value): (&str, String)| (name.to_owned(), value);
         rows.into_iter().map(named).collect()

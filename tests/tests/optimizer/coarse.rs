@@ -1,6 +1,6 @@
 //! Two levels in the optimizer: state, schedules, plans and words.
 
-use himuon::optimizer::{CoarseSchedule, HiMuonBuilder, MuonOptions, View};
+use himuon::optimizer::{CoarseSchedule, HiMuonBuilder, MomentumConvention, MuonOptions, View};
 use himuon::reference::{Matrix, ReferenceMap, StepState, seeded_basis, two_level_step};
 use himuon::schedule::TileSchedule;
 use himuon::templates::{Coarse, Fine};
@@ -82,69 +82,86 @@ fn the_basis_is_state_with_a_column_for_each_rank() {
     );
 }
 
-/// Three steps of a group against the step in f64, weights and momentum alike.
+/// Momentum of all, whether it is heavy-ball, whether it looks ahead.
+type Way = (f64, MomentumConvention, bool);
+
+/// Frobenius distance of the weights from those of the step in f64 after three steps, relative to the way that they went.
+fn distance_from_reference(
+    fine: Fine,
+    (factor, own): (Option<f64>, Option<f64>),
+    (mu, convention, nesterov): Way,
+) -> f64 {
+    let mut model = Model::new(&[("w", &[50, 40])]);
+    let spec = coupled(8, fine);
+    let mut options = MuonOptions::specs([spec.clone()])
+        .coarse_schedule(CoarseSchedule::refresh_every(2))
+        .momentum(mu)
+        .convention(convention)
+        .nesterov(nesterov);
+    if let Some(factor) = factor {
+        options = options.coarse_factor(factor);
+    }
+    if let Some(own) = own {
+        options = options.coarse_momentum(own);
+    }
+    let mut optimizer = model.builder().group_with("w", options).build().unwrap();
+    let matrix = |numbers: &[f32]| Matrix::from_f32(50, 40, numbers);
+    let mut state = StepState {
+        weight: matrix(&model.weights[0]),
+        momentum: Matrix::zeros(50, 40),
+        row_moments: None,
+    };
+    let before = state.weight.clone();
+    let mut basis = seeded_basis(40, 8);
+    let map = ReferenceMap::new(&spec).unwrap();
+    let c = match convention {
+        MomentumConvention::HeavyBall => 1.0,
+        MomentumConvention::MovingAverage => 1.0 - mu,
+    };
+    let (alpha, beta) = if nesterov { (c, mu) } else { (0.0, 1.0) };
+    let own = own.unwrap_or(mu.min(0.8));
+    let scalars = himuon::launch::GroupScalars {
+        learning_rate: 0.02,
+        weight_decay: 0.1,
+        mu: mu as f32,
+        c: c as f32,
+        alpha: alpha as f32,
+        beta: beta as f32,
+        scale_factor: 0.2,
+        scale: himuon::launch::ScaleRule::Exact,
+        coarse_factor: factor.unwrap_or(0.5) as f32,
+        captured_decay: ((1.0 - own / mu) / beta) as f32,
+    };
+    for step in 0..3 {
+        let gradient = matrix(&model.gradients(step)[0]);
+        model.step(&mut optimizer);
+        let refresh = step % 2 == 0;
+        two_level_step(&map, &scalars, &gradient, &mut state, &mut basis, refresh).unwrap();
+    }
+    let moved = state.weight.combined(1.0, -1.0, &before).norm();
+    let found = matrix(&model.weights[0]);
+    found.combined(1.0, -1.0, &state.weight).norm() / moved
+}
+
 #[test]
 fn steps_are_those_of_the_reference() {
-    for (fine, factor, momentum) in [
-        (Fine::Projected, None, None),
-        (Fine::Fused, None, None),
-        (Fine::Fused, Some(0.8), Some(0.8)),
-        (Fine::Projected, None, Some(0.9)),
-        (Fine::Fused, None, Some(0.95)),
-        (Fine::Nothing, None, Some(0.9)),
+    use MomentumConvention::{HeavyBall, MovingAverage};
+    let usual = (0.95, HeavyBall, true);
+    for (fine, factor, own, way) in [
+        (Fine::Projected, None, None, usual),
+        (Fine::Fused, None, None, usual),
+        (Fine::Fused, Some(0.8), Some(0.7), usual),
+        (Fine::Projected, None, Some(0.9), usual),
+        (Fine::Fused, None, Some(0.95), usual),
+        (Fine::Nothing, None, Some(0.9), usual),
+        (Fine::Fused, None, None, (0.95, MovingAverage, true)),
+        (Fine::Projected, None, None, (0.9, HeavyBall, false)),
+        (Fine::Fused, None, None, (0.9, MovingAverage, false)),
+        (Fine::Fused, None, None, (0.7, HeavyBall, true)),
     ] {
-        let mut model = Model::new(&[("w", &[50, 40])]);
-        let spec = coupled(8, fine);
-        let mut options =
-            MuonOptions::specs([spec.clone()]).coarse_schedule(CoarseSchedule::refresh_every(2));
-        if let Some(factor) = factor {
-            options = options.coarse_factor(factor);
-        }
-        if let Some(momentum) = momentum {
-            options = options.coarse_momentum(momentum);
-        }
-        let mut optimizer = model.builder().group_with("w", options).build().unwrap();
-        let matrix = |numbers: &[f32]| Matrix::from_f32(50, 40, numbers);
-        let mut state = StepState {
-            weight: matrix(&model.weights[0]),
-            momentum: Matrix::zeros(50, 40),
-            row_moments: None,
-        };
-        let before = state.weight.clone();
-        let mut basis = seeded_basis(40, 8);
-        let map = ReferenceMap::new(&spec).unwrap();
-        let scalars = himuon::launch::GroupScalars {
-            learning_rate: 0.02,
-            weight_decay: 0.1,
-            mu: 0.95,
-            c: 1.0,
-            alpha: 1.0,
-            beta: 0.95,
-            scale_factor: 0.2,
-            scale: himuon::launch::ScaleRule::Exact,
-            coarse_factor: factor.unwrap_or(0.5) as f32,
-            captured_decay: ((1.0 - momentum.unwrap_or(0.8) / 0.95) / 0.95) as f32,
-        };
-        for step in 0..3 {
-            let gradient = matrix(&model.gradients(step)[0]);
-            model.step(&mut optimizer);
-            two_level_step(
-                &map,
-                &scalars,
-                &gradient,
-                &mut state,
-                &mut basis,
-                step % 2 == 0,
-            )
-            .unwrap();
-        }
-        let moved = state.weight.combined(1.0, -1.0, &before).norm();
-        let error = matrix(&model.weights[0])
-            .combined(1.0, -1.0, &state.weight)
-            .norm()
-            / moved;
+        let error = distance_from_reference(fine, (factor, own), way);
         // Frobenius, Gaussian, relative to the way the weight went.
-        assert!(error < 1e-4, "{fine:?}: {error:e}");
+        assert!(error < 1e-4, "{fine:?} {way:?}: {error:e}");
     }
 }
 
@@ -192,6 +209,20 @@ fn diagnostics_say_what_the_basis_holds() {
     );
     let share = optimizer.captured_shares(0)[0];
     assert!((0.9..1.0).contains(&share), "{share}");
+}
+
+/// The bound is that of the rank in force, not of the declared one, at which nothing would be left.
+#[test]
+fn the_share_held_is_that_of_the_rank_in_force() {
+    let mut model = Model::new(&[("w", &[40, 40])]);
+    let options = MuonOptions::specs([coupled(64, Fine::Fused)])
+        .coarse_schedule(CoarseSchedule::default().ranks([(0, 8)]));
+    let builder = model.builder().group_with("w", options).diagnostics(true);
+    let mut optimizer = builder.build().unwrap();
+    model.step(&mut optimizer);
+    assert_eq!(optimizer.coarse_figures(0)[0].rank, 8);
+    let share = optimizer.captured_shares(0)[0];
+    assert!((0.1..0.6).contains(&share), "{share}");
 }
 
 #[test]

@@ -203,6 +203,7 @@ impl Coupled {
                 nuclear_norm as f32
             },
             norm: strength as f32,
+            rank: self.matrix.extent.rank,
             collapsed,
         }
     }

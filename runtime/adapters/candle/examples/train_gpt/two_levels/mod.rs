@@ -37,7 +37,7 @@ pub(crate) fn losses(session: &mut Session) -> Result<()> {
     let store = Store(out.join("runs"));
     fs::create_dir_all(&store.0)?;
     let seeds = session.args.seed..session.args.seed + session.args.seeds;
-    let mut finished = Finished::new(read_times(session)?);
+    let mut finished = Finished::new(choices(session), read_times(session)?);
     let mut rates = BTreeMap::new();
     for row in chosen(&session.args.rows)? {
         let family = row.family;
@@ -56,6 +56,22 @@ pub(crate) fn losses(session: &mut Session) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The options of the command line that are no settings of a run.
+fn choices(session: &Session) -> String {
+    let args = &session.args;
+    let mut text = format!(" --seeds {}", args.seeds);
+    if args.seed > 0 {
+        text += &format!(" --seed {}", args.seed);
+    }
+    if let Some(rate) = args.learning_rate {
+        text += &format!(" --learning-rate {rate}");
+    }
+    if !args.rows.is_empty() {
+        text += &format!(" --rows {}", args.rows.join(","));
+    }
+    text
 }
 
 /// How often a best rate at an end of those tried is followed further.

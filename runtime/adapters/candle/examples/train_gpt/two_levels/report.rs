@@ -12,6 +12,8 @@ use std::path::Path;
 
 /// What is finished so far.
 pub(super) struct Finished {
+    /// The options of the command line that are no settings of a run.
+    choices: String,
     pub(super) times: BTreeMap<String, Times>,
     /// For each family its row and (learning rate, validation loss) of each trial.
     pub(super) rates: Vec<(String, Vec<(f64, f64)>)>,
@@ -64,8 +66,9 @@ struct Data<'a> {
 }
 
 impl Finished {
-    pub(super) fn new(times: BTreeMap<String, Times>) -> Self {
+    pub(super) fn new(choices: String, times: BTreeMap<String, Times>) -> Self {
         Finished {
+            choices,
             times,
             rates: Vec::new(),
             rows: Vec::new(),
@@ -85,7 +88,8 @@ impl Finished {
     }
 
     fn muon(&self) -> Option<&FinishedRow> {
-        self.rows.iter().find(|row| row.family == Family::Muon)
+        let muon = Row::of_family(Family::Muon).key();
+        self.rows.iter().find(|row| row.key == muon)
     }
 
     fn line(&self, row: &FinishedRow) -> Option<Line> {
@@ -147,12 +151,14 @@ pub(super) fn write(folder: &Path, finished: &Finished) -> Result<()> {
         first.parameters as f64 / 1e6
     );
     let command = format!(
-        "train_gpt --experiment two-levels --steps {} --batch {} --layers {} --width {} --heads {} --seeds 3",
+        "train_gpt --experiment two-levels --steps {} --batch {} --layers {} --width {} --heads {} --context {}{}",
         settings.steps,
         settings.batch,
         settings.model.layers,
         settings.model.width,
-        settings.model.heads
+        settings.model.heads,
+        settings.model.context,
+        finished.choices
     );
     let curves = finished.rows.iter().flat_map(|row| {
         row.runs.iter().map(|run| {
@@ -178,7 +184,9 @@ pub(super) fn write(folder: &Path, finished: &Finished) -> Result<()> {
     };
     let mut page = format!("{model}; {} steps. `{command}`\n\n", settings.steps);
     page.push_str(&table(&lines));
-    page.push_str("\nLearning rates, chosen with the first seed (validation loss):\n\n");
+    if !finished.rates.is_empty() {
+        page.push_str("\nLearning rates, chosen with the first seed (validation loss):\n\n");
+    }
     for (key, trials) in &finished.rates {
         let trials: Vec<_> = trials
             .iter()
@@ -248,7 +256,7 @@ mod tests {
                 },
             )
         });
-        let mut finished = Finished::new(times.into());
+        let mut finished = Finished::new(" --seeds 2".to_owned(), times.into());
         let row = |family| Row::of_family(family);
         for record in invented_records() {
             let family = match record.settings.optimizer {
@@ -270,6 +278,11 @@ mod tests {
                 "{name}"
             );
         }
+        let page = std::fs::read_to_string(folder.path().join("two_levels.md"))?;
+        assert!(
+            page.contains(" --seeds 2`") && !page.contains("Learning rates"),
+            "{page}"
+        );
         Ok(())
     }
 }

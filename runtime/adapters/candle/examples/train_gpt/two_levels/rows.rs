@@ -239,7 +239,8 @@ pub(super) fn all() -> Vec<Row> {
         Row::tiles(16),
         Row::plain(Family::AdamW),
         Row::of_family(Family::Both),
-        fused(32, 1),
+        fused(32, 1).main(),
+        Row::coarse(16, 32, "fused", 1).main(),
         fused(8, 1),
         fused(16, 1),
         fused(64, 1),
@@ -249,7 +250,6 @@ pub(super) fn all() -> Vec<Row> {
         fused(16, 1).scaled(0.5),
         fused(64, 1).scaled(0.5),
         Row::coarse(64, 32, "fused", 1),
-        Row::coarse(16, 32, "fused", 1),
         Row::coarse(16, 32, "projected", 1),
         Row {
             main: false,
@@ -292,6 +292,8 @@ fn others() -> Vec<Row> {
     for tile in [16, 32, 64] {
         let row = Row::coarse(tile, 32, "fused", 1).scaled(0.5);
         rows.push(row.clone().momentum(0.9));
+        let projected = Row::coarse(tile, 32, "projected", 1).scaled(0.5);
+        rows.push(projected.coarse_momentum(0.8));
         rows.extend([0.9, 0.7, 0.6, 0.5].map(|momentum| row.clone().coarse_momentum(momentum)));
     }
     rows
