@@ -23,7 +23,6 @@ pub(super) struct Finished {
 /// A row with all of its runs.
 pub(super) struct FinishedRow {
     pub(super) key: String,
-    pub(super) family: Family,
     pub(super) runs: Vec<RunRecord>,
 }
 
@@ -81,7 +80,6 @@ impl Finished {
             Some(known) => known.runs.push(record),
             None => self.rows.push(FinishedRow {
                 key,
-                family: row.family,
                 runs: vec![record],
             }),
         }
