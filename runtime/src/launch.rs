@@ -180,7 +180,8 @@ pub struct LaunchReport {
     pub non_finite_tiles: usize,
     /// Tiles that the criterion left unorthogonalised.
     pub unorthogonalised_tiles: usize,
-    /// Matrices whose coarse part was left out because gradient or momentum held a NaN or an infinity.
+    /// Matrices whose coarse part was left out because gradient or momentum held a NaN or an infinity, or numbers whose
+    /// products with the basis do.
     pub uncoupled_matrices: usize,
 }
 

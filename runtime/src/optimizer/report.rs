@@ -16,7 +16,8 @@ pub struct StepReport {
     pub non_finite_tiles: usize,
     /// Tiles that the criterion left unorthogonalised.
     pub unorthogonalised_tiles: usize,
-    /// Matrices whose coarse part was left out because gradient or momentum held a NaN or an infinity.
+    /// Matrices whose coarse part was left out because gradient or momentum held a NaN or an infinity, or numbers whose
+    /// products with the basis do.
     pub uncoupled_matrices: usize,
     /// Parameters of AdamW left unchanged because their gradient held a NaN or an infinity.
     pub non_finite_parameters: usize,
@@ -46,7 +47,7 @@ impl std::fmt::Display for StepReport {
             (self.unorthogonalised_tiles, "tiles not orthogonalised"),
             (
                 self.uncoupled_matrices,
-                "non-finite matrices without their coarse part",
+                "matrices without their coarse part, which was not finite",
             ),
             (
                 self.non_finite_parameters,

@@ -176,7 +176,7 @@ fn a_matrix_that_is_not_finite_is_counted_and_named() {
     assert_eq!((report.uncoupled_matrices, report.non_finite_tiles), (1, 1));
     let text = report.to_string();
     assert!(
-        text.contains("1 non-finite matrices without their coarse part"),
+        text.contains("1 matrices without their coarse part, which was not finite"),
         "{text}"
     );
     assert_eq!(model.step(&mut optimizer).uncoupled_matrices, 0);

@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// What became of a matrix's coarse part.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Capture {
-    /// Gradient or momentum holds a NaN or an infinity: the basis is kept.
+    /// Gradient or momentum holds a NaN or an infinity, or numbers so large that a product with them does: the basis is
+    /// kept.
     NonFinite,
     /// A zero matrix, or one without a part in the span of the basis.
     Nothing,
@@ -61,25 +62,22 @@ impl<'a> Crew<'a> {
 
 /// Computes P, V' and both left factors of every matrix.
 pub(super) fn capture(crew: Crew<'_>, map: &SmallMap, matrices: &[CoarseMatrix]) -> Vec<Capture> {
-    let flags = || matrices.iter().map(|_| AtomicBool::new(true)).collect();
     let phases = Phases {
         crew,
         matrices,
-        finite: flags(),
-        usable: flags(),
+        finite: matrices.iter().map(|_| AtomicBool::new(true)).collect(),
     };
     phases.for_each_matrix(|matrix| crew.set.with(ReadBasis(matrix)));
     phases.left_products();
     phases.left_factors();
     phases.right_products();
-    let captured = phases.right_factors(map);
-    captured
+    let found = phases.right_factors(map);
+    found
         .into_iter()
-        .zip(&phases.finite)
-        .map(|(captured, finite)| match captured.strength > 0.0 {
-            _ if !finite.load(Ordering::Relaxed) => Capture::NonFinite,
-            true => Capture::Captured(captured),
-            false => Capture::Nothing,
+        .map(|found| match found {
+            None => Capture::NonFinite,
+            Some(captured) if captured.strength > 0.0 => Capture::Captured(captured),
+            Some(_) => Capture::Nothing,
         })
         .collect()
 }
@@ -88,27 +86,25 @@ pub(super) fn capture(crew: Crew<'_>, map: &SmallMap, matrices: &[CoarseMatrix])
 struct Phases<'a> {
     crew: Crew<'a>,
     matrices: &'a [CoarseMatrix],
-    /// Whether M is.
+    /// Whether M and the products with it are, as far as they are known.
     finite: Vec<AtomicBool>,
-    /// Whether M and the products with it are finite.
-    usable: Vec<AtomicBool>,
 }
 
 impl Phases<'_> {
-    /// One unit for each matrix that is still usable.
+    /// One unit for each matrix that is still finite.
     fn for_each_matrix(&self, task: impl Fn(&CoarseMatrix) + Sync) {
         self.for_each_unit(|_| 1, |_, number, _| task(&self.matrices[number]));
     }
 
-    /// Calls `task(worker, matrix, unit)` for each unit of the matrices that are still usable.
+    /// Calls `task(worker, matrix, unit)` for each unit of the matrices that are still finite.
     fn for_each_unit(
         &self,
         units: impl Fn(&CoarseMatrix) -> usize,
         task: impl Fn(usize, usize, usize) + Sync,
     ) {
-        let usable = self.matrices.iter().zip(&self.usable);
-        let counts: Vec<usize> = usable
-            .map(|(matrix, usable)| match usable.load(Ordering::Relaxed) {
+        let flagged = self.matrices.iter().zip(&self.finite);
+        let counts: Vec<usize> = flagged
+            .map(|(matrix, finite)| match finite.load(Ordering::Relaxed) {
                 true => units(matrix),
                 false => 0,
             })
@@ -137,9 +133,6 @@ impl Phases<'_> {
                 self.finite[number].store(false, Ordering::Relaxed);
             }
         });
-        for (usable, finite) in self.usable.iter().zip(&self.finite) {
-            usable.store(finite.load(Ordering::Relaxed), Ordering::Relaxed);
-        }
     }
 
     /// P.
@@ -148,7 +141,7 @@ impl Phases<'_> {
             |_| 1,
             |_, number, _| {
                 if !self.crew.set.with(LeftFactor(&self.matrices[number])) {
-                    self.usable[number].store(false, Ordering::Relaxed);
+                    self.finite[number].store(false, Ordering::Relaxed);
                 }
             },
         );
@@ -178,9 +171,9 @@ impl Phases<'_> {
         });
     }
 
-    /// V', the r x r map and both left factors.
-    fn right_factors(&self, map: &SmallMap) -> Vec<Captured> {
-        let mut captured = vec![Captured::default(); self.matrices.len()];
+    /// V', the r x r map and both left factors; nothing where a number is not finite.
+    fn right_factors(&self, map: &SmallMap) -> Vec<Option<Captured>> {
+        let mut captured = vec![None; self.matrices.len()];
         let places = Shared(captured.as_mut_ptr());
         self.for_each_unit(
             |_| 1,

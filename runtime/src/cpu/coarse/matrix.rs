@@ -85,8 +85,9 @@ impl WithSimd for LeftFactor<'_> {
 }
 
 impl WithSimd for RightFactor<'_> {
-    type Output = Captured;
-    fn with<S: Simd>(self, simd: S) -> Captured {
+    /// Nothing where a number is not finite; then the basis is left alone.
+    type Output = Option<Captured>;
+    fn with<S: Simd>(self, simd: S) -> Option<Captured> {
         let RightFactor(matrix, map) = self;
         let CoarseMatrix {
             extent, buffers, ..
@@ -106,10 +107,7 @@ impl WithSimd for RightFactor<'_> {
                     factor,
                     scratch,
                 };
-                let Some(collapsed) = qr.run(simd) else {
-                    return captured;
-                };
-                captured.collapsed = collapsed;
+                captured.collapsed = qr.run(simd)?;
             } else {
                 copy(buffers.wide[0], buffers.wide[1], columns, extent.panels());
             }
@@ -124,9 +122,11 @@ impl WithSimd for RightFactor<'_> {
             };
             let [x_panels, s_panels] = buffers.small;
             captured.strength = map.run(simd, rank, x, buffers.scratch, s_panels);
-            if captured.strength == 0.0 || !captured.strength.is_finite() {
-                captured.strength = 0.0;
-                return captured;
+            if captured.strength == 0.0 {
+                return Some(captured);
+            }
+            if !captured.strength.is_finite() {
+                return None;
             }
             for i in 0..rank {
                 for j in 0..rank {
@@ -145,7 +145,7 @@ impl WithSimd for RightFactor<'_> {
                 matrix.write_basis(simd);
             }
         }
-        captured
+        Some(captured)
     }
 }
 

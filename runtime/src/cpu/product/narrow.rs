@@ -183,7 +183,6 @@ pub(super) unsafe fn update<S: Simd, const INLINE: bool>(
             unsafe {
                 match part.width {
                     4 if INLINE => panel_of::<S, 4>(simd, &part, panel, sum, finish),
-                    5 if INLINE => panel_of::<S, 5>(simd, &part, panel, sum, finish),
                     _ if INLINE => panel_of::<S, 6>(simd, &part, panel, sum, finish),
                     4 => column::<S, 4>(simd, part.clone(), panel, sum, finish),
                     5 => column::<S, 5>(simd, part.clone(), panel, sum, finish),

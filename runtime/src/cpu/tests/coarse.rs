@@ -155,6 +155,32 @@ fn a_matrix_that_is_not_finite_takes_its_tiles_alone() {
 }
 
 #[test]
+fn a_matrix_whose_products_overflow_takes_its_tiles_alone() {
+    let coupled = spec(tile(16, 16), 8, Fine::Fused);
+    let mut before = State::random(&coupled, 7, 40, 40);
+    // Finite, and so is every tile's norm after its scaling; a sum over a row is not.
+    before.gradient.fill(1e38);
+    before.basis = (0..before.basis.len())
+        .map(|index| {
+            if index % 8 == 0 {
+                40f32.sqrt().recip()
+            } else {
+                0.0
+            }
+        })
+        .collect();
+    let mut states = [before.clone()];
+    let report = launch(&CpuKernel::new(&coupled).unwrap(), &mut states, SCALARS, 2);
+    assert_eq!((report.uncoupled_matrices, report.non_finite_tiles), (1, 0));
+    let mut alone = [before.clone()];
+    let kernel = CpuKernel::new(&coupled.tiles_alone()).unwrap();
+    launch(&kernel, &mut alone, SCALARS, 1);
+    assert_eq!(states[0].weight, alone[0].weight);
+    assert_ne!(states[0].weight, before.weight);
+    assert_eq!(states[0].basis, before.basis);
+}
+
+#[test]
 fn threads_instruction_sets_and_company_do_not_change_a_bit() {
     let shapes = [(70, 50), (128, 33), (16, 16), (20, 90)];
     for fine in [Fine::Projected, Fine::Fused, Fine::Nothing] {

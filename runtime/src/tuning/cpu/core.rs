@@ -91,11 +91,11 @@ mod tests {
         if set == InstructionSet::Portable {
             return;
         }
-        // Wide bounds: other work shares the machine.
+        // Wide bounds: other work shares the machine, and a build with checked arithmetic reads at a tenth of the rate.
         assert!((0.2e9..8e9).contains(&core.clock), "{core:?}");
         assert!((0.1..5.0).contains(&core.fused), "{core:?}");
         assert!(
-            core.first_level > 0.1 && core.second_level > 0.02,
+            core.first_level > 0.02 && core.second_level > 0.01,
             "{core:?}"
         );
         assert!((1e8..2e12).contains(&core.memory), "{core:?}");
