@@ -93,8 +93,8 @@ impl Bench {
         let pairs = self.weights.iter_mut().zip(&self.gradients);
         let mut parameters: Vec<_> = pairs
             .map(|(weight, gradient)| ParameterStep {
-                weight: DeviceMut::of(weight),
-                gradient: Some(DeviceRef::of(gradient)),
+                weight: DeviceMut::of(weight, &self.stream),
+                gradient: Some(DeviceRef::of(gradient, &self.stream)),
             })
             .collect();
         self.optimizer.step(&mut parameters).unwrap();

@@ -18,8 +18,8 @@
 //! let mut weight = stream.alloc_zeros::<half::bf16>(768 * 768)?;
 //! let gradient = stream.alloc_zeros::<half::bf16>(768 * 768)?;
 //! let report = optimizer.step(&mut [ParameterStep {
-//!     weight: DeviceMut::of(&mut weight),
-//!     gradient: Some(DeviceRef::of(&gradient)),
+//!     weight: DeviceMut::of(&mut weight, &stream),
+//!     gradient: Some(DeviceRef::of(&gradient, &stream)),
 //! }])?;
 //! assert_eq!(report.launches, 1);
 //! # Ok::<(), Box<dyn std::error::Error>>(())

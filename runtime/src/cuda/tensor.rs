@@ -3,8 +3,9 @@
 
 use std::marker::PhantomData;
 use std::ops::Range;
+use std::sync::Arc;
 
-use cudarc::driver::{CudaSlice, DevicePtr, DevicePtrMut};
+use cudarc::driver::{CudaSlice, CudaStream, DevicePtr, DevicePtrMut, SyncOnDrop};
 use half::{bf16, f16};
 use himuon_templates::Element;
 
@@ -89,7 +90,7 @@ impl Extent {
 }
 
 macro_rules! tensor {
-    ($name:ident, $borrow:ty, $verb:literal) => {
+    ($name:ident, $verb:literal) => {
         impl $name<'_> {
             /// `len` contiguous numbers at a device address, aligned to the numbers' size.
             ///
@@ -97,7 +98,7 @@ macro_rules! tensor {
             #[doc = concat!("The numbers must be ", $verb, " on the optimizer's device in the order of its stream, for")]
             /// as long as the tensor is borrowed and until the stream has passed the step.
             pub unsafe fn from_raw(pointer: u64, element: Element, len: usize) -> Self {
-                $name(Extent::contiguous(pointer, element, len), PhantomData)
+                $name::new(Extent::contiguous(pointer, element, len))
             }
 
             /// A `rows` x `columns` matrix whose rows start `leading` numbers apart. A step refuses it where `leading` is
@@ -112,98 +113,118 @@ macro_rules! tensor {
                 columns: usize,
                 leading: usize,
             ) -> Self {
-                $name(Extent { pointer, element, rows, columns, leading }, PhantomData)
+                $name::new(Extent { pointer, element, rows, columns, leading })
             }
 
             /// The device address of the first number.
             pub fn address(&self) -> u64 {
-                self.0.pointer
+                self.extent.pointer
+            }
+
+            pub(super) fn new(extent: Extent) -> Self {
+                $name { extent, _guard: None, borrowed: PhantomData }
             }
 
             pub(super) fn extent(&self) -> Extent {
-                self.0
+                self.extent
+            }
+
+            pub(super) fn matrices(self, rows: usize, columns: usize) -> Vec<Self> {
+                self.extent.matrices(rows, columns).map(Self::new).collect()
             }
         }
 
         impl TensorView for $name<'_> {
             fn element(&self) -> Element {
-                self.0.element
+                self.extent.element
             }
 
             fn len(&self) -> usize {
-                self.0.len()
+                self.extent.len()
             }
 
             fn leading(&self, columns: usize) -> usize {
-                self.0.leading_for(columns)
+                self.extent.leading_for(columns)
             }
 
             fn strides(&self) -> Option<(usize, usize)> {
-                let strided = !self.0.is_contiguous();
-                strided.then_some((self.0.columns, self.0.leading))
+                let strided = !self.extent.is_contiguous();
+                strided.then_some((self.extent.columns, self.extent.leading))
             }
         }
     };
 }
 
 /// Numbers on a device that are read.
-#[derive(Clone, Copy, Debug)]
-pub struct DeviceRef<'a>(Extent, PhantomData<&'a ()>);
+///
+/// Of a slice of cudarc's it keeps cudarc's guard: when the last copy is dropped, the slice's event is recorded on the
+/// optimizer's stream. So drop it after what reads it is submitted.
+#[derive(Clone, Debug)]
+pub struct DeviceRef<'a> {
+    extent: Extent,
+    _guard: Option<Arc<SyncOnDrop<'a>>>,
+    borrowed: PhantomData<&'a ()>,
+}
 
 /// Numbers on a device that are read and written.
+///
+/// Of a slice of cudarc's it keeps cudarc's guard, as [`DeviceRef`] does.
 #[derive(Debug)]
-pub struct DeviceMut<'a>(Extent, PhantomData<&'a mut ()>);
+pub struct DeviceMut<'a> {
+    extent: Extent,
+    _guard: Option<SyncOnDrop<'a>>,
+    borrowed: PhantomData<&'a mut ()>,
+}
 
-tensor!(DeviceRef, &'a (), "readable");
-tensor!(
-    DeviceMut,
-    &'a mut (),
-    "readable and writable, and nobody else's,"
-);
+tensor!(DeviceRef, "readable");
+tensor!(DeviceMut, "readable and writable, and nobody else's,");
 
 impl<'a> DeviceRef<'a> {
-    /// The numbers of a slice of cudarc's. Its stream must be the optimizer's, or wait for it.
-    pub fn of<T: Number>(slice: &'a CudaSlice<T>) -> Self {
-        let (pointer, _recorded) = slice.device_ptr(slice.stream());
-        DeviceRef(
-            Extent::contiguous(pointer, T::ELEMENT, slice.len()),
-            PhantomData,
-        )
+    /// The numbers of a slice of cudarc's, to be read by what is submitted to the optimizer's `stream`: the stream waits
+    /// for earlier writes of other streams, and later ones wait for it, as far as cudarc tracks them. While a stream is
+    /// captured it must not (`CudaContext::disable_event_tracking`).
+    pub fn of<T: Number>(slice: &'a CudaSlice<T>, stream: &'a CudaStream) -> Self {
+        let (pointer, guard) = slice.device_ptr(stream);
+        DeviceRef {
+            extent: Extent::contiguous(pointer, T::ELEMENT, slice.len()),
+            _guard: Some(Arc::new(guard)),
+            borrowed: PhantomData,
+        }
     }
 
     /// Some of the numbers of a slice of cudarc's; a range that ends beyond it is cut.
-    pub fn part_of<T: Number>(slice: &'a CudaSlice<T>, range: Range<usize>) -> Self {
-        DeviceRef(DeviceRef::of(slice).0.part(range), PhantomData)
-    }
-
-    pub(super) fn new(extent: Extent) -> Self {
-        DeviceRef(extent, PhantomData)
-    }
-
-    pub(super) fn matrices(self, rows: usize, columns: usize) -> Vec<Self> {
-        self.0.matrices(rows, columns).map(Self::new).collect()
+    pub fn part_of<T: Number>(
+        slice: &'a CudaSlice<T>,
+        range: Range<usize>,
+        stream: &'a CudaStream,
+    ) -> Self {
+        let mut part = DeviceRef::of(slice, stream);
+        part.extent = part.extent.part(range);
+        part
     }
 }
 
 impl<'a> DeviceMut<'a> {
-    /// The numbers of a slice of cudarc's. Its stream must be the optimizer's, or wait for it.
-    pub fn of<T: Number>(slice: &'a mut CudaSlice<T>) -> Self {
+    /// The numbers of a slice of cudarc's, to be read and written by what is submitted to the optimizer's `stream`; as
+    /// [`DeviceRef::of`].
+    pub fn of<T: Number>(slice: &'a mut CudaSlice<T>, stream: &'a CudaStream) -> Self {
         let len = slice.len();
-        let stream = std::sync::Arc::clone(slice.stream());
-        let (pointer, _recorded) = slice.device_ptr_mut(&stream);
-        DeviceMut(Extent::contiguous(pointer, T::ELEMENT, len), PhantomData)
+        let (pointer, guard) = slice.device_ptr_mut(stream);
+        DeviceMut {
+            extent: Extent::contiguous(pointer, T::ELEMENT, len),
+            _guard: Some(guard),
+            borrowed: PhantomData,
+        }
     }
 
     /// Some of the numbers of a slice of cudarc's; a range that ends beyond it is cut.
-    pub fn part_of<T: Number>(slice: &'a mut CudaSlice<T>, range: Range<usize>) -> Self {
-        DeviceMut(DeviceMut::of(slice).0.part(range), PhantomData)
-    }
-
-    pub(super) fn new(extent: Extent) -> Self {
-        DeviceMut(extent, PhantomData)
-    }
-
-    pub(super) fn matrices(self, rows: usize, columns: usize) -> Vec<Self> {
-        self.0.matrices(rows, columns).map(Self::new).collect()
+    pub fn part_of<T: Number>(
+        slice: &'a mut CudaSlice<T>,
+        range: Range<usize>,
+        stream: &'a CudaStream,
+    ) -> Self {
+        let mut part = DeviceMut::of(slice, stream);
+        part.extent = part.extent.part(range);
+        part
     }
 }

@@ -19,7 +19,7 @@ use crate::tensor::TensorView;
 /// A place for tensors: how they are borrowed, and how the optimizer keeps its own.
 pub trait Memory: fmt::Debug + Sized + 'static {
     /// Borrowed numbers that are read.
-    type Ref<'a>: TensorView + Copy;
+    type Ref<'a>: TensorView + Clone;
     /// Borrowed numbers that are read and written.
     type Mut<'a>: TensorView;
     /// Borrowed f32 numbers of the state: moments of AdamW, row moments.

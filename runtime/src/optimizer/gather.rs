@@ -29,7 +29,7 @@ pub(crate) fn gather<'a, M: Memory>(
         elementwise: Vec::new(),
     };
     for (index, (parameter, passed)) in declared.iter_mut().zip(parameters).enumerate() {
-        let (Some(gradient), true) = (passed.gradient, ready.takes_part[index]) else {
+        let (Some(gradient), true) = (passed.gradient.clone(), ready.takes_part[index]) else {
             continue;
         };
         let gradient = M::shorter(gradient);

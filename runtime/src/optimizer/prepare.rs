@@ -221,7 +221,7 @@ impl<M: Memory> HiMuon<M> {
         let mut places = Vec::new();
         let mut tensors = Vec::new();
         for (index, (declared, passed)) in self.parameters.iter().zip(parameters).enumerate() {
-            let Some(gradient) = passed.gradient else {
+            let Some(gradient) = passed.gradient.clone() else {
                 continue;
             };
             let tiled = declared.matrices.is_some();

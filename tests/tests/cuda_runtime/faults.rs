@@ -258,7 +258,8 @@ fn capture_outcome() {
     let budget = budgets.into_iter().find(fits).unwrap();
     let mut optimizer = device.optimizer(build().memory_budget(budget));
     let before = device.bits();
-    let (kind, mut graph) = match optimizer.capture(&mut device.parameters(), 0..STEPS) {
+    let captured = optimizer.capture(&mut device.parameters(), 0..STEPS);
+    let (kind, mut graph) = match captured {
         Ok(graph) => ("done", graph),
         Err(Error::Backend(_)) => {
             let again = optimizer.capture(&mut device.parameters(), 0..STEPS);

@@ -172,7 +172,8 @@ fn a_graph_takes_the_scale_of_its_loss_out_and_skips_an_overflow() {
             let mut device = OnDevice::new(&model);
             let mut inverse = device.stream.clone_htod(&[0.0_f32]).unwrap();
             let mut found = device.stream.clone_htod(&[0.0_f32]).unwrap();
-            let [inverse_at, found_at] = [&inverse, &found].map(|s| DeviceRef::of(s).address());
+            let [inverse_at, found_at] =
+                [&inverse, &found].map(|s| DeviceRef::of(s, &device.stream).address());
             let backend = CudaBackend::new(&device.stream).unwrap();
             // SAFETY: both slices outlive the optimizer and its graph.
             let backend = unsafe { backend.unscaled_by(inverse_at, Some(found_at)) };

@@ -57,8 +57,8 @@ impl<'a> Tensors<'a> {
         let pairs = self.weights.iter_mut().zip(&self.gradients);
         pairs
             .map(|(weight, gradient)| ParameterStep {
-                weight: DeviceMut::of(weight),
-                gradient: Some(DeviceRef::of(gradient)),
+                weight: DeviceMut::of(weight, &self.device.stream),
+                gradient: Some(DeviceRef::of(gradient, &self.device.stream)),
             })
             .collect()
     }
@@ -144,8 +144,8 @@ fn has_the_bits_of_f32_weights(tile: &str) {
         let pairs = weights.iter_mut().zip(&gradients);
         let mut parameters: Vec<_> = pairs
             .map(|(weight, gradient)| ParameterStep {
-                weight: DeviceMut::of(weight),
-                gradient: Some(DeviceRef::of(gradient)),
+                weight: DeviceMut::of(weight, &device.stream),
+                gradient: Some(DeviceRef::of(gradient, &device.stream)),
             })
             .collect();
         in_f32.step(&mut parameters).unwrap();

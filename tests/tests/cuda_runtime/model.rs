@@ -171,13 +171,13 @@ impl OnDevice {
     }
 
     pub(crate) fn parameters(&mut self) -> Vec<ParameterStep<'_, Device>> {
-        let (model, gaps) = (&self.model, &self.gaps);
+        let (model, gaps, stream) = (&self.model, &self.gaps, &self.stream);
         let pairs = self.weights.iter_mut().zip(&self.gradients).enumerate();
         pairs
             .map(|(index, (weight, gradient))| {
                 let (columns, gap) = (columns(model, index), gaps[index]);
-                let weight = DeviceMut::of(weight);
-                let gradient = gradient.as_ref().map(DeviceRef::of);
+                let weight = DeviceMut::of(weight, stream);
+                let gradient = gradient.as_ref().map(|g| DeviceRef::of(g, stream));
                 if gap == 0 {
                     return ParameterStep { weight, gradient };
                 }

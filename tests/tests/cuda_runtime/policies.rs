@@ -200,7 +200,8 @@ fn a_scaled_loss_is_unscaled_on_the_device_and_its_overflow_skips_the_step() {
         // Powers of two: scaling and unscaling are exact.
         let inverse = device.stream.clone_htod(&[1.0_f32 / 1024.0]).unwrap();
         let mut found = device.stream.clone_htod(&[1.0_f32]).unwrap();
-        let [inverse_at, found_at] = [&inverse, &found].map(|s| DeviceRef::of(s).address());
+        let [inverse_at, found_at] =
+            [&inverse, &found].map(|s| DeviceRef::of(s, &device.stream).address());
         let backend = CudaBackend::new(&device.stream).unwrap();
         // SAFETY: both slices outlive the optimizer.
         let backend = unsafe { backend.unscaled_by(inverse_at, Some(found_at)) };
@@ -246,7 +247,8 @@ fn groups_that_join_a_later_step_are_unscaled_too() {
         let inverse = device.stream.clone_htod(&[1.0_f32 / 1024.0]).unwrap();
         let backend = CudaBackend::new(&device.stream).unwrap();
         // SAFETY: the slice outlives the optimizer.
-        let backend = unsafe { backend.unscaled_by(DeviceRef::of(&inverse).address(), None) };
+        let backend =
+            unsafe { backend.unscaled_by(DeviceRef::of(&inverse, &device.stream).address(), None) };
         let mut optimizer = builder().build_on(Box::new(backend)).unwrap();
         let second = [&mut plain, &mut device].map(|device| device.gradients[1].take());
         for step in 0..2 {

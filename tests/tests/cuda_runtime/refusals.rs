@@ -1,6 +1,8 @@
 //! What the CUDA kernels do not compute is refused when the optimizer is built, and what they do not take when a step is
 //! prepared: by name, with what to do instead, and with nothing changed.
 
+use std::sync::Arc;
+
 use himuon::cuda::{DeviceMut, DeviceRef};
 use himuon::optimizer::{MuonOptions, NorMuon};
 use himuon::templates::Element;
@@ -134,14 +136,16 @@ fn a_gradient_of_another_type_than_its_weight_is_refused() {
         let half = device.stream.alloc_zeros::<half::bf16>(400).unwrap();
         let mut optimizer = device.optimizer(model.builder(&[tile(16)]));
         let before = device.bits();
+        let stream = Arc::clone(&device.stream);
         let mut parameters = device.parameters();
-        parameters[0].gradient = Some(DeviceRef::of(&half));
+        parameters[0].gradient = Some(DeviceRef::of(&half, &stream));
         let error = optimizer.step(&mut parameters).unwrap_err();
         let text = error.to_string();
         assert!(
             text.contains("the gradient is Bf16, expected F32"),
             "{text}"
         );
+        drop(parameters);
         assert_eq!(device.bits(), before);
     });
 }

@@ -53,6 +53,33 @@ fn powers_above_zero_take_three_launches() {
     });
 }
 
+/// cudarc's events order the streams of a caller: a slice's is recorded behind the step, not before it.
+#[test]
+fn another_stream_that_reads_the_weights_waits_for_the_step() {
+    let test = "steps::another_stream_that_reads_the_weights_waits_for_the_step";
+    emulated(test, &[], || {
+        let model = Model::new(&[("blocks.0.q.weight", &[20, 20])], 1);
+        let mut plain = OnDevice::new(&model);
+        let mut first = plain.optimizer(model.builder(&[tile(16)]));
+        plain.step(&mut first);
+        let device = OnDevice::new(&model);
+        let mut second = device.optimizer(model.builder(&[tile(16)]));
+        let stream = &device.stream;
+        let [before, after] = [(); 2].map(|()| stream.context().new_stream().unwrap());
+        let gradient = before.clone_htod(&model.gradients(0)[0]).unwrap();
+        let mut weight = before.clone_htod(&model.weights[0]).unwrap();
+        let mut parameters = [ParameterStep {
+            weight: DeviceMut::of(&mut weight, stream),
+            gradient: Some(DeviceRef::of(&gradient, stream)),
+        }];
+        second.step(&mut parameters).unwrap();
+        drop(parameters);
+        let found = after.clone_dtoh(&weight).unwrap();
+        after.synchronize().unwrap();
+        assert_eq!(found, plain.read()[0]);
+    });
+}
+
 #[test]
 fn the_caller_s_strides_are_followed_and_nothing_between_rows_is_touched() {
     let test = "steps::the_caller_s_strides_are_followed_and_nothing_between_rows_is_touched";
@@ -80,8 +107,9 @@ fn the_caller_s_strides_are_followed_and_nothing_between_rows_is_touched() {
             .stream
             .clone_htod(&spread(&model.gradients(0)[0]))
             .unwrap();
-        let (element, at) = (himuon::templates::Element::F32, DeviceMut::of(&mut weight));
-        let (weight_at, gradient_at) = (at.address(), DeviceRef::of(&gradient).address());
+        let element = himuon::templates::Element::F32;
+        let weight_at = DeviceMut::of(&mut weight, &device.stream).address();
+        let gradient_at = DeviceRef::of(&gradient, &device.stream).address();
         // SAFETY: both slices hold rows * leading numbers and outlive the step.
         let mut parameters = [unsafe {
             ParameterStep {
@@ -166,11 +194,12 @@ fn half_precision_weights_follow_the_cpu_to_their_last_place() {
             .iter_mut()
             .zip(&passed)
             .map(|(weight, gradient)| ParameterStep {
-                weight: DeviceMut::of(weight),
-                gradient: Some(DeviceRef::of(gradient)),
+                weight: DeviceMut::of(weight, &device.stream),
+                gradient: Some(DeviceRef::of(gradient, &device.stream)),
             })
             .collect();
         on_device.step(&mut parameters).unwrap();
+        drop(parameters);
         let mut parameters: Vec<_> = weights
             .iter_mut()
             .zip(&gradients)

@@ -24,6 +24,7 @@ use crate::weights::{separate_gradient, storage_addresses};
 /// Steps are submitted to the device's stream in candle's order and not waited for.
 pub struct CudaHiMuon {
     variables: Vec<NamedVariable>,
+    stream: Arc<CudaStream>,
     inner: himuon::HiMuon<Device>,
     last_report: Option<StepReport>,
 }
@@ -61,7 +62,9 @@ impl CudaHiMuon {
         let mut values = Vec::with_capacity(held.len());
         for (named, held) in self.variables.iter().zip(&held) {
             values.push(match held {
-                Some((storage, layout)) => Some(gradient_values(&named.name, storage, layout)?),
+                Some((storage, layout)) => {
+                    Some(gradient_values(&named.name, storage, layout, &self.stream)?)
+                }
                 None => None,
             });
         }
@@ -73,7 +76,7 @@ impl CudaHiMuon {
                 .zip(&values)
                 .map(|(weight, gradient)| ParameterStep {
                     weight,
-                    gradient: *gradient,
+                    gradient: gradient.clone(),
                 })
                 .collect();
             let done = inner
@@ -134,6 +137,7 @@ impl Optimizer for CudaHiMuon {
             .map_err(Error::wrap)?;
         Ok(Self {
             variables,
+            stream,
             inner,
             last_report: None,
         })
@@ -215,11 +219,11 @@ impl InplaceOp1 for Collect<'_> {
             let (name, strides) = (self.name.to_owned(), layout.stride().to_vec());
             return Err(Error::wrap(CandleError::Strided { name, strides }));
         };
-        let found = storage.dtype();
+        let (found, stream) = (storage.dtype(), storage.device.cuda_stream());
         let weight = match &mut storage.slice {
-            CudaStorageSlice::F32(values) => DeviceMut::part_of(values, start..end),
-            CudaStorageSlice::BF16(values) => DeviceMut::part_of(values, start..end),
-            CudaStorageSlice::F16(values) => DeviceMut::part_of(values, start..end),
+            CudaStorageSlice::F32(values) => DeviceMut::part_of(values, start..end, &stream),
+            CudaStorageSlice::BF16(values) => DeviceMut::part_of(values, start..end, &stream),
+            CudaStorageSlice::F16(values) => DeviceMut::part_of(values, start..end, &stream),
             _ => return Err(wrong_type("variable", self.name, found)),
         };
         let mut collected: Vec<DeviceMut<'_>> = self.collected.take();
@@ -237,7 +241,12 @@ fn wrong_type(tensor: &'static str, name: &str, found: candle_core::DType) -> Er
 }
 
 /// The values of a contiguous gradient, for as long as its storage is held.
-fn gradient_values<'a>(name: &str, storage: &'a Storage, layout: &Layout) -> Result<DeviceRef<'a>> {
+fn gradient_values<'a>(
+    name: &str,
+    storage: &'a Storage,
+    layout: &Layout,
+    stream: &'a CudaStream,
+) -> Result<DeviceRef<'a>> {
     let Storage::Cuda(cuda) = storage else {
         return Err(Error::wrap(CandleError::OtherDevice {
             tensor: "gradient of",
@@ -247,9 +256,9 @@ fn gradient_values<'a>(name: &str, storage: &'a Storage, layout: &Layout) -> Res
     };
     let range = layout.start_offset()..layout.start_offset() + layout.shape().elem_count();
     match &cuda.slice {
-        CudaStorageSlice::F32(values) => Ok(DeviceRef::part_of(values, range)),
-        CudaStorageSlice::BF16(values) => Ok(DeviceRef::part_of(values, range)),
-        CudaStorageSlice::F16(values) => Ok(DeviceRef::part_of(values, range)),
+        CudaStorageSlice::F32(values) => Ok(DeviceRef::part_of(values, range, stream)),
+        CudaStorageSlice::BF16(values) => Ok(DeviceRef::part_of(values, range, stream)),
+        CudaStorageSlice::F16(values) => Ok(DeviceRef::part_of(values, range, stream)),
         _ => Err(wrong_type("gradient of", name, cuda.dtype())),
     }
 }

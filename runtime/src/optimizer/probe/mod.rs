@@ -66,7 +66,7 @@ impl<M: Memory> HiMuon<M> {
                 continue;
             }
             let (Some(gradient), Scalars::Muon(scalars), ParameterState::Muon { momentum, .. }) = (
-                parameters[planned.parameter].gradient,
+                parameters[planned.parameter].gradient.clone(),
                 &ready.scalars[parameter.group],
                 &parameter.state,
             ) else {

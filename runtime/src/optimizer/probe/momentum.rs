@@ -33,7 +33,7 @@ pub(super) fn matrix_of<'a, M: Memory>(
     planned: &PlannedMatrix,
 ) -> Option<M::Ref<'a>> {
     let matrices = M::matrices(tensor, planned.rows, planned.columns);
-    matrices.get(planned.index).copied()
+    matrices.get(planned.index).cloned()
 }
 
 /// A tensor, wherever it lives, widened to `f32`.

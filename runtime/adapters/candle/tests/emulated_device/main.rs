@@ -111,11 +111,12 @@ impl OnDevice {
             .iter_mut()
             .zip(&slices)
             .map(|(weight, gradient)| ParameterStep {
-                weight: DeviceMut::of(weight),
-                gradient: gradient.as_ref().map(DeviceRef::of),
+                weight: DeviceMut::of(weight, &self.stream),
+                gradient: gradient.as_ref().map(|g| DeviceRef::of(g, &self.stream)),
             })
             .collect();
         let report = self.optimizer.step(&mut parameters).unwrap();
+        drop(parameters);
         assert_eq!(report.launches, 2, "a whole model's step is two launches");
         for ((_, var), weight) in all.iter().zip(&self.weights) {
             let values = self.stream.clone_dtoh(weight).unwrap();
