@@ -223,6 +223,12 @@ impl TileSchedule {
         }
     }
 
+    /// The first steps of the tiles that are known before.
+    pub(crate) fn known_steps(&self) -> Vec<u64> {
+        let known = self.known_tiles().into_iter();
+        known.map(|(step, _)| step).collect()
+    }
+
     /// Refuses a tile that `declared` lacks, as far as it can be known before the first step.
     pub(crate) fn check(&self, group: &str, declared: &[KernelSpec]) -> Result<(), ScheduleError> {
         for (step, tile) in self.known_tiles() {

@@ -268,6 +268,7 @@ impl HiMuonBuilder {
         }
         // A budget or a kernel that cannot be had is known before the first step.
         optimizer.plan_for(0)?;
+        optimizer.check_schedules()?;
         Ok(optimizer)
     }
 }

@@ -83,6 +83,13 @@ impl CoarseSchedule {
     }
 }
 
+impl CoarseSchedule {
+    /// The steps from which on another rank holds.
+    pub(super) fn known_steps(&self) -> impl Iterator<Item = u64> {
+        self.ranks.iter().map(|(step, _)| *step)
+    }
+}
+
 impl fmt::Display for CoarseSchedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.refresh {

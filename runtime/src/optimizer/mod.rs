@@ -5,6 +5,7 @@ mod builder;
 mod check;
 mod coarse;
 mod commit;
+mod differences;
 mod error;
 mod explain;
 mod fallback;
@@ -23,7 +24,7 @@ mod routing;
 mod snapshot;
 mod tensors;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use builder::HiMuonBuilder;
@@ -46,7 +47,7 @@ use crate::error::Error;
 use crate::launch::{TileCounts, TileDiagnostics};
 use crate::memory::{Host, Memory};
 use crate::plan::{Plan, PlanRequest, PlannedParameter, Planner};
-use crate::schedule::GroupPhase;
+use crate::schedule::{GroupPhase, TileSchedule};
 use crate::tuning::{TuneJob, TuningTable};
 use parameter::Parameter;
 use record::RecordedSteps;
@@ -221,6 +222,22 @@ impl<M: Memory> HiMuon<M> {
         let key = self.plan_key(&phases);
         self.plans.entry(key).or_insert_with(|| Arc::clone(&plan));
         Ok((plan, phases))
+    }
+
+    /// Plans the steps at which a schedule begins to ask for something else, as far as they are known: what cannot be
+    /// planned is not left for a run to meet.
+    fn check_schedules(&self) -> Result<(), Error> {
+        let mut steps = BTreeSet::new();
+        for group in &self.groups {
+            if let GroupOptions::Muon(options) = &group.options {
+                let tiles = options.schedule.iter().flat_map(TileSchedule::known_steps);
+                steps.extend(tiles.chain(options.coarse.known_steps()));
+            }
+        }
+        for step in steps {
+            self.planned(step)?;
+        }
+        Ok(())
     }
 
     fn phases(&self, step: u64) -> Result<Vec<GroupPhase>, Error> {

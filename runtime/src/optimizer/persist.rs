@@ -6,7 +6,7 @@ use std::path::Path;
 use super::buffers::ParameterState;
 use super::coarse::basis_columns;
 use super::group::GroupOptions;
-use super::{HiMuon, Parameter};
+use super::{Group, HiMuon, Parameter};
 use crate::error::Error;
 use crate::memory::Memory;
 use crate::plan::Plan;
@@ -38,7 +38,7 @@ impl<M: Memory> HiMuon<M> {
     /// The file cannot be written; an earlier step was torn.
     pub fn save_state(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         self.check_not_torn()?;
-        let metadata = self.metadata()?.to_texts()?;
+        let metadata = self.metadata().to_texts()?;
         let mut entries = Vec::new();
         for parameter in &self.parameters {
             entries.extend(self.entries_of(parameter)?);
@@ -69,7 +69,7 @@ impl<M: Memory> HiMuon<M> {
         }
         let mut report = LoadReport {
             step: metadata.step,
-            differences: self.differences(&metadata)?,
+            differences: self.differences(&metadata),
         };
         for (parameter, state) in self.parameters.iter_mut().zip(states) {
             parameter.state = state;
@@ -87,15 +87,17 @@ impl<M: Memory> HiMuon<M> {
         Ok(report)
     }
 
-    fn metadata(&self) -> Result<Metadata, Error> {
-        let (plan, _) = self.planned(self.step)?;
+    fn metadata(&self) -> Metadata {
         // Those of earlier steps stay known, also where this run has not met them again.
         let mut kernels = self.resumed_kernels.clone();
         for plan in self.plans.values() {
             kernels.extend(self.kernels_of(plan));
         }
-        kernels.extend(self.kernels_of(&plan));
-        Ok(Metadata {
+        // A step that cannot be planned is no reason to lose the earlier ones.
+        if let Ok((plan, _)) = self.planned(self.step) {
+            kernels.extend(self.kernels_of(&plan));
+        }
+        Metadata {
             step: self.step,
             learning_rate: self.learning_rate,
             backend: self.backend.name().to_owned(),
@@ -104,10 +106,10 @@ impl<M: Memory> HiMuon<M> {
             parameters: self
                 .parameters
                 .iter()
-                .map(|parameter| parameter_record(parameter, &self.groups[parameter.group].options))
+                .map(|parameter| parameter_record(parameter, &self.groups[parameter.group]))
                 .collect(),
-            schedule: self.schedule_records()?,
-        })
+            schedule: self.schedule_records(),
+        }
     }
 
     fn kernels_of(&self, plan: &Plan) -> Vec<(String, KernelRecord)> {
@@ -125,7 +127,7 @@ impl<M: Memory> HiMuon<M> {
             .collect()
     }
 
-    fn group_records(&self) -> Vec<GroupRecord> {
+    pub(super) fn group_records(&self) -> Vec<GroupRecord> {
         let groups = self.groups.iter();
         groups
             .map(|group| GroupRecord {
@@ -135,21 +137,23 @@ impl<M: Memory> HiMuon<M> {
             .collect()
     }
 
-    fn schedule_records(&self) -> Result<BTreeMap<String, ScheduleRecord>, Error> {
+    fn schedule_records(&self) -> BTreeMap<String, ScheduleRecord> {
         let mut records = BTreeMap::new();
         for group in &self.groups {
             if let GroupOptions::Muon(options) = &group.options
                 && let Some(schedule) = &options.schedule
             {
-                let phase = schedule.resolve(&group.pattern, self.step, &options.specs)?;
+                let phase = schedule.resolve(&group.pattern, self.step, &options.specs);
                 let record = ScheduleRecord {
                     schedule: schedule.to_string(),
-                    spec: options.specs[phase.spec].to_string(),
+                    spec: phase
+                        .ok()
+                        .map(|phase| options.specs[phase.spec].to_string()),
                 };
                 records.insert(group.pattern.clone(), record);
             }
         }
-        Ok(records)
+        records
     }
 
     /// Refuses the state of other parameters.
@@ -267,40 +271,6 @@ impl<M: Memory> HiMuon<M> {
         }
     }
 
-    /// Options that differ from the saved ones.
-    fn differences(&self, saved: &Metadata) -> Result<Vec<String>, Error> {
-        let mut differences = Vec::new();
-        let present = self.group_records();
-        for group in &present {
-            let Some(old) = saved.groups.iter().find(|old| old.pattern == group.pattern) else {
-                differences.push(format!("group {} is new", group.pattern));
-                continue;
-            };
-            for (option, value) in &group.options {
-                let before = old.options.get(option).map_or("not set", String::as_str);
-                if before != value {
-                    differences.push(format!(
-                        "group {}: {option} was {before}, is {value}",
-                        group.pattern
-                    ));
-                }
-            }
-            let gone = old.options.iter();
-            for (option, value) in gone.filter(|(option, _)| !group.options.contains_key(*option)) {
-                differences.push(format!(
-                    "group {}: {option} was {value}, is not set",
-                    group.pattern
-                ));
-            }
-        }
-        for old in &saved.groups {
-            if !present.iter().any(|group| group.pattern == old.pattern) {
-                differences.push(format!("group {} is gone", old.pattern));
-            }
-        }
-        Ok(differences)
-    }
-
     /// Goes on with the tiles that the saved run's probe had raised.
     fn raise_as_saved(&mut self, metadata: &Metadata, differences: &mut Vec<String>) {
         for parameter in &mut self.parameters {
@@ -360,9 +330,9 @@ fn method_of<M: Memory>(parameter: &Parameter<M>) -> &'static str {
 
 fn parameter_record<M: Memory>(
     parameter: &Parameter<M>,
-    group: &GroupOptions,
+    group: &Group,
 ) -> (String, ParameterRecord) {
-    let raised = match group {
+    let raised = match &group.options {
         GroupOptions::Muon(options) => parameter.raised.map(|spec| options.specs[spec].to_string()),
         GroupOptions::AdamW(_) => None,
     };
@@ -371,6 +341,7 @@ fn parameter_record<M: Memory>(
         ParameterState::AdamW { updates, .. } => updates,
     };
     let record = ParameterRecord {
+        group: group.pattern.clone(),
         method: method_of(parameter).to_owned(),
         raised,
         shape: parameter.shape.clone(),

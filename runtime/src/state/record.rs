@@ -10,7 +10,9 @@ use super::StateError;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ScheduleRecord {
     pub(crate) schedule: String,
-    pub(crate) spec: String,
+    /// None where the schedule asked for what the group does not declare.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) spec: Option<String>,
 }
 
 /// The options of a group, by name, as text.
@@ -30,6 +32,8 @@ pub(crate) struct KernelRecord {
 /// A parameter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ParameterRecord {
+    /// The pattern of its group.
+    pub(crate) group: String,
     pub(crate) method: String,
     /// The specification that the probe raised it to.
     #[serde(default, skip_serializing_if = "Option::is_none")]

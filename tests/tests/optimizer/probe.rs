@@ -209,6 +209,39 @@ fn the_policy_raises_the_tile_of_that_layer_and_a_resumed_run_keeps_it() {
 }
 
 #[test]
+fn a_tile_that_the_budget_has_no_room_for_is_not_raised_to() {
+    let mut model = Model::new(&[("w", &[192, 256])]);
+    let readings = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&readings);
+    let probe = ProbeOptions::every(1)
+        .whole_every(1)
+        .threshold(0.99)
+        .on_drift(DriftPolicy::RaiseTile)
+        .callback(move |reading: &ProbeReading| kept.lock().unwrap().push(reading.clone()));
+    let specs = |tiles: &[Tile]| MuonOptions::specs(tiles.iter().copied().map(KernelSpec::new));
+    let building = |tiles: &[Tile], budget| {
+        let builder = model.builder().group_with("*", specs(tiles)).threads(1);
+        builder.memory_budget(budget)
+    };
+    // The least that tiles of 8 can do with.
+    let budget = (1..).map(|pages| pages << 8);
+    let budget = budget
+        .clone()
+        .find(|b| building(&[Tile::square(8)], *b).build().is_ok());
+    let budget = budget.unwrap();
+    assert!(building(&[Tile::Full], budget).build().is_err());
+    let tiles = [Tile::square(8), Tile::Full];
+    let mut optimizer = building(&tiles, budget).probe(probe).build().unwrap();
+    for _ in 0..3 {
+        model.step(&mut optimizer);
+    }
+    let readings = readings.lock().unwrap();
+    assert!(readings.iter().all(|reading| reading.raised_to.is_none()));
+    let warnings = optimizer.warnings().join("; ");
+    assert!(warnings.contains("it cannot get tile full"), "{warnings}");
+}
+
+#[test]
 fn periods_and_thresholds_are_checked() {
     let model = model();
     for (options, says) in [

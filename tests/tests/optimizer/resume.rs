@@ -132,3 +132,24 @@ fn changed_options_are_reported_and_the_present_ones_used() {
     let text = &report.differences[0];
     assert!(text.contains("weight_decay was 0.1, is 0.25"), "{text}");
 }
+
+#[test]
+fn parameters_that_another_group_takes_are_reported() {
+    let mut model = Model::new(&[("a", &[24, 24]), ("b", &[24, 24])]);
+    let tiles =
+        |momentum| MuonOptions::specs([KernelSpec::new(Tile::square(16))]).momentum(momentum);
+    let building = |model: &Model, order: [(&str, f64); 2]| {
+        let [(first, one), (second, other)] = order;
+        let builder = model.builder().group_with(first, tiles(one));
+        builder.group_with(second, tiles(other)).build().unwrap()
+    };
+    let mut optimizer = building(&model, [("?", 0.9), ("*", 0.5)]);
+    model.step(&mut optimizer);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    optimizer.save_state(&path).unwrap();
+    let mut other = building(&model, [("*", 0.5), ("?", 0.9)]);
+    let report = other.load_state(&path).unwrap();
+    let moved = ["a", "b"].map(|name| format!("parameter {name} was in group ?, is in group *"));
+    assert_eq!(report.differences, moved);
+}

@@ -110,6 +110,29 @@ fn an_undeclared_tile_of_a_function_is_refused_before_its_step() {
     );
     assert_eq!(model.bits(), bits);
     assert_eq!(optimizer.steps_taken(), 2);
+    // What was reached can still be saved, and resumed.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    optimizer.save_state(&path).unwrap();
+    let mut resumed = model.builder().group_with("*", both()).build().unwrap();
+    assert_eq!(resumed.load_state(&path).unwrap().step, 2);
+    assert!(model.step(&mut resumed).launches > 0);
+}
+
+#[test]
+fn a_tile_that_the_budget_has_no_room_for_is_refused_at_build_where_it_is_known() {
+    let model = Model::new(&[("w", &[256, 256])]);
+    let building = |schedule: TileSchedule| {
+        let builder = model.builder().group_with("*", both()).schedule(schedule);
+        builder.memory_budget(64 << 10).build()
+    };
+    building(TileSchedule::constant(Tile::square(16))).unwrap();
+    let list = TileSchedule::list([(0, Tile::square(16)), (100, Tile::Full)]).unwrap();
+    let periodic = TileSchedule::periodic(Tile::Full, Tile::square(16), 5, 1.0).unwrap();
+    for late in [list, periodic] {
+        let error = building(late).unwrap_err();
+        assert!(matches!(error, Error::Plan(_)), "{error:?}");
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::Read;
 use super::options::{DriftPolicy, ProbeOptions, ProbeReading};
+use crate::error::Error;
 use crate::memory::Memory;
 use crate::optimizer::HiMuon;
 use crate::optimizer::group::{GroupOptions, MuonOptions};
@@ -31,16 +32,22 @@ impl<M: Memory> HiMuon<M> {
     }
 
     fn drifted(&mut self, index: usize, options: &ProbeOptions, reading: &mut ProbeReading) {
-        let larger = self.next_larger(index, &reading.tile);
-        let parameter = &mut self.parameters[index];
-        let cosine = reading.whole_cosine.unwrap_or(f64::NAN);
-        let advice = match &larger {
-            Some((_, tile)) if options.policy == DriftPolicy::RaiseTile => {
-                format!("from the next step on it gets tile {tile}")
+        let advice = match self.next_larger(index, &reading.tile) {
+            Some((spec, tile)) if options.policy == DriftPolicy::RaiseTile => {
+                match self.raise(index, spec) {
+                    Ok(()) => {
+                        let advice = format!("from the next step on it gets tile {tile}");
+                        reading.raised_to = Some(tile);
+                        advice
+                    }
+                    Err(error) => format!("it cannot get tile {tile}: {error}"),
+                }
             }
             Some((_, tile)) => format!("its group declares tile {tile}, which would be closer"),
             None => "declare a larger tile for it".to_owned(),
         };
+        let parameter = &mut self.parameters[index];
+        let cosine = reading.whole_cosine.unwrap_or(f64::NAN);
         if !parameter.drift_named {
             let warning = format!(
                 "{}: at step {} the update of tile {} has a cosine of {cosine:.3} to that of the whole matrix, \
@@ -51,10 +58,16 @@ impl<M: Memory> HiMuon<M> {
             self.warnings.push(warning);
             parameter.drift_named = true;
         }
-        if let (DriftPolicy::RaiseTile, Some((spec, tile))) = (options.policy, larger) {
-            parameter.raised = Some(spec);
-            reading.raised_to = Some(tile);
+    }
+
+    /// Gives a parameter a larger tile, where the next step can be planned with it.
+    fn raise(&mut self, index: usize, spec: usize) -> Result<(), Error> {
+        let before = self.parameters[index].raised.replace(spec);
+        let planned = self.planned(self.step);
+        if planned.is_err() {
+            self.parameters[index].raised = before;
         }
+        planned.map(|_| ())
     }
 
     /// The smallest declared tile that covers more of a parameter's matrix than `tile` does.
