@@ -1,6 +1,6 @@
 //! What a run of the suite found.
 
-use crate::tolerances::Tolerance;
+use crate::tolerances::{NoTolerance, Tolerance};
 use std::collections::BTreeMap;
 
 /// The findings of one run.
@@ -31,15 +31,24 @@ pub struct Worst {
     pub case: String,
 }
 
+/// What reasons for skipping a case say. A backend that refuses anything else fails: what it once computed it should
+/// go on computing.
+const REASONS: [&str; 4] = [
+    "is no bound",
+    "is decided on the host",
+    "do not scale by",
+    "this processor",
+];
+
 /// Failures beyond this many are counted, not printed.
 const PRINTED: usize = 20;
 
 impl Report {
-    /// Records an error of a quantity and whether it is within its bound; without a tolerance it is skipped.
+    /// Records an error of a quantity and whether it is within its bound; where none can be given it is skipped.
     pub fn measured(
         &mut self,
         quantity: String,
-        tolerance: Result<Tolerance, String>,
+        tolerance: Result<Tolerance, NoTolerance>,
         error: f64,
         case: &str,
     ) {
@@ -47,7 +56,8 @@ impl Report {
         let bound = tolerance.as_ref().map_or(f64::NAN, |t| t.bound);
         match tolerance {
             Ok(_) if error <= bound => {}
-            Err(why) if error.is_finite() => self.skip(why),
+            Err(NoTolerance::Unbounded(why)) if error.is_finite() => self.skip(why),
+            Err(NoTolerance::Unmeasured(why)) => self.failures.push(format!("{case}: {why}")),
             _ => self.failures.push(format!(
                 "{case}: {quantity}: error {error:.3e}, bound {bound:.1e}"
             )),
@@ -100,11 +110,15 @@ impl Report {
     /// Prints what was skipped and the worst errors, and fails the test if anything is wrong.
     ///
     /// # Panics
-    /// When there is a failure, or when nothing was compared.
+    /// When there is a failure, when cases were skipped for a reason that nobody expects, or when nothing was compared.
     #[allow(clippy::panic)]
-    pub fn finish(self, backend: &str) {
+    pub fn finish(mut self, backend: &str) {
         for (reason, count) in &self.skipped {
             println!("SKIPPED: {backend}: {count} cases: {reason}");
+            if !REASONS.iter().any(|known| reason.contains(known)) {
+                self.failures
+                    .push(format!("{count} cases are skipped, because {reason}"));
+            }
         }
         for (quantity, Worst { error, bound, case }) in &self.worst {
             println!("{backend}: {quantity}: worst {error:.2e}, bound {bound:.1e}, at {case}");

@@ -95,6 +95,15 @@ pub struct Tolerance {
     pub worst: f64,
 }
 
+/// Why a class has no tolerance.
+#[derive(Clone, Debug, PartialEq)]
+pub enum NoTolerance {
+    /// Nobody measured it: the case fails.
+    Unmeasured(String),
+    /// Rounding alone leaves no bound that would say something: the case is skipped.
+    Unbounded(String),
+}
+
 impl Class {
     /// The class of a specification on a tile of smaller edge `edge`.
     pub fn of(spec: &KernelSpec, edge: usize, input: Input, norm: Norm) -> Class {
@@ -129,7 +138,7 @@ impl Class {
     ///
     /// # Errors
     /// The reason why there is none.
-    pub fn tolerance(self) -> Result<Tolerance, String> {
+    pub fn tolerance(self) -> Result<Tolerance, NoTolerance> {
         if self.input == InputClass::Zero {
             return Ok(Tolerance {
                 bound: 0.0,
@@ -141,7 +150,9 @@ impl Class {
                 == (self.family, self.operand, self.mode, self.size)
         });
         let Some(row) = row else {
-            return Err(format!("no tolerance has been measured for {self}"));
+            return Err(NoTolerance::Unmeasured(format!(
+                "no tolerance has been measured for {self}"
+            )));
         };
         let worst = match self.input {
             InputClass::Regular | InputClass::Zero => row.regular,
@@ -158,9 +169,9 @@ impl Class {
                 worst,
             })
         } else {
-            Err(format!(
+            Err(NoTolerance::Unbounded(format!(
                 "{self}: rounding alone reaches {worst:.2}, and a bound above {LARGEST_BOUND} is no bound"
-            ))
+            )))
         }
     }
 }

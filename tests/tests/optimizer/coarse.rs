@@ -160,8 +160,8 @@ fn steps_are_those_of_the_reference() {
         (Fine::Fused, None, None, (0.7, HeavyBall, true)),
     ] {
         let error = distance_from_reference(fine, (factor, own), way);
-        // Frobenius, Gaussian, relative to the way the weight went.
-        assert!(error < 1e-4, "{fine:?} {way:?}: {error:e}");
+        // Frobenius, Gaussian, relative to the way the weight went; worst measured 1.3e-5, of the coarse part alone.
+        assert!(error < 4e-5, "{fine:?} {way:?}: {error:e}");
     }
 }
 

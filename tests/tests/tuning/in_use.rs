@@ -80,8 +80,8 @@ fn tuning_verifies_and_times_every_variant_and_the_optimizer_uses_the_winner() {
         assert!(entry.candidates.len() >= least, "{entry:?}");
         for record in &entry.candidates {
             assert_eq!(record.verdict, Verdict::Measured, "{record:?}");
-            // f32 products against f64; graded tiles set the worst.
-            assert!(record.error.unwrap() < 1e-3, "{record:?}");
+            // f32 products against f64, relative Frobenius; graded tiles set the worst, 5.7e-5.
+            assert!(record.error.unwrap() < 1.7e-4, "{record:?}");
             assert_eq!(
                 Some(&record.digest),
                 cpu_digest_of(&record.variant).as_ref()
