@@ -92,7 +92,8 @@ impl<M: Memory> HiMuon<M> {
     }
 
     /// Submits the recorded steps' launches: to be called once, while the stream is being captured, after
-    /// [`prepare_recording`](Self::prepare_recording) with the same parameters.
+    /// [`prepare_recording`](Self::prepare_recording) with the same parameters. Tensors of cudarc's slices are made with
+    /// cudarc's event tracking off: a capture cannot wait for an event from outside it.
     ///
     /// # Errors
     /// No preparation, a stream that is not being captured, or the device refuses a launch. The optimizer has not
@@ -146,6 +147,9 @@ impl<M: Memory> HiMuon<M> {
 
     /// To be called before each replay of a graph that holds the recorded steps: learning rates, decay and
     /// pointers that have changed are written to the device, and the step is counted.
+    ///
+    /// They are written on the optimizer's stream. Launch the graph on it, or on a stream that waits for it after this
+    /// call; and where that is another stream, let the optimizer's wait for it before the next call.
     ///
     /// # Errors
     /// A step past the recorded ones, a missing gradient, or anything that an ordinary step refuses. Nothing has
