@@ -15,6 +15,7 @@ ALLOWED = {
     "himuon-macros": {"himuon-codegen", "himuon-templates"},
     "himuon": {"himuon-macros", "himuon-codegen", "himuon-templates"},
     "himuon-candle": {"himuon"},
+    "himuon-c": {"himuon"},
     "himuon-example-shipped-kernels": {"himuon", "himuon-codegen"},
     "himuon-autotune": {"himuon", "himuon-codegen", "himuon-templates"},
     "himuon-toolkit": set(),

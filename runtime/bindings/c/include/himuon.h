@@ -1,0 +1,425 @@
+/* HiMuon: the optimizer step of every layer as independent tiles. Made from the library's source; see its README. */
+
+#ifndef HIMUON_H
+#define HIMUON_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+// What a call came to.
+typedef enum himuon_status {
+  // Done.
+  HIMUON_STATUS_OK = 0,
+  // An argument is null, not UTF-8, misaligned, overlaps another, or names nothing. Nothing has changed.
+  HIMUON_STATUS_ARGUMENT = 1,
+  // The library refused, as the text says. Nothing has changed.
+  HIMUON_STATUS_REFUSED = 2,
+  // A step failed after its first launch, now or earlier: weights and state belong together no more. Load a saved
+  // state with its weights.
+  HIMUON_STATUS_TORN = 3,
+  // A defect of the library; the handle must not be used any more.
+  HIMUON_STATUS_PANIC = 4,
+} himuon_status;
+
+// An optimizer that is being declared.
+typedef struct himuon_builder himuon_builder;
+
+// An optimizer over the caller's parameters.
+typedef struct himuon_optimizer himuon_optimizer;
+
+// Options of a group whose matrices are mapped tile by tile. Begin with `himuon_muon_options_default`.
+typedef struct himuon_muon_options {
+  // Multiplies the optimizer's learning rate; without effect where `own_learning_rate` is not negative.
+  double learning_rate_factor;
+  // A rate of the group's own; negative: the optimizer's.
+  double own_learning_rate;
+  // Decoupled decay wd: W <- (1 - lr wd) W.
+  double weight_decay;
+  // Momentum in [0, 1).
+  double momentum;
+  // Whether the update looks one step ahead.
+  bool nesterov;
+  // Whether buf <- mu buf + (1 - mu) g instead of buf <- mu buf + g.
+  bool moving_average;
+  // Whether embeddings and heads, known by name, are mapped too.
+  bool every_matrix;
+} himuon_muon_options;
+
+// Options of a group of AdamW. Begin with `himuon_adamw_options_default`.
+typedef struct himuon_adamw_options {
+  // Multiplies the optimizer's learning rate; without effect where `own_learning_rate` is not negative.
+  double learning_rate_factor;
+  // A rate of the group's own; negative: the optimizer's.
+  double own_learning_rate;
+  // Decoupled decay.
+  double weight_decay;
+  // Decay of the first moment.
+  double beta1;
+  // Decay of the second moment.
+  double beta2;
+  // Added to the root of the second moment.
+  double epsilon;
+  // Whether parameters of at most one dimension decay too.
+  bool decay_vectors;
+} himuon_adamw_options;
+
+// The type of numbers.
+typedef uint32_t himuon_element;
+
+// Contiguous numbers of the caller's, row-major and aligned to their size.
+typedef struct himuon_tensor {
+  // The first number. Of a gradient null says that there is none: its parameter is left unchanged.
+  void *data;
+  // How many numbers.
+  size_t len;
+  // `HIMUON_F32`, `HIMUON_BF16` or `HIMUON_F16`.
+  himuon_element element;
+} himuon_tensor;
+
+// What a step did.
+typedef struct himuon_report {
+  // The step's number, from 0.
+  uint64_t step;
+  // Kernels that were launched.
+  uint64_t launches;
+  // Tiles of all launches.
+  uint64_t tiles;
+  // Tiles left unchanged because gradient or momentum held a NaN or an infinity.
+  uint64_t non_finite_tiles;
+  // Tiles that a criterion left unorthogonalised.
+  uint64_t unorthogonalised_tiles;
+  // Matrices whose coarse part was left out because it was not finite.
+  uint64_t uncoupled_matrices;
+  // Parameters of AdamW left unchanged because their gradient held a NaN or an infinity.
+  uint64_t non_finite_parameters;
+  // Parameters without a gradient.
+  uint64_t missing_gradients;
+} himuon_report;
+
+// IEEE single precision.
+#define HIMUON_F32 0
+
+// bfloat16.
+#define HIMUON_BF16 1
+
+// IEEE half precision.
+#define HIMUON_F16 2
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+// A builder without parameters, to be ended by `himuon_build` or [`himuon_builder_free`].
+struct himuon_builder *himuon_builder_new(void);
+
+// Frees a builder that is not built. Null is ignored.
+//
+// # Safety
+// `builder` comes from `himuon_builder_new` and was neither built nor freed.
+void himuon_builder_free(struct himuon_builder *builder);
+
+// Declares a parameter, row-major and contiguous, of the `rank` sizes at `shape`. Steps pass parameters in this order.
+//
+// # Safety
+// `builder` is a builder, `name` a text that ends with a zero, `shape` points to `rank` sizes.
+enum himuon_status himuon_builder_parameter(struct himuon_builder *builder,
+                                            const char *name,
+                                            const size_t *shape,
+                                            size_t rank);
+
+// The matrices whose name matches `pattern` (`*` stands for any part of a name) are mapped tile by tile. `specifications`
+// is one as `tile=64 steps=5 coefficients=polar-express`, or several separated by `;`, of which the first holds. The
+// first group that matches takes a parameter; null options are the default ones.
+//
+// # Safety
+// `builder` is a builder, both texts end with a zero, `options` is null or points to options.
+enum himuon_status himuon_builder_group(struct himuon_builder *builder,
+                                        const char *pattern,
+                                        const char *specifications,
+                                        const struct himuon_muon_options *options);
+
+// The parameters whose name matches `pattern` are updated by AdamW. Parameters that no group takes are, with the default
+// options; null options are the default ones.
+//
+// # Safety
+// `builder` is a builder, `pattern` ends with a zero, `options` is null or points to options.
+enum himuon_status himuon_builder_group_adamw(struct himuon_builder *builder,
+                                              const char *pattern,
+                                              const struct himuon_adamw_options *options);
+
+// The learning rate that groups follow; 0.02 without this call.
+//
+// # Safety
+// `builder` is a builder.
+enum himuon_status himuon_builder_learning_rate(struct himuon_builder *builder, double rate);
+
+// Bytes of scratch memory that no launch may pass; no limit without this call.
+//
+// # Safety
+// `builder` is a builder.
+enum himuon_status himuon_builder_memory_budget(struct himuon_builder *builder, uint64_t bytes);
+
+// Threads of a step; all that the system offers without this call.
+//
+// # Safety
+// `builder` is a builder.
+enum himuon_status himuon_builder_threads(struct himuon_builder *builder, size_t threads);
+
+// Builds the optimizer and puts it into `optimizer`. The builder is freed in any case.
+//
+// # Safety
+// `builder` is a builder, which is not used after this; `optimizer` points to a place for a handle.
+enum himuon_status himuon_build(struct himuon_builder *builder, struct himuon_optimizer **optimizer);
+
+// Maps every tile of a `rows` x `columns` matrix on its own, without a scale, into `output` of f32: what a step would
+// take the weight along. To compare with any other implementation.
+//
+// # Safety
+// `specification` ends with a zero; the numbers of both tensors are there; nobody else uses the output meanwhile or
+// writes to the matrix.
+enum himuon_status himuon_map(const char *specification,
+                              struct himuon_tensor matrix,
+                              size_t rows,
+                              size_t columns,
+                              struct himuon_tensor output);
+
+// Frees an optimizer. Null is ignored.
+//
+// # Safety
+// `optimizer` comes from `himuon_build` and was not freed.
+void himuon_free(struct himuon_optimizer *optimizer);
+
+// Takes one step over all `count` parameters in the declared order: weights are updated in place, gradients are read. A
+// gradient whose data is null leaves its parameter unchanged. `report` may be null.
+//
+// # Safety
+// `optimizer` is an optimizer; `weights` and `gradients` point to `count` tensors each, whose numbers are there; nobody
+// else uses the weights meanwhile or writes to the gradients; `report` is null or a place for a report.
+enum himuon_status himuon_step(struct himuon_optimizer *optimizer,
+                               const struct himuon_tensor *weights,
+                               const struct himuon_tensor *gradients,
+                               size_t count,
+                               struct himuon_report *report);
+
+// Steps taken so far; 0 for null.
+//
+// # Safety
+// `optimizer` is null or an optimizer.
+uint64_t himuon_steps_taken(const struct himuon_optimizer *optimizer);
+
+// The learning rate that groups follow; NaN for null.
+//
+// # Safety
+// `optimizer` is null or an optimizer.
+double himuon_learning_rate(const struct himuon_optimizer *optimizer);
+
+// Sets the learning rate that groups follow, from the next step on.
+//
+// # Safety
+// `optimizer` is an optimizer.
+enum himuon_status himuon_set_learning_rate(struct himuon_optimizer *optimizer, double rate);
+
+// A line for each parameter: shape, group, tiles, bytes, and why. Put into `text`, to be freed by
+// `himuon_text_free`.
+//
+// # Safety
+// `optimizer` is an optimizer, `text` a place for a text.
+enum himuon_status himuon_explain(struct himuon_optimizer *optimizer, char **text);
+
+// Writes the state (momenta, moments, step, learning rate) to a safetensors file, whole or not at all. Weights are the
+// caller's.
+//
+// # Safety
+// `optimizer` is an optimizer, `path` ends with a zero.
+enum himuon_status himuon_save_state(struct himuon_optimizer *optimizer,
+                                     const char *path);
+
+// Takes over a saved state. A file that is damaged or belongs to other parameters is refused, and nothing changes.
+// `differences`, unless it is null, gets a text of options that are not what they were, a line each, empty where there
+// are none; it is freed by `himuon_text_free`.
+//
+// # Safety
+// `optimizer` is an optimizer, `path` ends with a zero, `differences` is null or a place for a text.
+enum himuon_status himuon_load_state(struct himuon_optimizer *optimizer,
+                                     const char *path,
+                                     char **differences);
+
+// The optimizer's learning rate, decay 0.1, heavy-ball Nesterov momentum of 0.95.
+struct himuon_muon_options himuon_muon_options_default(void);
+
+// 0.05 times the optimizer's learning rate, decay 0.1, betas 0.95 and 0.95, epsilon 1e-8, no decay of vectors and scalars.
+struct himuon_adamw_options himuon_adamw_options_default(void);
+
+// The text of the last call of this thread that failed: what was found, what was expected, what to do. Valid until the
+// next call that fails; empty before the first. Never null.
+const char *himuon_last_error(void);
+
+// The version of the library, as in `0.1.0`. Never null, always valid.
+const char *himuon_version(void);
+
+// Frees a text that the library made. Null is ignored.
+//
+// # Safety
+// `text` comes from a function that says so, and was not freed.
+void himuon_text_free(char *text);
+
+// A builder without parameters, to be ended by `himuon_build` or [`himuon_builder_free`].
+struct himuon_builder *himuon_builder_new(void);
+
+// Frees a builder that is not built. Null is ignored.
+//
+// # Safety
+// `builder` comes from `himuon_builder_new` and was neither built nor freed.
+void himuon_builder_free(struct himuon_builder *builder);
+
+// Declares a parameter, row-major and contiguous, of the `rank` sizes at `shape`. Steps pass parameters in this order.
+//
+// # Safety
+// `builder` is a builder, `name` a text that ends with a zero, `shape` points to `rank` sizes.
+enum himuon_status himuon_builder_parameter(struct himuon_builder *builder,
+                                            const char *name,
+                                            const size_t *shape,
+                                            size_t rank);
+
+// The matrices whose name matches `pattern` (`*` stands for any part of a name) are mapped tile by tile. `specifications`
+// is one as `tile=64 steps=5 coefficients=polar-express`, or several separated by `;`, of which the first holds. The
+// first group that matches takes a parameter; null options are the default ones.
+//
+// # Safety
+// `builder` is a builder, both texts end with a zero, `options` is null or points to options.
+enum himuon_status himuon_builder_group(struct himuon_builder *builder,
+                                        const char *pattern,
+                                        const char *specifications,
+                                        const struct himuon_muon_options *options);
+
+// The parameters whose name matches `pattern` are updated by AdamW. Parameters that no group takes are, with the default
+// options; null options are the default ones.
+//
+// # Safety
+// `builder` is a builder, `pattern` ends with a zero, `options` is null or points to options.
+enum himuon_status himuon_builder_group_adamw(struct himuon_builder *builder,
+                                              const char *pattern,
+                                              const struct himuon_adamw_options *options);
+
+// The learning rate that groups follow; 0.02 without this call.
+//
+// # Safety
+// `builder` is a builder.
+enum himuon_status himuon_builder_learning_rate(struct himuon_builder *builder, double rate);
+
+// Bytes of scratch memory that no launch may pass; no limit without this call.
+//
+// # Safety
+// `builder` is a builder.
+enum himuon_status himuon_builder_memory_budget(struct himuon_builder *builder, uint64_t bytes);
+
+// Threads of a step; all that the system offers without this call.
+//
+// # Safety
+// `builder` is a builder.
+enum himuon_status himuon_builder_threads(struct himuon_builder *builder, size_t threads);
+
+// Builds the optimizer and puts it into `optimizer`. The builder is freed in any case.
+//
+// # Safety
+// `builder` is a builder, which is not used after this; `optimizer` points to a place for a handle.
+enum himuon_status himuon_build(struct himuon_builder *builder, struct himuon_optimizer **optimizer);
+
+// Maps every tile of a `rows` x `columns` matrix on its own, without a scale, into `output` of f32: what a step would
+// take the weight along. To compare with any other implementation.
+//
+// # Safety
+// `specification` ends with a zero; the numbers of both tensors are there; nobody else uses the output meanwhile or
+// writes to the matrix.
+enum himuon_status himuon_map(const char *specification,
+                              struct himuon_tensor matrix,
+                              size_t rows,
+                              size_t columns,
+                              struct himuon_tensor output);
+
+// Frees an optimizer. Null is ignored.
+//
+// # Safety
+// `optimizer` comes from `himuon_build` and was not freed.
+void himuon_free(struct himuon_optimizer *optimizer);
+
+// Takes one step over all `count` parameters in the declared order: weights are updated in place, gradients are read. A
+// gradient whose data is null leaves its parameter unchanged. `report` may be null.
+//
+// # Safety
+// `optimizer` is an optimizer; `weights` and `gradients` point to `count` tensors each, whose numbers are there; nobody
+// else uses the weights meanwhile or writes to the gradients; `report` is null or a place for a report.
+enum himuon_status himuon_step(struct himuon_optimizer *optimizer,
+                               const struct himuon_tensor *weights,
+                               const struct himuon_tensor *gradients,
+                               size_t count,
+                               struct himuon_report *report);
+
+// Steps taken so far; 0 for null.
+//
+// # Safety
+// `optimizer` is null or an optimizer.
+uint64_t himuon_steps_taken(const struct himuon_optimizer *optimizer);
+
+// The learning rate that groups follow; NaN for null.
+//
+// # Safety
+// `optimizer` is null or an optimizer.
+double himuon_learning_rate(const struct himuon_optimizer *optimizer);
+
+// Sets the learning rate that groups follow, from the next step on.
+//
+// # Safety
+// `optimizer` is an optimizer.
+enum himuon_status himuon_set_learning_rate(struct himuon_optimizer *optimizer, double rate);
+
+// A line for each parameter: shape, group, tiles, bytes, and why. Put into `text`, to be freed by
+// `himuon_text_free`.
+//
+// # Safety
+// `optimizer` is an optimizer, `text` a place for a text.
+enum himuon_status himuon_explain(struct himuon_optimizer *optimizer, char **text);
+
+// Writes the state (momenta, moments, step, learning rate) to a safetensors file, whole or not at all. Weights are the
+// caller's.
+//
+// # Safety
+// `optimizer` is an optimizer, `path` ends with a zero.
+enum himuon_status himuon_save_state(struct himuon_optimizer *optimizer,
+                                     const char *path);
+
+// Takes over a saved state. A file that is damaged or belongs to other parameters is refused, and nothing changes.
+// `differences`, unless it is null, gets a text of options that are not what they were, a line each, empty where there
+// are none; it is freed by `himuon_text_free`.
+//
+// # Safety
+// `optimizer` is an optimizer, `path` ends with a zero, `differences` is null or a place for a text.
+enum himuon_status himuon_load_state(struct himuon_optimizer *optimizer,
+                                     const char *path,
+                                     char **differences);
+
+// The optimizer's learning rate, decay 0.1, heavy-ball Nesterov momentum of 0.95.
+struct himuon_muon_options himuon_muon_options_default(void);
+
+// 0.05 times the optimizer's learning rate, decay 0.1, betas 0.95 and 0.95, epsilon 1e-8, no decay of vectors and scalars.
+struct himuon_adamw_options himuon_adamw_options_default(void);
+
+// The text of the last call of this thread that failed: what was found, what was expected, what to do. Valid until the
+// next call that fails; empty before the first. Never null.
+const char *himuon_last_error(void);
+
+// The version of the library, as in `0.1.0`. Never null, always valid.
+const char *himuon_version(void);
+
+// Frees a text that the library made. Null is ignored.
+//
+// # Safety
+// `text` comes from a function that says so, and was not freed.
+void himuon_text_free(char *text);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* HIMUON_H */

@@ -1,0 +1,201 @@
+//! Declaring parameters and groups.
+
+use std::ffi::c_char;
+
+use himuon::optimizer::HiMuonBuilder;
+
+use crate::optimizer::Optimizer;
+use crate::options::{
+    AdamWOptions, MuonOptions, himuon_adamw_options_default, himuon_muon_options_default,
+};
+use crate::status::{Failure, Status, guarded};
+use crate::text::borrowed;
+
+/// An optimizer that is being declared.
+#[derive(Debug, Default)]
+pub struct Builder(HiMuonBuilder);
+
+impl Builder {
+    fn change(&mut self, change: impl FnOnce(HiMuonBuilder) -> HiMuonBuilder) {
+        self.0 = change(std::mem::take(&mut self.0));
+    }
+}
+
+/// # Safety
+/// `builder` is null or comes from `himuon_builder_new` and is this thread's.
+unsafe fn builder_at<'a>(builder: *mut Builder) -> Result<&'a mut Builder, Failure> {
+    // SAFETY: the caller's word.
+    unsafe { builder.as_mut() }
+        .ok_or_else(|| Failure::argument("the builder is null, expected one of himuon_builder_new"))
+}
+
+/// A builder without parameters, to be ended by `himuon_build` or [`himuon_builder_free`].
+#[unsafe(no_mangle)]
+pub extern "C" fn himuon_builder_new() -> *mut Builder {
+    Box::into_raw(Box::default())
+}
+
+/// Frees a builder that is not built. Null is ignored.
+///
+/// # Safety
+/// `builder` comes from `himuon_builder_new` and was neither built nor freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn himuon_builder_free(builder: *mut Builder) {
+    if !builder.is_null() {
+        // SAFETY: the caller's word.
+        drop(unsafe { Box::from_raw(builder) });
+    }
+}
+
+/// Declares a parameter, row-major and contiguous, of the `rank` sizes at `shape`. Steps pass parameters in this order.
+///
+/// # Safety
+/// `builder` is a builder, `name` a text that ends with a zero, `shape` points to `rank` sizes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn himuon_builder_parameter(
+    builder: *mut Builder,
+    name: *const c_char,
+    shape: *const usize,
+    rank: usize,
+) -> Status {
+    guarded(|| {
+        // SAFETY: the caller's word.
+        let (builder, name) = unsafe { (builder_at(builder)?, borrowed(name, "the name")?) };
+        let shape = match (shape.is_null(), rank) {
+            (_, 0) => &[],
+            (true, _) => {
+                return Err(Failure::argument(format!(
+                    "the shape of {name} is null, expected {rank} sizes"
+                )));
+            }
+            // SAFETY: not null, and as long by the caller's word.
+            (false, _) => unsafe { std::slice::from_raw_parts(shape, rank) },
+        };
+        builder.change(|builder| builder.parameter(name, shape));
+        Ok(())
+    })
+}
+
+/// The matrices whose name matches `pattern` (`*` stands for any part of a name) are mapped tile by tile. `specifications`
+/// is one as `tile=64 steps=5 coefficients=polar-express`, or several separated by `;`, of which the first holds. The
+/// first group that matches takes a parameter; null options are the default ones.
+///
+/// # Safety
+/// `builder` is a builder, both texts end with a zero, `options` is null or points to options.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn himuon_builder_group(
+    builder: *mut Builder,
+    pattern: *const c_char,
+    specifications: *const c_char,
+    options: *const MuonOptions,
+) -> Status {
+    guarded(|| {
+        // SAFETY: the caller's word.
+        let (builder, pattern, specifications, options) = unsafe {
+            (
+                builder_at(builder)?,
+                borrowed(pattern, "the pattern")?,
+                borrowed(specifications, "the specification")?,
+                options.as_ref(),
+            )
+        };
+        let options = options.copied();
+        let options = options.unwrap_or_else(|| himuon_muon_options_default());
+        let options = options.resolve(specifications)?;
+        builder.change(|builder| builder.group_with(pattern, options));
+        Ok(())
+    })
+}
+
+/// The parameters whose name matches `pattern` are updated by AdamW. Parameters that no group takes are, with the default
+/// options; null options are the default ones.
+///
+/// # Safety
+/// `builder` is a builder, `pattern` ends with a zero, `options` is null or points to options.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn himuon_builder_group_adamw(
+    builder: *mut Builder,
+    pattern: *const c_char,
+    options: *const AdamWOptions,
+) -> Status {
+    guarded(|| {
+        // SAFETY: the caller's word.
+        let (builder, pattern, options) = unsafe {
+            (
+                builder_at(builder)?,
+                borrowed(pattern, "the pattern")?,
+                options.as_ref(),
+            )
+        };
+        let options = options.copied();
+        let options = options.unwrap_or_else(|| himuon_adamw_options_default());
+        builder.change(|builder| builder.group_with(pattern, options.resolve()));
+        Ok(())
+    })
+}
+
+/// The learning rate that groups follow; 0.02 without this call.
+///
+/// # Safety
+/// `builder` is a builder.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn himuon_builder_learning_rate(builder: *mut Builder, rate: f64) -> Status {
+    guarded(|| {
+        // SAFETY: the caller's word.
+        unsafe { builder_at(builder)? }.change(|builder| builder.learning_rate(rate));
+        Ok(())
+    })
+}
+
+/// Bytes of scratch memory that no launch may pass; no limit without this call.
+///
+/// # Safety
+/// `builder` is a builder.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn himuon_builder_memory_budget(builder: *mut Builder, bytes: u64) -> Status {
+    guarded(|| {
+        // SAFETY: the caller's word.
+        unsafe { builder_at(builder)? }.change(|builder| builder.memory_budget(bytes));
+        Ok(())
+    })
+}
+
+/// Threads of a step; all that the system offers without this call.
+///
+/// # Safety
+/// `builder` is a builder.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn himuon_builder_threads(builder: *mut Builder, threads: usize) -> Status {
+    guarded(|| {
+        // SAFETY: the caller's word.
+        unsafe { builder_at(builder)? }.change(|builder| builder.threads(threads));
+        Ok(())
+    })
+}
+
+/// Builds the optimizer and puts it into `optimizer`. The builder is freed in any case.
+///
+/// # Safety
+/// `builder` is a builder, which is not used after this; `optimizer` points to a place for a handle.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn himuon_build(
+    builder: *mut Builder,
+    optimizer: *mut *mut Optimizer,
+) -> Status {
+    guarded(|| {
+        if builder.is_null() {
+            return Err(Failure::argument(
+                "the builder is null, expected one of himuon_builder_new",
+            ));
+        }
+        // SAFETY: from `himuon_builder_new`, and used no more, by the caller's word.
+        let builder = unsafe { Box::from_raw(builder) };
+        // SAFETY: null or a place, by the caller's word.
+        let place = unsafe { optimizer.as_mut() }.ok_or_else(|| {
+            Failure::argument("the place of the optimizer is null, expected a himuon_optimizer**")
+        })?;
+        let built = builder.0.build()?;
+        *place = Box::into_raw(Box::new(Optimizer(built)));
+        Ok(())
+    })
+}

@@ -1,0 +1,122 @@
+//! Options of groups, with the defaults of the Rust library.
+
+use himuon::optimizer::{self, LearningRate, MomentumConvention};
+
+use crate::status::Failure;
+
+/// Options of a group whose matrices are mapped tile by tile. Begin with `himuon_muon_options_default`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct MuonOptions {
+    /// Multiplies the optimizer's learning rate; without effect where `own_learning_rate` is not negative.
+    pub learning_rate_factor: f64,
+    /// A rate of the group's own; negative: the optimizer's.
+    pub own_learning_rate: f64,
+    /// Decoupled decay wd: W <- (1 - lr wd) W.
+    pub weight_decay: f64,
+    /// Momentum in [0, 1).
+    pub momentum: f64,
+    /// Whether the update looks one step ahead.
+    pub nesterov: bool,
+    /// Whether buf <- mu buf + (1 - mu) g instead of buf <- mu buf + g.
+    pub moving_average: bool,
+    /// Whether embeddings and heads, known by name, are mapped too.
+    pub every_matrix: bool,
+}
+
+/// Options of a group of AdamW. Begin with `himuon_adamw_options_default`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct AdamWOptions {
+    /// Multiplies the optimizer's learning rate; without effect where `own_learning_rate` is not negative.
+    pub learning_rate_factor: f64,
+    /// A rate of the group's own; negative: the optimizer's.
+    pub own_learning_rate: f64,
+    /// Decoupled decay.
+    pub weight_decay: f64,
+    /// Decay of the first moment.
+    pub beta1: f64,
+    /// Decay of the second moment.
+    pub beta2: f64,
+    /// Added to the root of the second moment.
+    pub epsilon: f64,
+    /// Whether parameters of at most one dimension decay too.
+    pub decay_vectors: bool,
+}
+
+/// The optimizer's learning rate, decay 0.1, heavy-ball Nesterov momentum of 0.95.
+#[unsafe(no_mangle)]
+pub extern "C" fn himuon_muon_options_default() -> MuonOptions {
+    MuonOptions {
+        learning_rate_factor: 1.0,
+        own_learning_rate: -1.0,
+        weight_decay: 0.1,
+        momentum: 0.95,
+        nesterov: true,
+        moving_average: false,
+        every_matrix: false,
+    }
+}
+
+/// 0.05 times the optimizer's learning rate, decay 0.1, betas 0.95 and 0.95, epsilon 1e-8, no decay of vectors and scalars.
+#[unsafe(no_mangle)]
+pub extern "C" fn himuon_adamw_options_default() -> AdamWOptions {
+    AdamWOptions {
+        learning_rate_factor: 0.05,
+        own_learning_rate: -1.0,
+        weight_decay: 0.1,
+        beta1: 0.95,
+        beta2: 0.95,
+        epsilon: 1e-8,
+        decay_vectors: false,
+    }
+}
+
+fn rate(factor: f64, own: f64) -> LearningRate {
+    if own >= 0.0 {
+        LearningRate::Own(own)
+    } else {
+        LearningRate::Factor(factor)
+    }
+}
+
+impl MuonOptions {
+    /// `specs`: one specification a line or separated by `;`, the first is the default.
+    pub(crate) fn resolve(&self, specs: &str) -> Result<optimizer::MuonOptions, Failure> {
+        let specs = specs
+            .split([';', '\n'])
+            .map(str::trim)
+            .filter(|spec| !spec.is_empty())
+            .map(|spec| spec.parse().map_err(Failure::refused))
+            .collect::<Result<Vec<_>, _>>()?;
+        if specs.is_empty() {
+            return Err(Failure::argument(
+                "no specification was found, expected one as `tile=64 steps=5`",
+            ));
+        }
+        let options = optimizer::MuonOptions::specs(specs)
+            .learning_rate(rate(self.learning_rate_factor, self.own_learning_rate))
+            .weight_decay(self.weight_decay)
+            .momentum(self.momentum)
+            .nesterov(self.nesterov)
+            .convention(match self.moving_average {
+                true => MomentumConvention::MovingAverage,
+                false => MomentumConvention::HeavyBall,
+            });
+        Ok(match self.every_matrix {
+            true => options.every_matrix(),
+            false => options,
+        })
+    }
+}
+
+impl AdamWOptions {
+    pub(crate) fn resolve(&self) -> optimizer::AdamWOptions {
+        optimizer::AdamWOptions::default()
+            .learning_rate(rate(self.learning_rate_factor, self.own_learning_rate))
+            .weight_decay(self.weight_decay)
+            .betas(self.beta1, self.beta2)
+            .epsilon(self.epsilon)
+            .decay_vectors(self.decay_vectors)
+    }
+}
