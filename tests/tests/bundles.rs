@@ -197,8 +197,10 @@ fn a_build_script_compiles_what_a_crate_declares() {
     let built = build.run(Ok(compiler())).unwrap();
     assert_eq!(built.warnings, Vec::<String>::new());
     assert_eq!(built.kernels.len(), 4);
+    let companions: Vec<_> = built.companions.iter().map(|c| c.target.as_str()).collect();
+    assert_eq!(companions, ["sm_80", "sm_90a"]);
     let index = std::fs::read_to_string(out.join("himuon_bundles.rs")).unwrap();
-    assert_eq!(index.matches("kernel.cubin").count(), 4, "{index}");
+    assert_eq!(index.matches("kernel.cubin").count(), 6, "{index}");
     for kernel in &built.kernels {
         assert!(kernel.folder.join("kernel.cubin").is_file());
     }
@@ -215,5 +217,29 @@ fn a_build_script_compiles_what_a_crate_declares() {
         built.warnings
     );
     let index = std::fs::read_to_string(out.join("himuon_bundles.rs")).unwrap();
-    assert_eq!(index.matches("Option::None").count(), 8, "{index}");
+    assert_eq!(index.matches("Option::None").count(), 12, "{index}");
+}
+
+#[test]
+fn a_build_script_leaves_out_what_has_no_kernel_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("src");
+    std::fs::create_dir(&source).unwrap();
+    std::fs::write(
+        source.join("lib.rs"),
+        "#[himuon::himuon(tile = 32)] pub struct Tiles;\n\
+         #[himuon::himuon(tile = 32, coarse = 32)] pub struct TwoLevels;\n",
+    )
+    .unwrap();
+    let missing = CompileError::NotFound {
+        looked_at: "nowhere".to_owned(),
+    };
+    let built = Build::new(folder.path(), folder.path())
+        .targets(["sm_80"])
+        .run(Err(missing))
+        .unwrap();
+    assert_eq!(built.kernels.len(), 1);
+    let left_out = built.warnings.iter().find(|text| text.contains("left out"));
+    let left_out = left_out.unwrap();
+    assert!(left_out.contains("coarse"), "{left_out}");
 }
