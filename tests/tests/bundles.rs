@@ -8,8 +8,9 @@
 use himuon_codegen::build::Build;
 use himuon_codegen::compile::{CompileError, Compiler, Resources};
 use himuon_codegen::pipeline::{TARGETS, emit, stock_specs};
+use himuon_codegen::render;
 use himuon_templates::sources::LIBRARY;
-use himuon_templates::{KernelSpec, Variant};
+use himuon_templates::{Architecture, KernelSpec, Variant};
 use himuon_tests::grid::long_tests;
 use himuon_toolkit::Toolkit;
 use std::path::Path;
@@ -218,6 +219,25 @@ fn a_build_script_compiles_what_a_crate_declares() {
     );
     let index = std::fs::read_to_string(out.join("himuon_bundles.rs")).unwrap();
     assert_eq!(index.matches("Option::None").count(), 12, "{index}");
+}
+
+#[test]
+fn nvrtc_makes_machine_code_by_itself_and_the_same_ptx() {
+    let kernel = small_kernel();
+    let compiler = Compiler::new(compiler().nvrtc());
+    for target in ["sm_80", "sm_90a"] {
+        let (ptx, cubin) = compiler.ptx_and_cubin(&kernel, target).unwrap();
+        assert_eq!(ptx, compiler.ptx(&kernel, target).unwrap(), "{target}");
+        assert!(cubin.unwrap().starts_with(b"\x7fELF"), "{target}");
+    }
+    let error = compiler.ptx_and_cubin("not CUDA", "sm_80").unwrap_err();
+    assert!(error.to_string().contains("for sm_80"), "{error}");
+}
+
+fn small_kernel() -> String {
+    let spec = spec("tile=16");
+    let variant = Variant::default_for(&spec, Architecture::Sm80);
+    render(&spec, &variant, Architecture::Sm80).unwrap().text
 }
 
 #[test]
