@@ -88,7 +88,7 @@ fn step(specs: &[KernelSpec]) {
         Err(error) => {
             let error = error.to_string();
             assert!(
-                expected != "" && expected.split('|').all(|part| error.contains(part)),
+                !expected.is_empty() && expected.split('|').all(|part| error.contains(part)),
                 "{error}"
             );
             assert_eq!(device.read(), start, "nothing has changed");
