@@ -162,7 +162,7 @@ fn what_is_not_carried_is_named_and_compiled_where_that_can_be_done() {
         environment.extend(more);
         emulated(test, &environment, || ());
     };
-    let missing = "not among the compiled kernels|carries 2 others, for sm_80|name sm_90a in build.rs|/nonexistent";
+    let missing = "not among the compiled kernels|none of its 2 kernels, for sm_80|name sm_90a in build.rs|/nonexistent";
     run(compiled.path(), "sm_90", &[], missing);
     run(
         text.path(),

@@ -68,8 +68,10 @@ fn is_foreign(error: DriverError) -> bool {
         error.0,
         Code::CUDA_ERROR_NO_BINARY_FOR_GPU
             | Code::CUDA_ERROR_INVALID_IMAGE
+            | Code::CUDA_ERROR_INVALID_SOURCE
             | Code::CUDA_ERROR_INVALID_PTX
             | Code::CUDA_ERROR_UNSUPPORTED_PTX_VERSION
             | Code::CUDA_ERROR_JIT_COMPILER_NOT_FOUND
+            | Code::CUDA_ERROR_JIT_COMPILATION_DISABLED
     )
 }

@@ -100,8 +100,8 @@ impl Shipped {
             return "it carries this one as text alone; build the program where there is a CUDA compiler".to_owned();
         }
         format!(
-            "it carries {} others, for {}; name {target} in build.rs, and declare the specification by \
-             #[himuon(...)], as the stored matrix needs it where the tile is a rectangle",
+            "none of its {} kernels, for {}, has this identity; name {target} in build.rs, and declare the \
+             specification by #[himuon(...)], as the stored matrix needs it where the tile is a rectangle",
             self.0.len(),
             targets(&mut self.0.iter())
         )
@@ -213,7 +213,7 @@ mod tests {
             "{text}"
         );
         let text = compiled.account("other", "sm_90a");
-        assert!(text.contains("1 others, for sm_120"), "{text}");
+        assert!(text.contains("none of its 1 kernels, for sm_120"), "{text}");
         assert!(text.contains("name sm_90a in build.rs"), "{text}");
     }
 }
