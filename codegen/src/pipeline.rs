@@ -2,7 +2,7 @@
 
 use crate::bundle::{self, Manifest};
 use crate::compile::{CompileError, Compiled, Compiler};
-use crate::render::{RenderError, render};
+use crate::render::{Companion, RenderError, companion, render};
 use himuon_templates::{Architecture, KernelSpec, ParseError, Variant};
 use std::path::{Path, PathBuf};
 
@@ -11,9 +11,7 @@ use std::path::{Path, PathBuf};
 #[non_exhaustive]
 pub enum EmitError {
     /// The architecture is none that kernels are made for.
-    #[error(
-        "architecture {found}: accepted are sm_75, sm_80, sm_86, sm_89, sm_90a, sm_100a, sm_120"
-    )]
+    #[error("architecture {found}: accepted are {}", accepted_targets())]
     Architecture {
         /// What was asked for.
         found: String,
@@ -34,7 +32,7 @@ pub enum EmitError {
     },
 }
 
-/// The architectures that kernels are compiled for, with the class whose text they take.
+/// The architectures that kernels are tested for, with the class whose text they take.
 pub const TARGETS: [(&str, Architecture); 7] = [
     ("sm_75", Architecture::Sm75),
     ("sm_80", Architecture::Sm80),
@@ -44,6 +42,15 @@ pub const TARGETS: [(&str, Architecture); 7] = [
     ("sm_100a", Architecture::Sm80),
     ("sm_120", Architecture::Sm80),
 ];
+
+/// Architectures that are accepted besides, where the compiler knows them: all take the text of [`Architecture::Sm80`].
+/// A device of one of them also runs what was compiled for a lower one, see `docs/cuda-runtime.md`.
+pub const FURTHER_TARGETS: [&str; 5] = ["sm_87", "sm_100", "sm_103", "sm_110", "sm_121"];
+
+fn accepted_targets() -> String {
+    let tested = TARGETS.iter().map(|(name, _)| *name);
+    tested.chain(FURTHER_TARGETS).collect::<Vec<_>>().join(", ")
+}
 
 /// A bundle and what was compiled for it.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,15 +103,63 @@ pub fn emit(
     })
 }
 
+/// The launches beside the tile kernels, compiled for one target.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EmittedCompanion {
+    /// Its folder: `kernel.cu` and, if compiled, `kernel.ptx` and `kernel.cubin`. There is no manifest: the launches are
+    /// those of the runtime alone.
+    pub folder: PathBuf,
+    /// What it was made for, as in `sm_86`.
+    pub target: String,
+    /// The identity of its text.
+    pub id: String,
+    /// PTX, cubin and resources; `None` without a compiler.
+    pub compiled: Option<Compiled>,
+}
+
+/// Renders the companion (AdamW, the search for non-finite numbers, the step clock), compiles it for `target` if there is
+/// a compiler, and writes it below `folder`.
+///
+/// # Errors
+/// [`EmitError`].
+pub fn emit_companion(
+    target: &str,
+    compiler: Option<&Compiler>,
+    folder: &Path,
+) -> Result<EmittedCompanion, EmitError> {
+    class_of(target)?;
+    let rendered = companion(&Companion::default())?;
+    let compiled = match compiler {
+        Some(compiler) => Some(compiler.compile(&rendered.text, target)?),
+        None => None,
+    };
+    let folder = bundle::write_files(folder, &rendered, compiled.as_ref()).map_err(|source| {
+        EmitError::Write {
+            path: folder.to_owned(),
+            source,
+        }
+    })?;
+    Ok(EmittedCompanion {
+        folder,
+        target: target.to_owned(),
+        id: rendered.id.to_string(),
+        compiled,
+    })
+}
+
 /// The class whose text a target takes, as `sm_86` that of `sm_80`.
 ///
 /// # Errors
-/// [`EmitError::Architecture`] for any other name than those of [`TARGETS`].
+/// [`EmitError::Architecture`] for any other name than those of [`TARGETS`] and [`FURTHER_TARGETS`].
 pub fn class_of(target: &str) -> Result<Architecture, EmitError> {
-    TARGETS
+    let further = FURTHER_TARGETS
         .iter()
+        .map(|name| (*name, Architecture::Sm80));
+    TARGETS
+        .into_iter()
+        .chain(further)
         .find(|(name, _)| *name == target)
-        .map(|(_, class)| *class)
+        .map(|(_, class)| class)
         .ok_or_else(|| EmitError::Architecture {
             found: target.to_owned(),
         })
@@ -163,6 +218,16 @@ mod tests {
         let spec: KernelSpec = "tile=64".parse().unwrap();
         let error = emit(&spec, None, "sm_70", None, Path::new(".")).unwrap_err();
         assert!(error.to_string().contains("sm_70"));
+    }
+
+    #[test]
+    fn every_device_that_has_no_tested_target_can_be_named() {
+        for target in FURTHER_TARGETS {
+            assert_eq!(class_of(target).unwrap(), Architecture::Sm80, "{target}");
+        }
+        // 9.0 takes the text of its own class, which only sm_90a is compiled from.
+        let error = class_of("sm_90").unwrap_err().to_string();
+        assert!(error.contains("sm_90:") && error.contains("sm_90a") && error.contains("sm_121"));
     }
 
     #[test]

@@ -22,13 +22,13 @@ pub struct KernelSource {
 pub struct CompiledKernel {
     /// The kernel's identity.
     pub id: &'static str,
-    /// What it computes, as text.
+    /// What it computes, as text; empty for the companion, which serves every specification.
     pub specification: &'static str,
     /// What PTX and cubin were compiled for, as in `sm_86`.
     pub target: &'static str,
     /// Self-contained CUDA C++.
     pub text: &'static str,
-    /// How it is launched: entries, parameters, tables.
+    /// How it is launched: entries, parameters, tables. Empty for the companion.
     pub manifest: &'static str,
     /// PTX, unless there was no compiler.
     pub ptx: Option<&'static str>,

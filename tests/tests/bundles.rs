@@ -8,8 +8,9 @@
 use himuon_codegen::build::Build;
 use himuon_codegen::compile::{CompileError, Compiler, Resources};
 use himuon_codegen::pipeline::{TARGETS, emit, stock_specs};
+use himuon_codegen::render;
 use himuon_templates::sources::LIBRARY;
-use himuon_templates::{KernelSpec, Variant};
+use himuon_templates::{Architecture, KernelSpec, Variant};
 use himuon_tests::grid::long_tests;
 use himuon_toolkit::Toolkit;
 use std::path::Path;
@@ -197,8 +198,10 @@ fn a_build_script_compiles_what_a_crate_declares() {
     let built = build.run(Ok(compiler())).unwrap();
     assert_eq!(built.warnings, Vec::<String>::new());
     assert_eq!(built.kernels.len(), 4);
+    let companions: Vec<_> = built.companions.iter().map(|c| c.target.as_str()).collect();
+    assert_eq!(companions, ["sm_80", "sm_90a"]);
     let index = std::fs::read_to_string(out.join("himuon_bundles.rs")).unwrap();
-    assert_eq!(index.matches("kernel.cubin").count(), 4, "{index}");
+    assert_eq!(index.matches("kernel.cubin").count(), 6, "{index}");
     for kernel in &built.kernels {
         assert!(kernel.folder.join("kernel.cubin").is_file());
     }
@@ -215,5 +218,48 @@ fn a_build_script_compiles_what_a_crate_declares() {
         built.warnings
     );
     let index = std::fs::read_to_string(out.join("himuon_bundles.rs")).unwrap();
-    assert_eq!(index.matches("Option::None").count(), 8, "{index}");
+    assert_eq!(index.matches("Option::None").count(), 12, "{index}");
+}
+
+#[test]
+fn nvrtc_makes_machine_code_by_itself_and_the_same_ptx() {
+    let kernel = small_kernel();
+    let compiler = Compiler::new(compiler().nvrtc());
+    for target in ["sm_80", "sm_90a"] {
+        let (ptx, cubin) = compiler.ptx_and_cubin(&kernel, target).unwrap();
+        assert_eq!(ptx, compiler.ptx(&kernel, target).unwrap(), "{target}");
+        assert!(cubin.unwrap().starts_with(b"\x7fELF"), "{target}");
+    }
+    let error = compiler.ptx_and_cubin("not CUDA", "sm_80").unwrap_err();
+    assert!(error.to_string().contains("for sm_80"), "{error}");
+}
+
+fn small_kernel() -> String {
+    let spec = spec("tile=16");
+    let variant = Variant::default_for(&spec, Architecture::Sm80);
+    render(&spec, &variant, Architecture::Sm80).unwrap().text
+}
+
+#[test]
+fn a_build_script_leaves_out_what_has_no_kernel_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("src");
+    std::fs::create_dir(&source).unwrap();
+    std::fs::write(
+        source.join("lib.rs"),
+        "#[himuon::himuon(tile = 32)] pub struct Tiles;\n\
+         #[himuon::himuon(tile = 32, coarse = 32)] pub struct TwoLevels;\n",
+    )
+    .unwrap();
+    let missing = CompileError::NotFound {
+        looked_at: "nowhere".to_owned(),
+    };
+    let built = Build::new(folder.path(), folder.path())
+        .targets(["sm_80"])
+        .run(Err(missing))
+        .unwrap();
+    assert_eq!(built.kernels.len(), 1);
+    let left_out = built.warnings.iter().find(|text| text.contains("left out"));
+    let left_out = left_out.unwrap();
+    assert!(left_out.contains("coarse"), "{left_out}");
 }

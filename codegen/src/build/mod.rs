@@ -1,5 +1,6 @@
-//! For a user's `build.rs`: every kernel that the crate's `#[himuon(...)]` attributes declare, compiled ahead, so that
-//! the shipped program needs no CUDA compiler.
+//! For a user's `build.rs`: every kernel that the crate's `#[himuon(...)]` attributes declare, and the companion that every
+//! program needs (AdamW, the search for non-finite numbers), compiled ahead, so that the shipped program needs no CUDA
+//! compiler.
 //!
 //! ```no_run
 //! // build.rs
@@ -9,18 +10,20 @@
 //! }
 //! ```
 //!
-//! `himuon::bundles!()` in the crate gives what was built.
+//! `himuon::bundles!()` in the crate gives what was built, and `himuon::cuda::CudaBackend::kernels` takes it.
+//! Compiled ahead is the default variant: a variant that a tuning table or the model chooses is compiled where the program
+//! runs, or passed over if no compiler is there.
 
 mod attributes;
+mod index;
 
 use crate::compile::{CompileError, Compiler};
-use crate::pipeline::{EmitError, Emitted, class_of, emit};
+use crate::pipeline::{EmitError, Emitted, EmittedCompanion, class_of, emit, emit_companion};
 use crate::render::RenderError;
 use attributes::Declared;
 use himuon_templates::{KernelSpec, VariantError};
 use std::env;
-use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Folder of the bundles below `OUT_DIR`.
 const FOLDER: &str = "himuon-kernels";
@@ -64,6 +67,8 @@ pub enum BuildError {
 pub struct Built {
     /// One per specification and target.
     pub kernels: Vec<Emitted>,
+    /// What is launched beside them, one per target; empty where nothing is declared.
+    pub companions: Vec<EmittedCompanion>,
     /// For people: what is not as they may expect.
     pub warnings: Vec<String>,
     /// Files that were searched for attributes.
@@ -150,68 +155,59 @@ impl Build {
         }
         let mut kernels = Vec::new();
         for spec in &specs {
-            self.emit(spec, compiler.as_ref(), &mut kernels)?;
+            if let Some(reason) = self.emit(spec, compiler.as_ref(), &mut kernels)? {
+                warnings.push(format!("{spec} has no kernel and is left out: {reason}"));
+            }
         }
+        let companions = match specs.is_empty() {
+            true => Vec::new(),
+            false => self.emit_companions(compiler.as_ref())?,
+        };
         let index = self.out.join(INDEX);
-        std::fs::write(&index, index_of(&kernels)).map_err(|source| BuildError::File {
-            path: index,
-            source,
+        std::fs::write(&index, index::text(&kernels, &companions)).map_err(|source| {
+            BuildError::File {
+                path: index,
+                source,
+            }
         })?;
         Ok(Built {
             kernels,
+            companions,
             warnings,
             searched,
         })
     }
 
-    /// One kernel for each target. A criterion that the host decides has no kernel of its own.
+    /// One kernel for each target; why there is none, where a specification has no kernel of its own.
     fn emit(
         &self,
         spec: &KernelSpec,
         compiler: Option<&Compiler>,
         kernels: &mut Vec<Emitted>,
-    ) -> Result<(), BuildError> {
+    ) -> Result<Option<VariantError>, BuildError> {
+        let mut without = None;
         for target in &self.targets {
-            let folder = self.out.join(FOLDER).join(target);
-            match emit(spec, None, target, compiler, &folder) {
+            match emit(spec, None, target, compiler, &self.folder(target)) {
                 Ok(emitted) => kernels.push(emitted),
-                Err(EmitError::Render(RenderError::Variant(VariantError::HostCriterion {
-                    ..
-                }))) => {}
+                Err(EmitError::Render(RenderError::Variant(
+                    reason @ (VariantError::HostCriterion { .. } | VariantError::Coarse { .. }),
+                ))) => without = Some(reason),
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(())
+        Ok(without)
     }
-}
 
-/// A Rust expression: the bundles as `himuon::templates::CompiledKernel`.
-fn index_of(kernels: &[Emitted]) -> String {
-    let quoted = |path: &Path| format!("{:?}", path.display().to_string());
-    let mut text = String::from("&[\n");
-    for kernel in kernels {
-        let file = |name: &str| quoted(&kernel.folder.join(name));
-        let included = |present: bool, with: &str, name: &str| match present {
-            true => format!("::core::option::Option::Some({with}!({}))", file(name)),
-            false => "::core::option::Option::None".to_owned(),
-        };
-        let compiled = kernel.compiled.as_ref();
-        let ptx = included(compiled.is_some(), "include_str", "kernel.ptx");
-        let has_cubin = compiled.is_some_and(|compiled| compiled.cubin.is_some());
-        let cubin = included(has_cubin, "include_bytes", "kernel.cubin");
-        // Writing to a string cannot fail.
-        let _ = writeln!(
-            text,
-            "    ::himuon::templates::CompiledKernel {{\n        id: {:?},\n        specification: {:?},\n        \
-             target: {:?},\n        text: include_str!({}),\n        manifest: include_str!({}),\n        ptx: \
-             {ptx},\n        cubin: {cubin},\n    }},",
-            kernel.manifest.id,
-            kernel.manifest.specification,
-            kernel.target,
-            file("kernel.cu"),
-            file("manifest.json"),
-        );
+    fn emit_companions(
+        &self,
+        compiler: Option<&Compiler>,
+    ) -> Result<Vec<EmittedCompanion>, BuildError> {
+        let each = |target: &String| emit_companion(target, compiler, &self.folder(target));
+        let companions: Result<_, EmitError> = self.targets.iter().map(each).collect();
+        Ok(companions?)
     }
-    text.push_str("]\n");
-    text
+
+    fn folder(&self, target: &str) -> PathBuf {
+        self.out.join(FOLDER).join(target)
+    }
 }

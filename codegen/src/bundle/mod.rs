@@ -30,15 +30,11 @@ pub fn write(
     rendered: &Rendered,
     compiled: Option<(&str, &Compiled)>,
 ) -> std::io::Result<(PathBuf, Manifest)> {
-    let bundle = folder.join(rendered.id.to_string());
-    std::fs::create_dir_all(&bundle)?;
-    std::fs::write(bundle.join("kernel.cu"), &rendered.text)?;
+    let bundle = write_files(folder, rendered, compiled.map(|(_, compiled)| compiled))?;
     let mut manifest = Manifest::new(spec, variant, architecture, &rendered.id);
     if let Some((target, compiled)) = compiled {
-        std::fs::write(bundle.join("kernel.ptx"), &compiled.ptx)?;
         manifest.target = Some(target.to_owned());
-        if let Some((cubin, resources)) = &compiled.cubin {
-            std::fs::write(bundle.join("kernel.cubin"), cubin)?;
+        if let Some((_, resources)) = &compiled.cubin {
             manifest.resources = resources.clone();
         }
     }
@@ -46,4 +42,22 @@ pub fn write(
     text.push('\n');
     std::fs::write(bundle.join("manifest.json"), text)?;
     Ok((bundle, manifest))
+}
+
+/// Writes `folder/<id>/` with `kernel.cu` and, if compiled, `kernel.ptx` and `kernel.cubin`. Returns that folder.
+pub(crate) fn write_files(
+    folder: &Path,
+    rendered: &Rendered,
+    compiled: Option<&Compiled>,
+) -> std::io::Result<PathBuf> {
+    let bundle = folder.join(rendered.id.to_string());
+    std::fs::create_dir_all(&bundle)?;
+    std::fs::write(bundle.join("kernel.cu"), &rendered.text)?;
+    if let Some(compiled) = compiled {
+        std::fs::write(bundle.join("kernel.ptx"), &compiled.ptx)?;
+        if let Some((cubin, _)) = &compiled.cubin {
+            std::fs::write(bundle.join("kernel.cubin"), cubin)?;
+        }
+    }
+    Ok(bundle)
 }

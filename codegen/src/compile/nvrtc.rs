@@ -26,10 +26,19 @@ struct Nvrtc {
     version: unsafe extern "C" fn(*mut c_int, *mut c_int) -> Status,
     ptx_size: SizeOf,
     ptx: Fill,
+    /// Not in versions before 11.1.
+    cubin: Option<(SizeOf, Fill)>,
     log_size: SizeOf,
     log: Fill,
     // Keeps the functions above mapped.
     _library: Library,
+}
+
+/// What NVRTC makes of a text.
+struct Output {
+    ptx: String,
+    /// Machine code, where a real architecture was named.
+    cubin: Option<Vec<u8>>,
 }
 
 /// A failed call with NVRTC's log.
@@ -84,9 +93,33 @@ impl Compiler {
     /// # Errors
     /// When NVRTC cannot be loaded or refuses the text.
     pub fn ptx(&self, text: &str, architecture: &str) -> Result<String, CompileError> {
+        let target = architecture.replacen("sm_", "compute_", 1);
+        Ok(self.by_nvrtc(text, &target)?.ptx)
+    }
+
+    /// PTX, and machine code of exactly `architecture` where NVRTC makes it: what a program loads that compiles where it
+    /// runs. Neither `ptxas` nor `nvdisasm` is run.
+    ///
+    /// # Errors
+    /// When NVRTC cannot be loaded or refuses the text.
+    pub fn ptx_and_cubin(
+        &self,
+        text: &str,
+        architecture: &str,
+    ) -> Result<(String, Option<Vec<u8>>), CompileError> {
+        match self.by_nvrtc(text, architecture) {
+            Ok(Output { ptx, cubin }) => Ok((ptx, cubin)),
+            // The assembler inside may fail where the driver's does not.
+            Err(CompileError::Refused { .. }) => Ok((self.ptx(text, architecture)?, None)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// `target` is virtual (`compute_80`) or real (`sm_80`).
+    fn by_nvrtc(&self, text: &str, target: &str) -> Result<Output, CompileError> {
         let nvrtc = Nvrtc::load(self)?;
         let refused = |failure: Failure| CompileError::Refused {
-            architecture: architecture.to_owned(),
+            architecture: target.replacen("compute_", "sm_", 1),
             status: failure.status,
             log: failure.log,
         };
@@ -98,7 +131,6 @@ impl Compiler {
                 })
             })
         };
-        let target = architecture.replacen("sm_", "compute_", 1);
         let options = std::iter::once(format!("--gpu-architecture={target}"))
             .chain(super::OPTIONS.map(str::to_owned))
             .map(|option| c_string(&option))
@@ -126,6 +158,10 @@ impl Nvrtc {
                 version: *library.get(b"nvrtcVersion").map_err(failed)?,
                 ptx_size: *library.get(b"nvrtcGetPTXSize").map_err(failed)?,
                 ptx: *library.get(b"nvrtcGetPTX").map_err(failed)?,
+                cubin: library
+                    .get(b"nvrtcGetCUBINSize")
+                    .and_then(|size| Ok((*size, *library.get(b"nvrtcGetCUBIN")?)))
+                    .ok(),
                 log_size: *library.get(b"nvrtcGetProgramLogSize").map_err(failed)?,
                 log: *library.get(b"nvrtcGetProgramLog").map_err(failed)?,
                 _library: library,
@@ -133,7 +169,7 @@ impl Nvrtc {
         }
     }
 
-    fn compile(&self, text: &CString, options: &[CString]) -> Result<String, Failure> {
+    fn compile(&self, text: &CString, options: &[CString]) -> Result<Output, Failure> {
         let mut program: Program = ptr::null_mut();
         // SAFETY: `text` is NUL-terminated and outlives the program, which is destroyed below; with zero headers
         // both header arrays may be null.
@@ -159,7 +195,7 @@ impl Nvrtc {
         outcome
     }
 
-    fn compile_program(&self, program: Program, options: &[CString]) -> Result<String, Failure> {
+    fn compile_program(&self, program: Program, options: &[CString]) -> Result<Output, Failure> {
         let pointers: Vec<*const c_char> = options.iter().map(|option| option.as_ptr()).collect();
         let count = c_int::try_from(pointers.len()).unwrap_or(c_int::MAX);
         // SAFETY: `program` is live (the caller destroys it later) and `pointers` holds `count` NUL-terminated
@@ -172,15 +208,33 @@ impl Nvrtc {
                 log: log(),
             });
         }
-        text_of(program, self.ptx_size, self.ptx).map_err(|status| Failure {
+        let ptx = text_of(program, self.ptx_size, self.ptx).map_err(|status| Failure {
             status: format!("nvrtcGetPTX: {status}"),
             log: log(),
+        })?;
+        let cubin = self
+            .cubin
+            .and_then(|(size, fill)| bytes_of(program, size, fill).ok());
+        Ok(Output {
+            ptx,
+            // Of a virtual architecture there is none.
+            cubin: cubin.filter(|bytes| !bytes.is_empty()),
         })
     }
 }
 
-/// One of NVRTC's texts by its pair of functions: size with the NUL, then content.
+/// One of NVRTC's texts, without the NUL.
 fn text_of(program: Program, size_of: SizeOf, fill: Fill) -> Result<String, Status> {
+    let bytes = bytes_of(program, size_of, fill)?;
+    let end = bytes
+        .iter()
+        .position(|&byte| byte == 0)
+        .unwrap_or(bytes.len());
+    Ok(String::from_utf8_lossy(&bytes[..end]).into_owned())
+}
+
+/// One of NVRTC's results by its pair of functions: size, then content.
+fn bytes_of(program: Program, size_of: SizeOf, fill: Fill) -> Result<Vec<u8>, Status> {
     let mut size = 0;
     // SAFETY: `program` is live and `size` is an integer of this frame.
     let status = unsafe { size_of(program, &mut size) };
@@ -193,9 +247,5 @@ fn text_of(program: Program, size_of: SizeOf, fill: Fill) -> Result<String, Stat
     if status != SUCCESS {
         return Err(status);
     }
-    let end = bytes
-        .iter()
-        .position(|&byte| byte == 0)
-        .unwrap_or(bytes.len());
-    Ok(String::from_utf8_lossy(&bytes[..end]).into_owned())
+    Ok(bytes)
 }

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use cudarc::driver::{CudaContext, CudaFunction, CudaStream};
+use cudarc::driver::{CudaFunction, CudaStream};
 use himuon_codegen::render::{Companion as Settings, companion};
 
 use super::driver::{Argument, DeviceMemory, Shape, launch};
 use super::error::CudaError;
 use super::kernel::function;
-use super::module;
+use super::module::Loader;
 use super::table::{
     ADAMW_GROUP_BYTES, AdamWEntry, DeviceTable, GROUPS_WITH_ROOM, Groups, write_adamw_group,
     write_scanned,
@@ -58,10 +58,10 @@ pub(super) struct Companion {
 }
 
 impl Companion {
-    pub(super) fn load(context: &Arc<CudaContext>, target: &str) -> Result<Self, CudaError> {
+    pub(super) fn load(loader: Loader<'_>) -> Result<Self, CudaError> {
         let settings = Settings::default();
         let rendered = companion(&settings)?;
-        let module = module::load(context, &rendered.id.to_string(), &rendered.text, target)?;
+        let module = loader.load(&rendered)?;
         Ok(Companion {
             settings,
             adamw: function(&module, "himuon_adamw", 0)?,

@@ -82,6 +82,38 @@ pub enum CudaError {
     /// A kernel cannot be compiled.
     #[error(transparent)]
     Compile(#[from] CompileError),
+    /// Neither among the kernels that the program carries nor to be compiled here.
+    #[error(
+        "kernel {id} for {target} is not among the compiled kernels that this program carries: {found}; and it cannot \
+         be compiled here: {compiling}"
+    )]
+    NotShipped {
+        /// The kernel.
+        id: String,
+        /// The device's architecture.
+        target: String,
+        /// What the program carries, and what to do.
+        found: String,
+        /// Why it is not compiled where the program runs.
+        compiling: String,
+    },
+    /// The driver takes nothing that the compiler makes.
+    #[error(
+        "kernel {id}: the driver, of CUDA {driver}, takes nothing that NVRTC {compiler} makes for {target} ({refused}); \
+         update NVIDIA's driver, or name an NVRTC of CUDA {driver} or older by HIMUON_NVRTC_PATH"
+    )]
+    Refused {
+        /// The kernel.
+        id: String,
+        /// The device's architecture.
+        target: String,
+        /// The compiler's version.
+        compiler: String,
+        /// The CUDA version of the driver.
+        driver: String,
+        /// What the driver says of each form.
+        refused: String,
+    },
     /// No compiled kernel, and compiling is switched off.
     #[error(
         "kernel {id} is in no cache for {target}, and this build has no feature `jit`; build with it, or put \

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cudarc::driver::sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES as MAX_SHARED;
-use cudarc::driver::{CudaContext, CudaFunction, CudaModule, CudaStream};
+use cudarc::driver::{CudaFunction, CudaModule, CudaStream};
 use himuon_codegen::bundle::{Count, Entry, Launch, Manifest, Workspace};
 use himuon_codegen::render::render;
 use himuon_templates::{DeviceLimits, Element, KernelId, KernelSpec, Variant};
@@ -12,7 +12,7 @@ use super::arguments::{TileArguments, launch_of};
 use super::device::DeviceInfo;
 use super::driver::{Shape, launch};
 use super::error::CudaError;
-use super::module;
+use super::module::Loader;
 use super::ranges::TileRange;
 use crate::backend::BackendError;
 
@@ -205,15 +205,14 @@ pub(super) struct TileKernel {
 impl TileKernel {
     /// Loads the kernels of `purpose`: `step`, or `map` alone.
     pub(super) fn load(
-        context: &Arc<CudaContext>,
-        device: &DeviceInfo,
+        loader: Loader<'_>,
         spec: &KernelSpec,
         method: Method,
         purpose: &str,
     ) -> Result<Self, CudaError> {
-        let rendered = render(spec, &method.variant, device.architecture()?)?;
+        let rendered = render(spec, &method.variant, loader.device.architecture()?)?;
         let id = rendered.id.to_string();
-        let module = module::load(context, &id, &rendered.text, &device.target())?;
+        let module = loader.load(&rendered)?;
         let mut entries: Vec<LoadedEntry> = Vec::new();
         let mut sequence = Vec::new();
         for (launch, entry) in method.launches(purpose) {

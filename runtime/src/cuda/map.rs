@@ -10,6 +10,7 @@ use super::device::{DeviceInfo, devices};
 use super::driver::DeviceMemory;
 use super::error::CudaError;
 use super::kernel::{Method, TileKernel};
+use super::module::{Loader, Shipped};
 use super::ranges::BoundRanges;
 use super::scratch::tile_count;
 use super::table::{MatrixEntry, REPORT_BYTES};
@@ -55,7 +56,12 @@ impl CudaMap {
         spec.storage.weight = Element::F32;
         spec.storage.master_weights = false;
         let method = Method::of(&device, &spec, variant)?;
-        let kernel = TileKernel::load(stream.context(), &device, &spec, method, "map")?;
+        let loader = Loader {
+            context: stream.context(),
+            device: &device,
+            shipped: &Shipped::default(),
+        };
+        let kernel = TileKernel::load(loader, &spec, method, "map")?;
         Ok(CudaMap {
             device,
             stream: Arc::clone(stream),

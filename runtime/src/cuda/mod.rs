@@ -1,7 +1,8 @@
 //! The optimizer on CUDA: the step of a whole model on the caller's stream, over the caller's device pointers.
 //!
 //! Nothing of CUDA is needed to build this. The driver is looked up when a device is asked for, and NVRTC when a
-//! kernel is in no cache; whatever is missing is an error that says what was looked for, and what to do.
+//! kernel is neither carried by the program ([`CudaBackend::kernels`]) nor in the cache; whatever is missing is an error
+//! that says what was looked for, and what to do.
 //!
 //! ```no_run
 //! use himuon::cuda::{self, CudaBackend, DeviceMut, DeviceRef};

@@ -62,8 +62,8 @@ const EXPECTED: &str = "HIMUON_TEST_TOOLKIT";
 fn a_fingerprint_names_the_compiler_that_kernels_come_from() {
     let test = "discovery::a_fingerprint_names_the_compiler_that_kernels_come_from";
     let folder = tempfile::tempdir().unwrap();
-    let modules = folder.path().join("modules");
-    std::fs::create_dir(&modules).unwrap();
+    let kernel = folder.path().join("modules/a-kernel");
+    std::fs::create_dir_all(&kernel).unwrap();
     let cache = ("HIMUON_CACHE_DIR", folder.path().to_str().unwrap());
     let nowhere = ("HIMUON_NVRTC_PATH", "/nonexistent/libnvrtc.so");
     let body = || {
@@ -74,6 +74,7 @@ fn a_fingerprint_names_the_compiler_that_kernels_come_from() {
                 let (major, minor) = toolkit.split_once('.').unwrap();
                 assert!(major.parse::<u32>().unwrap() >= 12, "{toolkit}");
                 assert!(minor.parse::<u32>().is_ok(), "{toolkit}");
+                assert_ne!(toolkit, "12.10");
             }
             expected => assert_eq!(toolkit, expected),
         }
@@ -85,8 +86,12 @@ fn a_fingerprint_names_the_compiler_that_kernels_come_from() {
     }
     // Neither a cache nor a compiler, then what the cache was filled by.
     emulated(test, &[cache, nowhere, (EXPECTED, "")], body);
-    std::fs::write(modules.join("toolkit"), "12.9").unwrap();
-    emulated(test, &[cache, nowhere, (EXPECTED, "12.9")], body);
+    for version in ["12.9", "12.10"] {
+        std::fs::write(kernel.join(format!("sm_80-nvrtc{version}.ptx")), "").unwrap();
+    }
+    emulated(test, &[cache, nowhere, (EXPECTED, "12.10")], body);
+    // The one at hand makes its kernels anew.
+    emulated(test, &[cache, (EXPECTED, "compiler")], body);
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod model;
 mod policies;
 mod properties;
 mod refusals;
+mod shipped;
 mod state;
 mod steps;
 mod streamed;

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cudarc::driver::CudaStream;
-use himuon_templates::KernelSpec;
+use himuon_templates::{CompiledKernel, KernelSpec};
 
 use super::chunk::BoundChunk;
 use super::companion::{AdamWTables, Companion, GradientScale};
@@ -18,6 +18,7 @@ use super::driver::{DeviceMemory, is_capturing, stream_state};
 use super::error::CudaError;
 use super::kernel::{Method, TileKernel};
 use super::memory::{Device, DeviceAllocator};
+use super::module::Shipped;
 use super::recorded::Recorded;
 use super::table::MATRIX_BYTES;
 use super::tensor::DeviceRef;
@@ -41,6 +42,7 @@ type ChunkKey = (Option<u32>, KernelKey, usize);
 pub struct CudaBackend {
     device: DeviceInfo,
     stream: Arc<CudaStream>,
+    shipped: Shipped,
     kernels: BTreeMap<KernelKey, Arc<TileKernel>>,
     companion: Option<Companion>,
     fixed: Option<Fixed>,
@@ -79,6 +81,7 @@ impl CudaBackend {
         Ok(CudaBackend {
             device,
             stream: Arc::clone(stream),
+            shipped: Shipped::default(),
             kernels: BTreeMap::new(),
             companion: None,
             fixed: None,
@@ -91,6 +94,26 @@ impl CudaBackend {
             consumes_gradients: false,
             uploads: 0,
         })
+    }
+
+    /// Uses kernels that the program carries compiled, as `himuon::bundles!()` gives them, in preference to the cache and
+    /// to NVRTC. Called again, it adds to them.
+    ///
+    /// A kernel is found by its identity. Of what is there the device gets machine code of exactly its architecture, else of
+    /// the same major and a lower minor version, else PTX of the highest architecture that is not above its own; what is
+    /// specific to one device (`sm_90a`) is taken by that device alone. A kernel that is not among them comes from where all
+    /// kernels come from otherwise.
+    ///
+    /// ```no_run
+    /// # use himuon::cuda::{self, CudaBackend};
+    /// # static KERNELS: [himuon::templates::CompiledKernel; 0] = [];
+    /// let stream = cuda::open(0)?.default_stream();
+    /// let backend = CudaBackend::new(&stream)?.kernels(&KERNELS); // himuon::bundles!()
+    /// # Ok::<(), himuon::cuda::CudaError>(())
+    /// ```
+    pub fn kernels(mut self, kernels: &'static [CompiledKernel]) -> Self {
+        self.shipped.add(kernels);
+        self
     }
 
     /// Takes the scale of a scaled loss out of every gradient on the device. `inverse` is the address of one f32,

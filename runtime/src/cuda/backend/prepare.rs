@@ -9,6 +9,7 @@ use crate::cuda::driver::DeviceMemory;
 use crate::cuda::error::CudaError;
 use crate::cuda::kernel::TileKernel;
 use crate::cuda::memory::Device;
+use crate::cuda::module::Loader;
 use crate::launch::StepWork;
 use crate::plan::Plan;
 
@@ -37,8 +38,12 @@ impl CudaBackend {
         }
         let (spec, variant) = key;
         let method = self.method(spec, variant.as_deref())?;
-        let context = self.stream.context();
-        let loaded = TileKernel::load(context, &self.device, spec, method, "step");
+        let loader = Loader {
+            context: self.stream.context(),
+            device: &self.device,
+            shipped: &self.shipped,
+        };
+        let loaded = TileKernel::load(loader, spec, method, "step");
         let kernel = Arc::new(loaded.map_err(|error| refusal(key, error))?);
         self.kernels.insert(key.clone(), Arc::clone(&kernel));
         Ok(kernel)
@@ -48,8 +53,12 @@ impl CudaBackend {
         match &mut self.companion {
             Some(companion) => Ok(companion),
             place => {
-                let context = self.stream.context();
-                Ok(place.insert(Companion::load(context, &self.device.target())?))
+                let loader = Loader {
+                    context: self.stream.context(),
+                    device: &self.device,
+                    shipped: &self.shipped,
+                };
+                Ok(place.insert(Companion::load(loader)?))
             }
         }
     }

@@ -1,0 +1,178 @@
+//! Compiled kernels on disk: `modules/<id>/` with the kernel's text and, by architecture and compiler, what was made of it.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use super::compiler::Made;
+use super::image::Image;
+use crate::tuning::cache_folder;
+
+/// Stands between target and version in a file's name: `sm_86-nvrtc13.5.cubin`.
+const MARK: &str = "-nvrtc";
+
+/// Major and minor version of a compiler.
+type Version = (u32, u32);
+
+/// One kernel's folder, for one target.
+#[derive(Debug)]
+pub(super) struct ModuleCache {
+    folder: PathBuf,
+    target: String,
+}
+
+impl ModuleCache {
+    /// The folder, if it can be used: there is a cache, and what lies there is this text's.
+    pub(super) fn of(id: &str, text: &str, target: &str) -> Option<Self> {
+        let folder = match modules() {
+            Some(modules) => modules.join(id),
+            None => {
+                tracing::debug!("there is no cache folder; compiled kernels are not kept");
+                return None;
+            }
+        };
+        match fs::read_to_string(folder.join("kernel.cu")) {
+            Ok(kept) if kept != text => {
+                tracing::warn!(
+                    "{}: it holds another text of this name; it is left alone and not used",
+                    folder.display()
+                );
+                None
+            }
+            _ => Some(ModuleCache {
+                folder,
+                target: target.to_owned(),
+            }),
+        }
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// What the compiler of this version made. Without a compiler: what the newest one made, and what somebody put
+    /// here without a version, `<target>.cubin` or `.ptx`.
+    pub(super) fn images(&self, version: Option<&str>) -> Vec<Image> {
+        if let Some(version) = version {
+            return self.read(&self.name_of(version));
+        }
+        let prefix = format!("{}{MARK}", self.target);
+        let names = names_in(&self.folder);
+        let own = names.iter().filter(|name| name.starts_with(&prefix));
+        let newest = own.filter_map(|name| version_in(name)).max();
+        let made =
+            newest.map(|(major, minor)| self.read(&self.name_of(&format!("{major}.{minor}"))));
+        let mut images = made.unwrap_or_default();
+        images.extend(self.read(&self.target));
+        images
+    }
+
+    /// Keeps what was compiled, file by file whole or not at all. The lock ends with the process.
+    pub(super) fn store(&self, text: &str, made: &Made) -> io::Result<()> {
+        if std::env::var_os("HIMUON_CACHE_READONLY")
+            .is_some_and(|value| !value.is_empty() && value != "0")
+        {
+            return Ok(());
+        }
+        fs::create_dir_all(&self.folder)?;
+        let lock = File::create(self.folder.join("lock"))?;
+        lock.lock()?;
+        let put = |name: &str, bytes: &[u8]| {
+            crate::atomic_file::write(&self.folder.join(name), |file| file.write_all(bytes))
+        };
+        let name = self.name_of(&made.version);
+        put("kernel.cu", text.as_bytes())?;
+        if let Some(cubin) = &made.cubin {
+            put(&format!("{name}.cubin"), cubin)?;
+        }
+        put(&format!("{name}.ptx"), made.ptx.as_bytes())
+    }
+
+    /// Name without extension of what a compiler made.
+    fn name_of(&self, version: &str) -> String {
+        format!("{}{MARK}{version}", self.target)
+    }
+
+    fn read(&self, name: &str) -> Vec<Image> {
+        let file = |extension: &str| self.folder.join(format!("{name}.{extension}"));
+        let cubin = fs::read(file("cubin")).ok().map(Image::Cubin);
+        let ptx = fs::read_to_string(file("ptx")).ok().map(Image::Ptx);
+        cubin.into_iter().chain(ptx).collect()
+    }
+}
+
+/// The newest compiler that any kernel of the cache was made by, as `13.5`.
+pub(super) fn newest_version() -> Option<String> {
+    let kernels = fs::read_dir(modules()?).ok()?;
+    let versions = kernels.filter_map(|entry| {
+        let names = names_in(&entry.ok()?.path());
+        names.iter().filter_map(|name| version_in(name)).max()
+    });
+    let (major, minor) = versions.max()?;
+    Some(format!("{major}.{minor}"))
+}
+
+fn modules() -> Option<PathBuf> {
+    Some(cache_folder().ok()?.join("modules"))
+}
+
+fn names_in(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten();
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .collect()
+}
+
+/// The version in the name of a compiled file.
+fn version_in(name: &str) -> Option<Version> {
+    let (_, rest) = name.split_once(MARK)?;
+    let version = rest
+        .strip_suffix(".cubin")
+        .or_else(|| rest.strip_suffix(".ptx"))?;
+    let (major, minor) = version.split_once('.')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept(version: &str) -> Made {
+        Made {
+            cubin: None,
+            ptx: format!("ptx of {version}"),
+            version: version.to_owned(),
+        }
+    }
+
+    #[test]
+    fn each_compiler_has_files_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = ModuleCache {
+            folder: folder.path().join("k"),
+            target: "sm_86".to_owned(),
+        };
+        assert_eq!(cache.images(None), []);
+        // As numbers, not as text: 12.10 is newer than 12.9.
+        for version in ["12.9", "12.10"] {
+            cache.store("text", &kept(version)).unwrap();
+        }
+        let ptx = |text: &str| Image::Ptx(text.to_owned());
+        assert_eq!(cache.images(Some("12.9")), [ptx("ptx of 12.9")]);
+        assert_eq!(cache.images(Some("13.5")), []);
+        assert_eq!(cache.images(None), [ptx("ptx of 12.10")]);
+        fs::write(cache.folder.join("sm_86.cubin"), "by hand").unwrap();
+        assert_eq!(
+            cache.images(None),
+            [ptx("ptx of 12.10"), Image::Cubin(b"by hand".to_vec())]
+        );
+        assert_eq!(cache.images(Some("13.5")), []);
+    }
+
+    #[test]
+    fn versions_in_names() {
+        assert_eq!(version_in("sm_90a-nvrtc13.5.cubin"), Some((13, 5)));
+        assert_eq!(version_in("sm_90a.cubin"), None);
+        assert_eq!(version_in("sm_90a-nvrtc13.5.partial"), None);
+    }
+}

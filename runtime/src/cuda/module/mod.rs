@@ -1,0 +1,97 @@
+//! A kernel's text to a module in the device: what the program carries compiled, else the cache on disk, else NVRTC.
+
+mod cache;
+mod compiler;
+mod image;
+mod shipped;
+
+use std::sync::{Arc, OnceLock};
+
+use cudarc::driver::{CudaContext, CudaModule};
+use himuon_codegen::render::Rendered;
+
+use super::device::DeviceInfo;
+use super::error::CudaError;
+use cache::ModuleCache;
+use image::{Refused, first_taken};
+pub(super) use shipped::Shipped;
+
+/// Loads kernels into a device.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Loader<'a> {
+    pub(super) context: &'a Arc<CudaContext>,
+    pub(super) device: &'a DeviceInfo,
+    /// What the program carries.
+    pub(super) shipped: &'a Shipped,
+}
+
+impl Loader<'_> {
+    /// The module of a kernel: what the program carries of it, else what the compiler made or makes.
+    pub(super) fn load(&self, kernel: &Rendered) -> Result<Arc<CudaModule>, CudaError> {
+        let (id, text) = (kernel.id.to_string(), &kernel.text);
+        let target = self.device.target();
+        let mut refused = Refused::default();
+        let images = self.shipped.images(&id, text, &target);
+        if let Some(module) = first_taken(self.context, &id, images, &mut refused)? {
+            return Ok(module);
+        }
+        self.load_made(&id, text, &target, refused)
+            .map_err(|error| match error {
+                CudaError::Compile(_) | CudaError::NotCompiled { .. }
+                    if !self.shipped.is_empty() =>
+                {
+                    CudaError::NotShipped {
+                        found: self.shipped.account(&id, &target),
+                        id,
+                        target,
+                        compiling: error.to_string(),
+                    }
+                }
+                error => error,
+            })
+    }
+
+    /// From the cache, what the compiler at hand made; else the compiler is asked.
+    fn load_made(
+        &self,
+        id: &str,
+        text: &str,
+        target: &str,
+        mut refused: Refused,
+    ) -> Result<Arc<CudaModule>, CudaError> {
+        let cache = ModuleCache::of(id, text, target);
+        if let Some(cache) = &cache {
+            let images = cache.images(compiler::version());
+            if let Some(module) = first_taken(self.context, id, images, &mut refused)? {
+                return Ok(module);
+            }
+        }
+        let made = compiler::compile(id, text, self.device)?;
+        let version = made.version.clone();
+        if let Some(cache) = &cache
+            && let Err(error) = cache.store(text, &made)
+        {
+            tracing::warn!(
+                "{}: {error}; the compiled kernel is not kept",
+                cache.folder().display()
+            );
+        }
+        let module = first_taken(self.context, id, made.images(), &mut refused)?;
+        module.ok_or_else(|| CudaError::Refused {
+            id: id.to_owned(),
+            target: target.to_owned(),
+            compiler: version,
+            driver: self.device.driver_version(),
+            refused: refused.text(),
+        })
+    }
+}
+
+/// The version of the compiler that kernels come from: the one at hand, else the newest that filled the cache; empty where
+/// there is neither. One answer for the whole process, so that its tuning tables have one name.
+pub(super) fn toolkit() -> String {
+    static TOOLKIT: OnceLock<String> = OnceLock::new();
+    let at_hand = || compiler::version().map(str::to_owned);
+    let ask = || at_hand().or_else(cache::newest_version).unwrap_or_default();
+    TOOLKIT.get_or_init(ask).clone()
+}
