@@ -154,6 +154,31 @@ fn explain_has_a_line_for_each_parameter() {
     assert_eq!(json["totals"]["tiles"], 19);
 }
 
+/// As `himuon apply` copies it: one tensor without a number is no reason to refuse a file.
+#[test]
+fn explain_skips_an_empty_tensor_and_says_why() {
+    let folder = Folder::new();
+    let numbers = |count: usize| f32_bytes(&vec![0.0; count]);
+    let tensors = [
+        ("a.weight", Dtype::F32, vec![8, 8], numbers(64)),
+        ("hole", Dtype::F32, vec![0, 8], numbers(0)),
+    ];
+    let input = folder.write("model.safetensors", &tensors);
+    let arguments = ["explain", "--in", input.to_str().unwrap(), "--tile", "4"];
+    let run = himuon(arguments);
+    assert_eq!(run.code, 0, "{}", run.err);
+    assert!(run.out.contains("4 tiles"), "{}", run.out);
+    assert!(
+        run.out.contains("skipped:\n  hole [0, 8]: it is empty"),
+        "{}",
+        run.out
+    );
+    let json = himuon(arguments.into_iter().chain(["--json"])).json();
+    assert_eq!(json["parameters"].as_array().unwrap().len(), 1);
+    assert_eq!(json["skipped"][0]["name"], "hole");
+    assert_eq!(json["skipped"][0]["why"], "it is empty");
+}
+
 #[test]
 fn bench_measures_every_tile_beside_the_peak() {
     let arguments = [

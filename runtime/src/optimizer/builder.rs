@@ -248,6 +248,7 @@ impl HiMuonBuilder {
             protection: self.protection,
             diagnostics: self.diagnostics,
             probe: self.probe,
+            probe_pool: None,
             plans: BTreeMap::new(),
             snapshot: None,
             torn: None,

@@ -203,7 +203,7 @@ pub enum StepError {
     },
     /// A tensor of another type than declared.
     #[error(
-        "parameter {name}: the {tensor} is {found:?}, expected {expected:?}; declare its type in the layer's attribute (element = ...) or convert it"
+        "parameter {name}: the {tensor} is {found:?}, expected {expected:?}; {}", type_advice(tensor, *found)
     )]
     Type {
         /// The parameter.
@@ -310,4 +310,13 @@ pub enum StepError {
         #[source]
         source: BackendError,
     },
+}
+
+/// What to do about a tensor of another type.
+fn type_advice(tensor: &str, found: Element) -> String {
+    if tensor == "weight" {
+        format!("write element = \"{found}\" in its layer's attribute, or convert it")
+    } else {
+        "convert it to the weight's type".to_owned()
+    }
 }

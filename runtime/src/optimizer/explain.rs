@@ -8,8 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::coarse::basis_len;
 use super::group::GroupOptions;
+use super::parameter::Parameter;
 use super::{HiMuon, NonFinitePolicy, Protection};
 use crate::error::Error;
+use crate::launch::{CoarseFigures, TileDiagnostics};
 use crate::memory::Memory;
 use crate::plan::{Launch, Plan};
 use crate::schedule::GroupPhase;
@@ -47,6 +49,11 @@ pub struct Totals {
     pub table_bytes: u64,
     /// Copy of weights (f32 where a group does not declare their type) and state under [`Protection::Snapshot`].
     pub snapshot_bytes: u64,
+    /// Reports of tiles and of coarse parts, where [`diagnostics`](super::HiMuonBuilder::diagnostics) are wanted.
+    pub diagnostics_bytes: u64,
+    /// What the probe takes at most, for as long as a reading lasts: copies of one matrix, and scratch memory of its
+    /// maps on the CPU, which no budget caps.
+    pub probe_bytes: u64,
     /// Bytes that the policy reads before each launch, beside what the step reads anyway.
     pub scanned_bytes: u64,
     /// Tiles.
@@ -84,7 +91,11 @@ impl<M: Memory> HiMuon<M> {
         let state_bytes = parameters.iter().map(|line| line.state_bytes).sum();
         Ok(Explanation {
             step,
-            totals: self.totals(&plan, state_bytes),
+            totals: Totals {
+                diagnostics_bytes: self.diagnostics_bytes(&plan),
+                probe_bytes: self.probe_bytes(&plan)?,
+                ..self.totals(&plan, state_bytes)
+            },
             parameters,
             launches: plan.launches.iter().map(launch_line).collect(),
             groups: self.group_lines(&phases),
@@ -137,6 +148,25 @@ impl<M: Memory> HiMuon<M> {
             _ => 8 * len,
         };
         moments + remainder
+    }
+
+    /// Bytes of what is kept of every tile and coarse part of a plan.
+    fn diagnostics_bytes(&self, plan: &Plan) -> u64 {
+        if !self.diagnostics {
+            return 0;
+        }
+        let coupled = |parameter: &Parameter<M>| {
+            let options = &self.groups[parameter.group].options;
+            match (options, parameter.matrices) {
+                (GroupOptions::Muon(options), Some(view)) if basis_len(options, view) > 0 => {
+                    view.count as u64
+                }
+                _ => 0,
+            }
+        };
+        let coarse_parts: u64 = self.parameters.iter().map(coupled).sum();
+        plan.tiles() * size_of::<TileDiagnostics>() as u64
+            + coarse_parts * size_of::<CoarseFigures>() as u64
     }
 
     fn totals(&self, plan: &Plan, state_bytes: u64) -> Totals {
@@ -294,11 +324,13 @@ impl fmt::Display for Explanation {
         )?;
         write!(
             f,
-            "bytes: state {}, workspace {}, tables {}, snapshot {}, read by the non-finite policy {}",
+            "bytes: state {}, workspace {}, tables {}, snapshot {}, diagnostics {}, probe {}, read by the non-finite policy {}",
             bytes_text(totals.state_bytes),
             bytes_text(totals.workspace_bytes),
             bytes_text(totals.table_bytes),
             bytes_text(totals.snapshot_bytes),
+            bytes_text(totals.diagnostics_bytes),
+            bytes_text(totals.probe_bytes),
             bytes_text(totals.scanned_bytes),
         )
     }

@@ -43,6 +43,7 @@ pub use report::StepReport;
 use himuon_templates::KernelSpec;
 
 use crate::backend::Backend;
+use crate::cpu::Pool;
 use crate::error::Error;
 use crate::launch::{TileCounts, TileDiagnostics};
 use crate::memory::{Host, Memory};
@@ -117,6 +118,8 @@ pub struct HiMuon<M: Memory = Host> {
     protection: Protection,
     diagnostics: bool,
     probe: Option<ProbeOptions>,
+    /// From the first reading on.
+    probe_pool: Option<Pool>,
     /// By the specifications and ranks that groups and raised parameters use.
     plans: BTreeMap<Vec<PlanKey>, Arc<Plan>>,
     snapshot: Option<Snapshot<M>>,

@@ -7,6 +7,7 @@ use super::error::StepError;
 use super::group::GroupOptions;
 use super::parameter::Parameter;
 use super::{HiMuon, ParameterStep};
+use crate::error::Error;
 use crate::memory::Memory;
 use crate::tensor::TensorView;
 
@@ -16,28 +17,12 @@ impl<M: Memory> HiMuon<M> {
         &self,
         parameters: &[ParameterStep<'_, M>],
     ) -> Result<(), StepError> {
-        if parameters.len() != self.parameters.len() {
-            return Err(StepError::Count {
-                found: parameters.len(),
-                expected: self.parameters.len(),
-            });
-        }
+        self.check_count(parameters.len())?;
         for (declared, passed) in self.parameters.iter().zip(parameters) {
             let weight = passed.weight.element();
             check_length(declared, "weight", passed.weight.len())?;
             check_rows(declared, "weight", &passed.weight)?;
-            if let (GroupOptions::Muon(options), Some(_)) =
-                (&self.groups[declared.group].options, &declared.matrices)
-            {
-                check_type(declared, "weight", weight, weight_element(options))?;
-            } else if self.groups[declared.group].options.master_weights()
-                && weight != Element::Bf16
-            {
-                return Err(StepError::MasterWeights {
-                    name: declared.name.clone(),
-                    found: weight,
-                });
-            }
+            self.check_weight_type(declared, weight)?;
             if let Some(gradient) = &passed.gradient {
                 check_length(declared, "gradient", gradient.len())?;
                 check_rows(declared, "gradient", gradient)?;
@@ -45,6 +30,43 @@ impl<M: Memory> HiMuon<M> {
             }
         }
         Ok(())
+    }
+
+    /// Whether steps take weights of these types, one by parameter in the declared order: what can be asked before the
+    /// first step, and so before the forward and backward pass that it takes.
+    ///
+    /// # Errors
+    /// As of a step: [`StepError::Count`]; [`StepError::Type`] where the specifications of a group say another type,
+    /// [`StepError::MasterWeights`] where AdamW is to keep masters beside weights that are not bf16.
+    pub fn check_weight_types(&self, types: &[Element]) -> Result<(), Error> {
+        self.check_count(types.len())?;
+        for (declared, found) in self.parameters.iter().zip(types) {
+            self.check_weight_type(declared, *found)?;
+        }
+        Ok(())
+    }
+
+    fn check_count(&self, found: usize) -> Result<(), StepError> {
+        let expected = self.parameters.len();
+        if found == expected {
+            return Ok(());
+        }
+        Err(StepError::Count { found, expected })
+    }
+
+    fn check_weight_type(&self, declared: &Parameter<M>, found: Element) -> Result<(), StepError> {
+        match (&self.groups[declared.group].options, &declared.matrices) {
+            (GroupOptions::Muon(options), Some(_)) => {
+                check_type(declared, "weight", found, weight_element(options))
+            }
+            (options, _) if options.master_weights() && found != Element::Bf16 => {
+                Err(StepError::MasterWeights {
+                    name: declared.name.clone(),
+                    found,
+                })
+            }
+            _ => Ok(()),
+        }
     }
 }
 

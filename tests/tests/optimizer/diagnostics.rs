@@ -1,6 +1,7 @@
 //! What a step reports of each tile.
 
-use himuon::optimizer::{MuonOptions, View};
+use himuon::launch::TileDiagnostics;
+use himuon::optimizer::{MuonOptions, ProbeOptions, View};
 use himuon::reference::{Matrix, ReferenceMap, tiles};
 use himuon::{KernelSpec, Tile};
 
@@ -19,7 +20,10 @@ fn every_tile_is_reported_and_reporting_changes_no_bit() {
     // Row 18, column 5 of the second matrix: its tile 3 of 2 x 3.
     gradients[0][800 + 18 * 40 + 5] = f32::NAN;
     model.step_with(&mut optimizer, &gradients).unwrap();
+    let explained = optimizer.explain().unwrap();
     let found = optimizer.tile_diagnostics(0);
+    let kept = (found.len() * size_of::<TileDiagnostics>()) as u64;
+    assert_eq!(explained.totals.diagnostics_bytes, kept);
     assert_eq!(found.len(), 2 * 2 * 3);
     assert!(optimizer.tile_diagnostics(1).is_empty());
     let map = ReferenceMap::new(&spec).unwrap();
@@ -53,4 +57,27 @@ fn every_tile_is_reported_and_reporting_changes_no_bit() {
         .unwrap();
     quiet.step_with(&mut other, &gradients).unwrap();
     assert_eq!(model.bits(), quiet.bits());
+}
+
+#[test]
+fn what_the_probe_takes_is_explained() {
+    let model = Model::new(&[("small", &[8, 8]), ("large", &[64, 32])]);
+    let bytes = |probe: Option<ProbeOptions>| {
+        let spec = KernelSpec::new(Tile::square(8));
+        let builder = model.builder().group_with("*", MuonOptions::specs([spec]));
+        let builder = match probe {
+            Some(probe) => builder.probe(probe),
+            None => builder,
+        };
+        let explained = builder.build().unwrap().explain().unwrap();
+        let text = explained.to_string();
+        assert!(text.contains("diagnostics 0 B, probe "), "{text}");
+        explained.totals.probe_bytes
+    };
+    let large = 4 * 64 * 32;
+    let tiles_alone = bytes(Some(ProbeOptions::every(1).whole_every(0)));
+    assert_eq!(bytes(None), 0);
+    assert_eq!(tiles_alone, 4 * large);
+    // Momentum and two maps, and the scratch of the map of the whole.
+    assert!(bytes(Some(ProbeOptions::every(1))) > tiles_alone);
 }

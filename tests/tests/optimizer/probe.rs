@@ -256,3 +256,26 @@ fn periods_and_thresholds_are_checked() {
         assert!(error.contains(says), "{error}");
     }
 }
+
+/// The whole matrix is one tile, which has no coarse part.
+#[test]
+fn tiles_with_a_coarse_part_are_compared_with_the_whole_map() {
+    let mut model = model();
+    let (readings, keep) = {
+        let readings = Arc::new(Mutex::new(Vec::new()));
+        (Arc::clone(&readings), readings)
+    };
+    let spec: KernelSpec = "tile=8 coarse=4".parse().unwrap();
+    let probe = ProbeOptions::every(1).whole_every(1);
+    let builder = model.builder().group_with("*", MuonOptions::specs([spec]));
+    let builder = builder.probe(probe.callback(move |r| keep.lock().unwrap().push(r.clone())));
+    run(&mut model, &mut builder.build().unwrap(), 2);
+    let cosines: Vec<_> = readings
+        .lock()
+        .unwrap()
+        .iter()
+        .filter_map(|reading: &ProbeReading| reading.whole_cosine)
+        .collect();
+    assert_eq!(cosines.len(), 2);
+    assert!(cosines.iter().all(|cosine| *cosine > 0.5), "{cosines:?}");
+}

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 ///
 /// One line per parameter: shape, group, specification, tiles, bytes of state, reason; then the launches and the
 /// bytes of the whole step. Embeddings, heads, norms and biases go to AdamW. Three dimensions are a stack of
-/// matrices, four a convolution.
+/// matrices, four a convolution. Tensors without a number are skipped and listed with the reason.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  himuon explain --in model.safetensors --tile 128 --budget 64")]
 pub(in super::super) struct Arguments {
@@ -40,7 +40,9 @@ pub(in super::super) fn run(
 ) -> Result<Outcome, CommandError> {
     let spec = arguments.spec.resolve()?;
     console.detail(&format!("specification: {spec}"));
-    let shapes = shapes_of(&arguments.input)?;
+    let (shapes, skipped): (Vec<_>, Vec<_>) = shapes_of(&arguments.input)?
+        .into_iter()
+        .partition(|(_, shape)| !shape.contains(&0));
     let mut builder = HiMuon::builder();
     for (name, shape) in &shapes {
         if shape.len() == 3 && arguments.pattern == "*" && is_literal(name) {
@@ -64,10 +66,30 @@ pub(in super::super) fn run(
         .build()
         .and_then(|optimizer| optimizer.explain())
         .map_err(CommandError::Optimizer)?;
+    let mut json = json!(explanation);
+    json["skipped"] = skipped
+        .iter()
+        .map(|(name, shape)| json!({ "name": name, "shape": shape, "why": EMPTY }))
+        .collect();
     Ok(Outcome {
-        text: explanation.to_string(),
-        json: json!(explanation),
+        text: format!("{explanation}{}", skipped_text(&skipped)),
+        json,
     })
+}
+
+/// Why a tensor of a file is none of the optimizer's parameters, in the words of `himuon apply`.
+const EMPTY: &str = "it is empty";
+
+/// The skipped tensors, one a line, below the rest.
+fn skipped_text(skipped: &[(String, Vec<usize>)]) -> String {
+    let mut text = String::new();
+    if !skipped.is_empty() {
+        text.push_str("\nskipped:");
+    }
+    for (name, shape) in skipped {
+        text.push_str(&format!("\n  {name} {shape:?}: {EMPTY}"));
+    }
+    text
 }
 
 /// Whether a name means itself when it is read as a pattern.

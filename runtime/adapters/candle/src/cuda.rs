@@ -16,7 +16,8 @@ use himuon::optimizer::StepReport;
 
 use crate::error::CandleError;
 use crate::optimizer::HiMuonConfig;
-use crate::variables::{NamedVariable, named};
+use crate::stack::with_stack_for;
+use crate::variables::{NamedVariable, check_types, named};
 use crate::weights::{separate_gradient, storage_addresses};
 
 /// HiMuon over the variables of a [`VarMap`](candle_nn::VarMap) that lie on one CUDA device.
@@ -68,27 +69,30 @@ impl CudaHiMuon {
                 None => None,
             });
         }
-        let inner = RefCell::new(&mut self.inner);
-        let report = RefCell::new(None);
-        descend(&self.variables, Vec::new(), &|weights| {
-            let mut parameters: Vec<_> = weights
-                .into_iter()
-                .zip(&values)
-                .map(|(weight, gradient)| ParameterStep {
-                    weight,
-                    gradient: gradient.clone(),
-                })
-                .collect();
-            let done = inner
-                .borrow_mut()
-                .step(&mut parameters)
-                .map_err(Error::wrap)?;
-            report.replace(Some(done));
-            Ok(())
-        })?;
-        report
-            .into_inner()
-            .ok_or_else(|| Error::msg("the step ran without reaching the variables"))
+        let (variables, inner) = (&self.variables, &mut self.inner);
+        with_stack_for(variables.len(), || {
+            let inner = RefCell::new(inner);
+            let report = RefCell::new(None);
+            descend(variables, Vec::new(), &|weights| {
+                let mut parameters: Vec<_> = weights
+                    .into_iter()
+                    .zip(&values)
+                    .map(|(weight, gradient)| ParameterStep {
+                        weight,
+                        gradient: gradient.clone(),
+                    })
+                    .collect();
+                let done = inner
+                    .borrow_mut()
+                    .step(&mut parameters)
+                    .map_err(Error::wrap)?;
+                report.replace(Some(done));
+                Ok(())
+            })?;
+            report
+                .into_inner()
+                .ok_or_else(|| Error::msg("the step ran without reaching the variables"))
+        })
     }
 }
 
@@ -98,12 +102,13 @@ impl Optimizer for CudaHiMuon {
     /// Declares the variables under their names and builds the optimizer on their device's stream.
     ///
     /// # Errors
-    /// [`CandleError`] for a variable without a name, on another device or not contiguous, and for none at all;
-    /// the errors of [`himuon::cuda::devices`] and of the builder. All are wrapped in candle's error.
+    /// [`CandleError`] for a variable without a name, of another type than f32, bf16 and f16, on another device or not
+    /// contiguous, and for none at all; the errors of [`himuon::cuda::devices`], of the builder and of
+    /// [`himuon::HiMuon::check_weight_types`]. All are wrapped in candle's error.
     fn new(vars: Vec<Var>, config: Self::Config) -> Result<Self> {
         let variables = named(vars, &config.variables)?;
         let mut stream: Option<Arc<CudaStream>> = None;
-        for NamedVariable { name, variable } in &variables {
+        for NamedVariable { name, variable, .. } in &variables {
             let other = || {
                 Error::wrap(CandleError::OtherDevice {
                     tensor: "variable",
@@ -135,6 +140,7 @@ impl Optimizer for CudaHiMuon {
             .parameters(declared)
             .build_on(Box::new(backend))
             .map_err(Error::wrap)?;
+        check_types(&variables, &inner)?;
         Ok(Self {
             variables,
             stream,

@@ -16,7 +16,9 @@ pub enum CandleError {
         shape: Vec<usize>,
     },
     /// A type that the optimizer does not store.
-    #[error("{tensor} {name} is {found:?}, expected f32, bf16 or f16; convert it")]
+    #[error(
+        "{tensor} {name} is {found:?}, expected f32, bf16 or f16; convert it, or build the model with DType::F32"
+    )]
     Type {
         /// `variable` or `gradient of`.
         tensor: &'static str,
@@ -59,5 +61,19 @@ pub enum CandleError {
         name: String,
         /// Its strides.
         strides: Vec<usize>,
+    },
+    /// No thread with a stack for so many variables.
+    #[error(
+        "no thread with {bytes} bytes of stack for a step over {variables} variables: {source}; raise the limit of address \
+         space or of threads, or give the optimizer fewer variables"
+    )]
+    Stack {
+        /// Variables of the optimizer.
+        variables: usize,
+        /// Bytes of the stack.
+        bytes: usize,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
     },
 }

@@ -36,6 +36,7 @@
 mod cuda;
 mod error;
 mod optimizer;
+mod stack;
 mod variables;
 mod weights;
 

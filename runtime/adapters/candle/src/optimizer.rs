@@ -9,7 +9,8 @@ use himuon::ParameterStep;
 use himuon::optimizer::{HiMuonBuilder, StepReport};
 
 use crate::error::CandleError;
-use crate::variables::{NamedVariable, named};
+use crate::stack::with_stack_for;
+use crate::variables::{NamedVariable, check_types, named};
 use crate::weights::{gradient_values, separate_gradient, storage_addresses, with_weights};
 
 /// What a [`HiMuon`] is made from: the map that names the variables, and the declaration of groups and options.
@@ -81,27 +82,30 @@ impl HiMuon {
                 None => None,
             });
         }
-        let inner = RefCell::new(&mut self.inner);
-        let report = RefCell::new(None);
-        with_weights(&self.variables, &|weights| {
-            let mut parameters: Vec<_> = weights
-                .into_iter()
-                .zip(&values)
-                .map(|(weight, gradient)| ParameterStep {
-                    weight,
-                    gradient: *gradient,
-                })
-                .collect();
-            let done = inner
-                .borrow_mut()
-                .step(&mut parameters)
-                .map_err(Error::wrap)?;
-            report.replace(Some(done));
-            Ok(())
-        })?;
-        report
-            .into_inner()
-            .ok_or_else(|| Error::msg("the step ran without reaching the variables"))
+        let (variables, inner) = (&self.variables, &mut self.inner);
+        with_stack_for(variables.len(), || {
+            let inner = RefCell::new(inner);
+            let report = RefCell::new(None);
+            with_weights(variables, &|weights| {
+                let mut parameters: Vec<_> = weights
+                    .into_iter()
+                    .zip(&values)
+                    .map(|(weight, gradient)| ParameterStep {
+                        weight,
+                        gradient: *gradient,
+                    })
+                    .collect();
+                let done = inner
+                    .borrow_mut()
+                    .step(&mut parameters)
+                    .map_err(Error::wrap)?;
+                report.replace(Some(done));
+                Ok(())
+            })?;
+            report
+                .into_inner()
+                .ok_or_else(|| Error::msg("the step ran without reaching the variables"))
+        })
     }
 }
 
@@ -111,11 +115,11 @@ impl Optimizer for HiMuon {
     /// Declares the variables under their names and builds the optimizer.
     ///
     /// # Errors
-    /// [`CandleError`] for a variable without a name, on another device or not contiguous; the errors of
-    /// [`HiMuonBuilder::build`]. Both are wrapped in candle's error.
+    /// [`CandleError`] for a variable without a name, of another type than f32, bf16 and f16, on another device or not
+    /// contiguous; the errors of [`HiMuonBuilder::build`] and [`himuon::HiMuon::check_weight_types`]. All are wrapped in candle's error.
     fn new(vars: Vec<Var>, config: Self::Config) -> Result<Self> {
         let variables = named(vars, &config.variables)?;
-        for NamedVariable { name, variable } in &variables {
+        for NamedVariable { name, variable, .. } in &variables {
             if !variable.device().is_cpu() {
                 let (name, found) = (name.clone(), variable.device().location());
                 return Err(Error::wrap(CandleError::Device {
@@ -137,6 +141,7 @@ impl Optimizer for HiMuon {
             .parameters(declared)
             .build()
             .map_err(Error::wrap)?;
+        check_types(&variables, &inner)?;
         Ok(Self {
             variables,
             inner,

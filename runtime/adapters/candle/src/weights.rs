@@ -5,6 +5,7 @@
 //! list of borrowed slices only ever gets shorter-lived on the way down.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 
 use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Storage, Tensor};
 use himuon::tensor::{TensorMut, TensorRef};
@@ -110,7 +111,7 @@ pub(crate) fn gradient_values<'a>(
 /// A contiguous gradient that shares its storage with none of the variables: a shared one would be locked twice.
 pub(crate) fn separate_gradient(
     gradient: &Tensor,
-    variable_storages: &[*const Storage],
+    variable_storages: &HashSet<*const Storage>,
 ) -> Result<Tensor> {
     let gradient = gradient.contiguous()?;
     let shared = {
@@ -125,7 +126,7 @@ pub(crate) fn separate_gradient(
 }
 
 /// Where the storages of the variables lie, to be compared only.
-pub(crate) fn storage_addresses(variables: &[NamedVariable]) -> Vec<*const Storage> {
+pub(crate) fn storage_addresses(variables: &[NamedVariable]) -> HashSet<*const Storage> {
     variables
         .iter()
         .map(|named| std::ptr::from_ref(&*named.variable.storage_and_layout().0))

@@ -264,6 +264,77 @@ fn variables_outside_the_map_are_refused() -> Result<()> {
     Ok(())
 }
 
+/// What `new` says, before any forward pass, of variables of a type under a declaration.
+fn refusal(dtype: DType, declare: impl FnOnce(HiMuonBuilder) -> HiMuonBuilder) -> Result<String> {
+    let map = map_of(dtype)?;
+    let config = HiMuonConfig::new(&map).with(declare);
+    Ok(message(HiMuon::new(map.all_vars(), config)))
+}
+
+#[test]
+fn variables_of_a_type_that_is_not_stored_are_refused_by_name() -> Result<()> {
+    for dtype in [DType::F64, DType::F8E4M3] {
+        let error = refusal(dtype, declare)?;
+        let (found, expected) = (
+            format!("variable a.weight is {dtype:?}"),
+            "f32, bf16 or f16",
+        );
+        assert!(
+            error.contains(&found) && error.contains(expected),
+            "{error}"
+        );
+        assert!(error.contains("DType::F32"), "{error}");
+    }
+    Ok(())
+}
+
+#[test]
+fn variables_of_another_type_than_their_group_says_are_refused() -> Result<()> {
+    for (dtype, element) in [(DType::BF16, "bf16"), (DType::F16, "f16")] {
+        let error = refusal(dtype, declare)?;
+        for part in [
+            "a.weight",
+            "expected F32",
+            &format!("element = \"{element}\""),
+        ] {
+            assert!(error.contains(part), "{error}");
+        }
+    }
+    let masters = |builder: HiMuonBuilder| {
+        declare(builder).adamw(AdamWOptions::default().master_weights(true))
+    };
+    let error = refusal(DType::F32, masters)?;
+    assert!(error.contains("norm: found F32 weights"), "{error}");
+    Ok(())
+}
+
+/// candle's in-place operations nest, one for each variable; tests run on threads of 2 MiB, as those of a server do.
+#[test]
+fn many_variables_fit_a_small_stack() -> Result<()> {
+    let train = || -> Result<()> {
+        let map = VarMap::new();
+        for index in 0..20_000 {
+            let variable = Var::from_slice(&[1.0_f32, 2.0], 2, &Device::Cpu)?;
+            map.data()
+                .lock()
+                .unwrap()
+                .insert(format!("v{index}"), variable);
+        }
+        let mut optimizer = HiMuon::new(map.all_vars(), HiMuonConfig::new(&map))?;
+        let mut gradients = variable(&map, "v0").sqr()?.sum_all()?.backward()?;
+        for (_, variable) in map.data().lock().unwrap().iter() {
+            gradients.insert(variable, Tensor::ones(2, DType::F32, &Device::Cpu)?);
+        }
+        optimizer.step(&gradients)?;
+        for name in ["v0", "v19999"] {
+            assert!(variable(&map, name).to_vec1::<f32>()?[0] < 1.0);
+        }
+        Ok(())
+    };
+    let thread = std::thread::Builder::new().stack_size(2 << 20);
+    thread.spawn(train)?.join().unwrap()
+}
+
 #[test]
 fn a_gradient_of_another_size_changes_nothing() -> Result<()> {
     let map = map_of(DType::F32)?;

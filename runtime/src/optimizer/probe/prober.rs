@@ -1,15 +1,16 @@
 //! The maps of what is looked at.
 
-use himuon_templates::{Criterion, KernelSpec, Power};
+use himuon_templates::{Coarse, Criterion, KernelSpec, Power, Tile};
 
 use super::options::{ProbeOptions, ProbeReading};
 use crate::cpu::{ApplyScale, CpuError, CpuKernel, Pool, Workspace};
+use crate::launch::MatrixDemand;
 use crate::reference::{TileBounds, tiles};
 use crate::tensor::TensorRef;
 
 /// Maps what is looked at, on the CPU.
 pub(super) struct Prober<'a> {
-    pub(super) pool: Pool,
+    pub(super) pool: &'a Pool,
     pub(super) workspace: Workspace,
     pub(super) options: &'a ProbeOptions,
     pub(super) step: u64,
@@ -34,11 +35,7 @@ impl Prober<'_> {
         momentum: &[f32],
         whole: bool,
     ) -> Result<Option<ProbeReading>, CpuError> {
-        // What a criterion would leave alone says nothing of the map.
-        let spec = KernelSpec {
-            criterion: Criterion::Always,
-            ..spec.clone()
-        };
+        let spec = tiled(spec);
         let kernel = CpuKernel::new(&spec)?;
         let bounds = tiles(spec.tile, rows, columns);
         let mut sums = Sums::default();
@@ -122,10 +119,7 @@ impl Prober<'_> {
         } else {
             ApplyScale::Rms
         };
-        let whole = CpuKernel::new(&KernelSpec {
-            tile: himuon_templates::Tile::Full,
-            ..spec.clone()
-        })?;
+        let whole = CpuKernel::new(&whole(spec))?;
         let tiled = self.map(kernel, momentum, (rows, columns), scale)?;
         let whole = self.map(&whole, momentum, (rows, columns), scale)?;
         let norms = norm(&tiled) * norm(&whole);
@@ -142,7 +136,7 @@ impl Prober<'_> {
         let mut output = vec![0.0; input.len()];
         let input = TensorRef::F32(input);
         kernel.map(
-            &self.pool,
+            self.pool,
             input,
             rows,
             columns,
@@ -152,6 +146,46 @@ impl Prober<'_> {
         )?;
         Ok(output)
     }
+}
+
+/// What of a matrix's map is looked at: what a criterion would leave alone says nothing of it.
+fn tiled(spec: &KernelSpec) -> KernelSpec {
+    KernelSpec {
+        criterion: Criterion::Always,
+        ..spec.clone()
+    }
+}
+
+/// What it is compared with: one tile, and so no coarse part.
+fn whole(spec: &KernelSpec) -> KernelSpec {
+    KernelSpec {
+        tile: Tile::Full,
+        coarse: Coarse::Off,
+        ..tiled(spec)
+    }
+}
+
+/// Bytes that reading one matrix takes at most: copies in f32, and scratch memory of the maps.
+pub(super) fn reading_bytes(
+    spec: &KernelSpec,
+    (rows, columns): (usize, usize),
+    threads: usize,
+    compared: bool,
+) -> Result<usize, CpuError> {
+    let copy = 4 * rows * columns;
+    let scratch = |spec: &KernelSpec, sides: (usize, usize)| {
+        let demand = [MatrixDemand::new(sides.0, sides.1)];
+        Ok::<_, CpuError>(CpuKernel::new(spec)?.workspace_bytes(&demand, threads))
+    };
+    let tile = spec.tile.effective(rows, columns);
+    let mut maps = copy + scratch(&tiled(spec), tile)? + 8 * tile.0 * tile.1;
+    if compared && tile != (rows, columns) {
+        let both =
+            scratch(&tiled(spec), (rows, columns))? + scratch(&whole(spec), (rows, columns))?;
+        maps = maps.max(3 * copy + both);
+    }
+    // Before the maps: the momentum, and of the gradient a copy, its bytes and its numbers.
+    Ok(maps.max(4 * copy))
 }
 
 fn inner_product(a: &[f32], b: &[f32]) -> f64 {
