@@ -78,13 +78,13 @@ fn step() -> Result<(), Box<dyn Error>> {
         .iter_mut()
         .zip(&gradients)
         .map(|(weight, gradient)| ParameterStep {
-            weight: DeviceMut::of(weight),
-            gradient: Some(DeviceRef::of(gradient)),
+            weight: DeviceMut::of(weight, &stream),
+            gradient: Some(DeviceRef::of(gradient, &stream)),
         })
         .collect();
     parameters.push(ParameterStep {
-        weight: DeviceMut::of(&mut norm),
-        gradient: Some(DeviceRef::of(&norm_gradient)),
+        weight: DeviceMut::of(&mut norm, &stream),
+        gradient: Some(DeviceRef::of(&norm_gradient, &stream)),
     });
     let report = optimizer.step(&mut parameters)?;
     drop(parameters);
