@@ -1,6 +1,5 @@
 //! What a step reports of each tile.
 
-use himuon::launch::TileDiagnostics;
 use himuon::optimizer::{MuonOptions, ProbeOptions, View};
 use himuon::reference::{Matrix, ReferenceMap, tiles};
 use himuon::{KernelSpec, Tile};
@@ -22,7 +21,7 @@ fn every_tile_is_reported_and_reporting_changes_no_bit() {
     model.step_with(&mut optimizer, &gradients).unwrap();
     let explained = optimizer.explain().unwrap();
     let found = optimizer.tile_diagnostics(0);
-    let kept = (found.len() * size_of::<TileDiagnostics>()) as u64;
+    let kept = size_of_val(found) as u64;
     assert_eq!(explained.totals.diagnostics_bytes, kept);
     assert_eq!(found.len(), 2 * 2 * 3);
     assert!(optimizer.tile_diagnostics(1).is_empty());
@@ -61,7 +60,7 @@ fn every_tile_is_reported_and_reporting_changes_no_bit() {
 
 #[test]
 fn what_the_probe_takes_is_explained() {
-    let model = Model::new(&[("small", &[8, 8]), ("large", &[64, 32])]);
+    let model = Model::new(&[("small", &[8, 8]), ("large", &[512, 256])]);
     let bytes = |probe: Option<ProbeOptions>| {
         let spec = KernelSpec::new(Tile::square(8));
         let builder = model.builder().group_with("*", MuonOptions::specs([spec]));
@@ -74,7 +73,8 @@ fn what_the_probe_takes_is_explained() {
         assert!(text.contains("diagnostics 0 B, probe "), "{text}");
         explained.totals.probe_bytes
     };
-    let large = 4 * 64 * 32;
+    // The matrix is larger than the scratch of a map of tiles.
+    let large = 4 * 512 * 256;
     let tiles_alone = bytes(Some(ProbeOptions::every(1).whole_every(0)));
     assert_eq!(bytes(None), 0);
     assert_eq!(tiles_alone, 4 * large);
