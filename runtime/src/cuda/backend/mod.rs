@@ -232,7 +232,7 @@ impl Backend<Device> for CudaBackend {
     fn all_finite(&mut self, tensors: &[DeviceRef<'_>]) -> Result<Vec<bool>, BackendError> {
         self.companion()?;
         let extents: Vec<_> = tensors.iter().map(DeviceRef::extent).collect();
-        match &self.companion {
+        match &mut self.companion {
             Some(companion) => companion.all_finite(&self.stream, &extents),
             None => Err(Self::unprepared("himuon_finite".to_owned())),
         }
