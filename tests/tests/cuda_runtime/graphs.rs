@@ -210,6 +210,56 @@ fn a_graph_takes_the_scale_of_its_loss_out_and_skips_an_overflow() {
     });
 }
 
+/// The host does not learn which steps the device skips, and counts them all; so does the device when it goes on alone.
+#[test]
+fn a_graph_that_goes_on_alone_counts_a_skipped_step_as_the_host_does() {
+    let test = "graphs::a_graph_that_goes_on_alone_counts_a_skipped_step_as_the_host_does";
+    emulated(test, &[], || {
+        const STEPS: u64 = 4;
+        let model = model();
+        let run = |captured: bool| {
+            let mut device = OnDevice::new(&model);
+            let stream = device.stream.clone();
+            let inverse = stream.clone_htod(&[1.0_f32]).unwrap();
+            let mut found = stream.clone_htod(&[0.0_f32]).unwrap();
+            let [inverse_at, found_at] = [&inverse, &found].map(|s| DeviceRef::of(s).address());
+            let backend = CudaBackend::new(&stream).unwrap();
+            // SAFETY: both slices outlive the optimizer and its graph.
+            let backend = unsafe { backend.unscaled_by(inverse_at, Some(found_at)) };
+            let builder = model.builder(&[tile(16)]);
+            let mut optimizer = builder.build_on(Box::new(backend)).unwrap();
+            let mut graph = captured.then(|| {
+                let mut parameters = device.parameters();
+                optimizer.capture(&mut parameters, 0..STEPS).unwrap()
+            });
+            let mut seen = Vec::new();
+            for step in 0..STEPS {
+                device.load_gradients(step);
+                let overflow = f32::from(u8::from(step == 1));
+                stream.memcpy_htod(&[overflow], &mut found).unwrap();
+                let mut parameters = device.parameters();
+                match &mut graph {
+                    // SAFETY: weights and gradients are those of the first replay, and outlive the test.
+                    Some(graph) if step > 0 => unsafe { graph.launch_alone() }.unwrap(),
+                    Some(graph) => drop(optimizer.replay(graph, &mut parameters).unwrap()),
+                    None => drop(optimizer.step(&mut parameters).unwrap()),
+                }
+                drop(parameters);
+                seen.push(device.bits());
+            }
+            seen
+        };
+        let (eager, alone) = (run(false), run(true));
+        assert!(
+            eager[0] == eager[1] && eager[1] != eager[2],
+            "one is skipped"
+        );
+        for (step, (alone, eager)) in alone.iter().zip(&eager).enumerate() {
+            assert!(alone == eager, "step {step}");
+        }
+    });
+}
+
 /// A launch inside a capture does not run, and a recording outside of one would.
 #[test]
 fn steps_are_refused_inside_a_capture_and_records_outside_of_one() {
