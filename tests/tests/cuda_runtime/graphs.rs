@@ -6,6 +6,7 @@ use himuon::cuda::{CudaBackend, DeviceRef};
 use himuon::optimizer::StepError;
 use himuon::schedule::TileSchedule;
 use himuon::{Error, KernelSpec, Tile};
+use himuon_toolkit::emulated::Inspection;
 
 use crate::emulator::emulated;
 use crate::model::{Model, OnDevice, spec, tile};
@@ -207,6 +208,55 @@ fn a_graph_takes_the_scale_of_its_loss_out_and_skips_an_overflow() {
             eager[1] == eager[2] && eager[2] != eager[3],
             "one step was skipped"
         );
+    });
+}
+
+/// A replay launches its phase's kernels and no others; a graph that goes on alone passes over those of other phases.
+#[test]
+fn a_replay_launches_the_kernels_of_its_phase_alone() {
+    let test = "graphs::a_replay_launches_the_kernels_of_its_phase_alone";
+    emulated(test, &[], || {
+        const STEPS: u64 = 6;
+        let model = model();
+        let specs = [tile(16), KernelSpec::new(Tile::Full)];
+        let schedule = TileSchedule::periodic(Tile::square(16), Tile::Full, 2, 0.5).unwrap();
+        let build = || model.builder(&specs).schedule(schedule.clone());
+        let emulator = Inspection::open().unwrap();
+        let mut eager = OnDevice::new(&model);
+        let mut one_by_one = eager.optimizer(build());
+        let mut captured = OnDevice::new(&model);
+        let mut replayed = captured.optimizer(build());
+        let mut graph = replayed
+            .capture(&mut captured.parameters(), 0..STEPS)
+            .unwrap();
+        let mut seen = Vec::new();
+        for step in 0..STEPS {
+            let ordinary = eager.step(&mut one_by_one);
+            let expected = eager.bits();
+            captured.load_gradients(step);
+            captured.stream.synchronize().unwrap();
+            let before = emulator.uses("launch").unwrap();
+            let alone = step + 2 >= STEPS;
+            if alone {
+                // SAFETY: weights and gradients are those of the last replay, and outlive the test.
+                unsafe { graph.launch_alone() }.unwrap();
+            } else {
+                let mut parameters = captured.parameters();
+                let report = replayed.replay(&mut graph, &mut parameters).unwrap();
+                assert_eq!(report.launches, ordinary.launches + 1, "the clock");
+                seen.push(ordinary.launches);
+            }
+            assert_eq!(captured.bits(), expected, "step {step}");
+            let launched = emulator.uses("launch").unwrap() - before;
+            // The clock, the tiles of both phases, and one AdamW.
+            let expected = match alone {
+                true => 1 + seen[0] + seen[1] - 1,
+                false => 1 + ordinary.launches,
+            };
+            assert_eq!(launched as usize, expected, "step {step}");
+        }
+        assert_ne!(seen[0], seen[1]);
+        replayed.check_replays().unwrap();
     });
 }
 
