@@ -14,8 +14,14 @@ use crate::error::Error;
 use crate::optimizer::{HiMuon, ParameterStep, StepError, StepReport};
 
 /// The steps of an optimizer as a graph: one launch of the host for all launches of the device.
+///
+/// With several phases there is a graph of each besides the one of all: a replay, whose step the host knows, launches the
+/// one that is needed and none of the others' kernels.
 pub struct CapturedStep {
-    graph: CudaGraph,
+    /// All phases; the device decides which of them runs.
+    whole: CudaGraph,
+    /// One for each phase, in the order of the recording, with its number of kernels; none where there is one phase.
+    phases: Vec<(CudaGraph, usize)>,
     /// Gone when the tables that the graph points to are: with the optimizer, or at its next recording.
     recording: Weak<()>,
 }
@@ -30,7 +36,7 @@ impl std::fmt::Debug for CapturedStep {
 unsafe impl Send for CapturedStep {}
 
 impl CapturedStep {
-    /// Launches the graph without telling the optimizer: the device goes on to the next step by itself, with
+    /// Launches the graph of all phases without telling the optimizer: the device goes on to the next step by itself, with
     /// scalars and pointers as they were written last. A launch past the recorded steps changes nothing, and
     /// [`check_replays`](HiMuon::check_replays) says so.
     ///
@@ -45,7 +51,7 @@ impl CapturedStep {
             return Err(outdated());
         }
         let refused = CudaError::call("launching a captured step");
-        let launched = self.graph.launch().map_err(refused);
+        let launched = self.whole.launch().map_err(refused);
         Ok(launched.map_err(BackendError::from)?)
     }
 }
@@ -73,20 +79,34 @@ impl HiMuon<Device> {
         steps: Range<u64>,
     ) -> Result<CapturedStep, Error> {
         self.prepare_recording(parameters, steps)?;
+        let (whole, _) = self.capture_phases(None, parameters)?;
+        let count = self.recorded_phases();
+        let phases = (0..count).filter(|_| count > 1);
+        let phases = phases.map(|phase| self.capture_phases(Some(phase), parameters));
+        Ok(CapturedStep {
+            whole,
+            phases: phases.collect::<Result<_, _>>()?,
+            recording: self.recording(),
+        })
+    }
+
+    /// A graph of one of the prepared phases, or of all, and the number of its kernels.
+    fn capture_phases(
+        &mut self,
+        only: Option<usize>,
+        parameters: &mut [ParameterStep<'_, Device>],
+    ) -> Result<(CudaGraph, usize), Error> {
         let stream = self.stream();
         let failed = |error| BackendError::from(CudaError::call("capturing a step")(error));
         stream
             .begin_capture(CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL)
             .map_err(failed)?;
-        let recorded = self.record(parameters);
+        let kernels = self.record_phases(only, parameters);
         // Ended in any case: a stream that is left capturing takes no other work.
         let graph = stream.end_capture(CUgraphInstantiate_flags(0));
-        recorded?;
+        let kernels = kernels?;
         match graph.map_err(failed)? {
-            Some(graph) => Ok(CapturedStep {
-                graph,
-                recording: self.recording(),
-            }),
+            Some(graph) => Ok((graph, kernels)),
             None => Err(BackendError::Device {
                 action: "capturing a step".to_owned(),
                 reason: "the driver made no graph".to_owned(),
@@ -109,8 +129,16 @@ impl HiMuon<Device> {
         if !captured.recording.ptr_eq(&self.recording()) {
             return Err(outdated());
         }
-        let report = self.begin_replay(parameters)?;
-        if let Err(error) = captured.graph.launch() {
+        let mut report = self.begin_replay(parameters)?;
+        let phase = self.recorded_phase(report.step);
+        let graph = match phase.and_then(|phase| captured.phases.get(phase)) {
+            Some((graph, kernels)) => {
+                report.launches = *kernels;
+                graph
+            }
+            None => &captured.whole,
+        };
+        if let Err(error) = graph.launch() {
             self.cancel_replay();
             let error = CudaError::call("replaying a step")(error);
             return Err(BackendError::from(error).into());

@@ -55,6 +55,34 @@ pub(super) struct Companion {
     finite: CudaFunction,
     begin: CudaFunction,
     unscale: CudaFunction,
+    scan: Scan,
+}
+
+/// What a search for non-finite numbers reads and writes, kept from one to the next.
+#[derive(Debug, Default)]
+struct Scan {
+    tensors: DeviceTable,
+    /// One word for each tensor, and those of a search of more tensors before.
+    flags: Option<DeviceMemory>,
+}
+
+impl Scan {
+    /// The flags of `count` tensors, all of them 0 in the order of the stream.
+    fn cleared_flags(
+        &mut self,
+        stream: &Arc<CudaStream>,
+        count: usize,
+    ) -> Result<&DeviceMemory, BackendError> {
+        let bytes = 4 * count;
+        let flags = match self.flags.take().filter(|flags| flags.bytes() >= bytes) {
+            Some(flags) => {
+                flags.set(0)?;
+                flags
+            }
+            None => DeviceMemory::zeroed(stream, bytes, "flags of scanned tensors")?,
+        };
+        Ok(self.flags.insert(flags))
+    }
 }
 
 impl Companion {
@@ -68,6 +96,7 @@ impl Companion {
             finite: function(&module, "himuon_finite", 0)?,
             begin: function(&module, "himuon_begin", 0)?,
             unscale: function(&module, "himuon_unscale", 0)?,
+            scan: Scan::default(),
         })
     }
 
@@ -97,9 +126,10 @@ impl Companion {
         }
     }
 
-    /// For each tensor whether all its numbers are finite. Waits for the device.
+    /// For each tensor whether all its numbers are finite. Waits for the device. Allocates where there are more tensors
+    /// than ever before, and writes their table where one of them has changed.
     pub(super) fn all_finite(
-        &self,
+        &mut self,
         stream: &Arc<CudaStream>,
         tensors: &[Extent],
     ) -> Result<Vec<bool>, BackendError> {
@@ -111,15 +141,17 @@ impl Companion {
         for (extent, first) in tensors.iter().zip(firsts) {
             write_scanned(&mut image, *extent, extent.rows as u32, first);
         }
-        let mut table = DeviceTable::default();
+        let shape = self.shape(blocks);
+        let table = &mut self.scan.tensors;
         table.update(stream, image, 0, "the table of scanned tensors")?;
-        let flags = DeviceMemory::zeroed(stream, 4 * tensors.len(), "flags of scanned tensors")?;
+        let table = table.pointer();
+        let flags = self.scan.cleared_flags(stream, tensors.len())?;
         let arguments = [
-            Argument::Pointer(table.pointer()),
+            Argument::Pointer(table),
             Argument::Word(tensors.len() as u32),
             Argument::Pointer(flags.pointer()),
         ];
-        launch(stream, &self.finite, self.shape(blocks), &arguments)?;
+        launch(stream, &self.finite, shape, &arguments)?;
         let mut bytes = vec![0; 4 * tensors.len()];
         flags.read(0, &mut bytes)?;
         Ok(bytes.chunks_exact(4).map(|word| word == [0; 4]).collect())

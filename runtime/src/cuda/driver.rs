@@ -224,6 +224,63 @@ pub(super) fn copy_on_device(
         .map_err(CudaError::call(action))
 }
 
+/// Rows in device memory: the first byte, and how many bytes lie from one row to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Rows {
+    pub(super) pointer: u64,
+    pub(super) pitch: usize,
+}
+
+/// Copies `height` rows of `width` bytes between two places on the device, in the order of the stream: in one call,
+/// or row by row where the device takes no such pitch, which CUDA leaves open.
+///
+/// As for [`copy_on_device`], all rows must lie in live allocations.
+pub(super) fn copy_rows_on_device(
+    stream: &CudaStream,
+    from: Rows,
+    to: Rows,
+    width: usize,
+    height: usize,
+) -> Result<(), CudaError> {
+    if width == 0 || height == 0 {
+        return Ok(());
+    }
+    let action = "copying rows on the device";
+    let context = stream.context();
+    context.bind_to_thread().map_err(CudaError::call(action))?;
+    let copy = description_of(from, to, width, height);
+    // SAFETY: the description is of this frame and read before the call returns; for its places see above.
+    match unsafe { sys::cuMemcpy2DAsync_v2(&copy, stream.cu_stream()) } {
+        // What is refused has no effect; a range that is no allocation's is refused again below.
+        sys::CUresult::CUDA_ERROR_INVALID_VALUE => (0..height).try_for_each(|row| {
+            let place = |rows: Rows| rows.pointer + (row * rows.pitch) as u64;
+            copy_on_device(stream, place(from), place(to), width)
+        }),
+        status => status.result().map_err(CudaError::call(action)),
+    }
+}
+
+fn description_of(from: Rows, to: Rows, width: usize, height: usize) -> sys::CUDA_MEMCPY2D {
+    sys::CUDA_MEMCPY2D {
+        srcXInBytes: 0,
+        srcY: 0,
+        srcMemoryType: sys::CUmemorytype::CU_MEMORYTYPE_DEVICE,
+        srcHost: std::ptr::null(),
+        srcDevice: from.pointer,
+        srcArray: std::ptr::null_mut(),
+        srcPitch: from.pitch,
+        dstXInBytes: 0,
+        dstY: 0,
+        dstMemoryType: sys::CUmemorytype::CU_MEMORYTYPE_DEVICE,
+        dstHost: std::ptr::null_mut(),
+        dstDevice: to.pointer,
+        dstArray: std::ptr::null_mut(),
+        dstPitch: to.pitch,
+        WidthInBytes: width,
+        Height: height,
+    }
+}
+
 /// A kernel's argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Argument {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use cudarc::driver::CudaStream;
 use himuon_templates::Element;
 
-use super::driver::{DeviceMemory, copy_on_device};
+use super::driver::{DeviceMemory, Rows, copy_on_device, copy_rows_on_device};
 use super::tensor::{DeviceMut, DeviceRef, Extent};
 use crate::backend::BackendError;
 use crate::memory::Memory;
@@ -181,9 +181,11 @@ fn copy(stream: &CudaStream, from: Extent, to: Extent) -> Result<(), BackendErro
         copy_on_device(stream, from.pointer, to.pointer, from.len() * size)?;
         return Ok(());
     }
-    for row in 0..from.rows {
-        let place = |extent: Extent| extent.pointer + (row * extent.leading * size) as u64;
-        copy_on_device(stream, place(from), place(to), from.columns * size)?;
-    }
+    let rows = |extent: Extent| Rows {
+        pointer: extent.pointer,
+        pitch: extent.leading * size,
+    };
+    let width = from.columns * size;
+    copy_rows_on_device(stream, rows(from), rows(to), width, from.rows)?;
     Ok(())
 }

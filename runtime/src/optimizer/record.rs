@@ -1,5 +1,5 @@
-//! Steps that are recorded once and replayed: a captured graph holds every phase of the schedule, and the device
-//! decides at each replay which of them runs.
+//! Steps that are recorded once and replayed: a recording holds every phase of the schedule, and the device decides
+//! at each replay which of them runs. Where the host knows the step too, a recording of that phase alone will do.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -25,7 +25,10 @@ pub(crate) struct RecordedSteps {
     identity: Arc<()>,
     steps: Range<u64>,
     phases: Vec<(Vec<GroupPhase>, Arc<Plan>)>,
-    /// Kernels of a replay, those of phases that do not run included.
+    /// Which of the phases each step is in.
+    #[cfg(feature = "cuda")]
+    of_step: Vec<u32>,
+    /// Kernels of a graph of all phases, those that do not run included.
     kernels: usize,
 }
 
@@ -78,7 +81,7 @@ impl<M: Memory> HiMuon<M> {
         self.recorded = None;
         self.backend.prepare_recording(Recording {
             first_step: steps.start,
-            phases: of_step,
+            phases: of_step.clone(),
             phase_count: phases.len() as u32,
         })?;
         self.recorded = Some(RecordedSteps {
@@ -86,6 +89,8 @@ impl<M: Memory> HiMuon<M> {
             identity: Arc::new(()),
             steps,
             phases,
+            #[cfg(feature = "cuda")]
+            of_step,
             kernels: 0,
         });
         self.bind_phases(parameters)
@@ -99,6 +104,16 @@ impl<M: Memory> HiMuon<M> {
     /// No preparation, a stream that is not being captured, or the device refuses a launch. The optimizer has not
     /// changed; end the capture.
     pub fn record(&mut self, parameters: &mut [ParameterStep<'_, M>]) -> Result<(), Error> {
+        self.record_phases(None, parameters).map(drop)
+    }
+
+    /// As [`record`](Self::record), of one phase alone where `only` names it: its launches do nothing in the steps of
+    /// other phases. Returns the number of kernels.
+    pub(crate) fn record_phases(
+        &mut self,
+        only: Option<usize>,
+        parameters: &mut [ParameterStep<'_, M>],
+    ) -> Result<usize, Error> {
         let Some(mut recorded) = self.recorded.take() else {
             return Err(refused(
                 "nothing was prepared; call prepare_recording first",
@@ -111,7 +126,10 @@ impl<M: Memory> HiMuon<M> {
                 refused("the stream is not being captured, so that launches would run at once; begin the capture first")
             }));
         }
-        let submitted = self.submit_phases(&mut recorded, parameters);
+        let submitted = self.submit_phases(&recorded, only, parameters);
+        if let (None, Ok(kernels)) = (only, &submitted) {
+            recorded.kernels = *kernels;
+        }
         self.recorded = Some(recorded);
         self.backend.select_phase(None)?;
         submitted
@@ -119,30 +137,34 @@ impl<M: Memory> HiMuon<M> {
 
     fn submit_phases(
         &mut self,
-        recorded: &mut RecordedSteps,
+        recorded: &RecordedSteps,
+        only: Option<usize>,
         parameters: &mut [ParameterStep<'_, M>],
-    ) -> Result<(), Error> {
+    ) -> Result<usize, Error> {
         self.backend.record_clock()?;
-        recorded.kernels = 1;
-        let last = recorded.phases.len().saturating_sub(1);
+        let mut kernels = 1;
+        let last = only.unwrap_or(recorded.phases.len().saturating_sub(1));
         for (index, (phase, plan)) in recorded.phases.iter().enumerate() {
+            if only.is_some_and(|only| only != index) {
+                continue;
+            }
             self.backend.select_phase(Some(index as u32))?;
             let ready = self.ready_for(phase, plan, parameters.len())?;
             let mut work = gather(&mut self.parameters, &self.groups, &ready, parameters);
             for (launch, chunks) in plan.launches.iter().zip(&mut work.launches) {
                 for (chunk, matrices) in launch.chunks.iter().zip(chunks) {
                     if !matrices.is_empty() {
-                        recorded.kernels += self.backend.launch(launch, chunk, matrices)?.kernels;
+                        kernels += self.backend.launch(launch, chunk, matrices)?.kernels;
                     }
                 }
             }
             // AdamW is the same in every phase.
             if index == last && !work.elementwise.is_empty() {
                 self.backend.adamw(&mut work.elementwise)?;
-                recorded.kernels += 1;
+                kernels += 1;
             }
         }
-        Ok(())
+        Ok(kernels)
     }
 
     /// To be called before each replay of a graph that holds the recorded steps: learning rates, decay and
@@ -195,6 +217,22 @@ impl<M: Memory> HiMuon<M> {
     pub(crate) fn recording(&self) -> Weak<()> {
         let recorded = self.recorded.as_ref();
         recorded.map_or_else(Weak::new, |recorded| Arc::downgrade(&recorded.identity))
+    }
+
+    /// How many phases the present recording has; 0 where there is none.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn recorded_phases(&self) -> usize {
+        let recorded = self.recorded.as_ref();
+        recorded.map_or(0, |recorded| recorded.phases.len())
+    }
+
+    /// The phase of a recorded step, by its number in the recording.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn recorded_phase(&self, step: u64) -> Option<usize> {
+        let recorded = self.recorded.as_ref()?;
+        let index = step.checked_sub(recorded.steps.start)?;
+        let phase = recorded.of_step.get(usize::try_from(index).ok()?)?;
+        Some(*phase as usize)
     }
 
     /// Takes back what [`begin_replay`](Self::begin_replay) counted, for a replay that was refused.

@@ -27,7 +27,8 @@ HIMUON_DEVICE void begin_step(u32* clock, const u32* phases, u32 first_step, u32
   if (inside && skipped) clock[CLOCK_SKIPPED] = clock[CLOCK_SKIPPED] + 1u;
   if (!advances || !inside) return;
   clock[CLOCK_STEP] = step + 1u;
-  if (!skipped) clock[CLOCK_UPDATE] = clock[CLOCK_UPDATE] + 1u;
+  // A skipped step counts too: the host, which does not learn of it, counts every step.
+  clock[CLOCK_UPDATE] = clock[CLOCK_UPDATE] + 1u;
 }
 
 // Gradients enter a step multiplied by c and alpha alone, so that is where their scale is taken out.

@@ -4,9 +4,10 @@ use himuon::cuda::Device;
 use himuon::optimizer::{Protection, StepError};
 use himuon::schedule::TileSchedule;
 use himuon::{Error, HiMuon, Tile};
+use himuon_toolkit::emulated::Inspection;
 
 use crate::emulator::emulated;
-use crate::model::{Model, OnDevice, spec};
+use crate::model::{Model, OnDevice, spec, tile};
 
 /// Three launches and one of AdamW.
 const ON_CHIP: &str = "tile=16 power=1/2";
@@ -147,6 +148,45 @@ fn a_snapshot_puts_every_bit_back_after_a_refused_launch() {
             .all(|(kind, unchanged)| kind == "restored" && *unchanged),
         "{found:?}"
     );
+}
+
+/// A strided weight of many rows is one copy, where the device takes its pitch; else each row is one.
+#[test]
+fn a_snapshot_of_strided_rows_is_one_copy_and_is_put_back() {
+    const ROWS: u64 = 50;
+    let test = "faults::a_snapshot_of_strided_rows_is_one_copy_and_is_put_back";
+    // The first launch of the second step is refused.
+    for unit in ["1", "512"] {
+        let environment = [
+            ("HIMUON_EMULATOR_PITCH", unit),
+            ("HIMUON_EMULATOR_FAIL", "submission:2"),
+        ];
+        emulated(test, &environment, || {
+            let emulator = Inspection::open().unwrap();
+            let model = Model::new(&[("blocks.0.q.weight", &[ROWS as usize, 20])], 3);
+            let mut device = OnDevice::strided(0, &model, vec![7]);
+            let builder = model.builder(&[tile(16)]);
+            let mut optimizer = device.optimizer(builder.protection(Protection::Snapshot));
+            device.step(&mut optimizer);
+            let before = device.bits();
+            let used = || emulator.uses("copy").unwrap();
+            let copies_before = used();
+            let stepped = optimizer.step(&mut device.parameters());
+            assert!(
+                matches!(stepped, Err(Error::Step(StepError::Restored { .. }))),
+                "{stepped:?}"
+            );
+            // Weight and momentum, there and back; the momentum is contiguous.
+            let any_pitch = std::env::var("HIMUON_EMULATOR_PITCH").unwrap() == "1";
+            let of_weight = if any_pitch { 1 } else { 1 + ROWS };
+            assert_eq!(used() - copies_before, 2 * (of_weight + 1));
+            // `bits` looks at what lies between the rows, too.
+            assert_eq!(device.bits(), before);
+        });
+        if std::env::var_os("HIMUON_ISOLATED_TEST").is_some() {
+            return;
+        }
+    }
 }
 
 #[test]

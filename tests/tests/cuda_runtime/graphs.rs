@@ -6,6 +6,7 @@ use himuon::cuda::{CudaBackend, DeviceRef};
 use himuon::optimizer::StepError;
 use himuon::schedule::TileSchedule;
 use himuon::{Error, KernelSpec, Tile};
+use himuon_toolkit::emulated::Inspection;
 
 use crate::emulator::emulated;
 use crate::model::{Model, OnDevice, spec, tile};
@@ -208,6 +209,105 @@ fn a_graph_takes_the_scale_of_its_loss_out_and_skips_an_overflow() {
             eager[1] == eager[2] && eager[2] != eager[3],
             "one step was skipped"
         );
+    });
+}
+
+/// A replay launches its phase's kernels and no others; a graph that goes on alone passes over those of other phases.
+#[test]
+fn a_replay_launches_the_kernels_of_its_phase_alone() {
+    let test = "graphs::a_replay_launches_the_kernels_of_its_phase_alone";
+    emulated(test, &[], || {
+        const STEPS: u64 = 6;
+        let model = model();
+        let specs = [tile(16), KernelSpec::new(Tile::Full)];
+        let schedule = TileSchedule::periodic(Tile::square(16), Tile::Full, 2, 0.5).unwrap();
+        let build = || model.builder(&specs).schedule(schedule.clone());
+        let emulator = Inspection::open().unwrap();
+        let mut eager = OnDevice::new(&model);
+        let mut one_by_one = eager.optimizer(build());
+        let mut captured = OnDevice::new(&model);
+        let mut replayed = captured.optimizer(build());
+        let mut graph = replayed
+            .capture(&mut captured.parameters(), 0..STEPS)
+            .unwrap();
+        let mut seen = Vec::new();
+        for step in 0..STEPS {
+            let ordinary = eager.step(&mut one_by_one);
+            let expected = eager.bits();
+            captured.load_gradients(step);
+            captured.stream.synchronize().unwrap();
+            let before = emulator.uses("launch").unwrap();
+            let alone = step + 2 >= STEPS;
+            if alone {
+                // SAFETY: weights and gradients are those of the last replay, and outlive the test.
+                unsafe { graph.launch_alone() }.unwrap();
+            } else {
+                let mut parameters = captured.parameters();
+                let report = replayed.replay(&mut graph, &mut parameters).unwrap();
+                assert_eq!(report.launches, ordinary.launches + 1, "the clock");
+                seen.push(ordinary.launches);
+            }
+            assert_eq!(captured.bits(), expected, "step {step}");
+            let launched = emulator.uses("launch").unwrap() - before;
+            // The clock, the tiles of both phases, and one AdamW.
+            let expected = match alone {
+                true => 1 + seen[0] + seen[1] - 1,
+                false => 1 + ordinary.launches,
+            };
+            assert_eq!(launched as usize, expected, "step {step}");
+        }
+        assert_ne!(seen[0], seen[1]);
+        replayed.check_replays().unwrap();
+    });
+}
+
+/// The host does not learn which steps the device skips, and counts them all; so does the device when it goes on alone.
+#[test]
+fn a_graph_that_goes_on_alone_counts_a_skipped_step_as_the_host_does() {
+    let test = "graphs::a_graph_that_goes_on_alone_counts_a_skipped_step_as_the_host_does";
+    emulated(test, &[], || {
+        const STEPS: u64 = 4;
+        let model = model();
+        let run = |captured: bool| {
+            let mut device = OnDevice::new(&model);
+            let stream = device.stream.clone();
+            let inverse = stream.clone_htod(&[1.0_f32]).unwrap();
+            let mut found = stream.clone_htod(&[0.0_f32]).unwrap();
+            let [inverse_at, found_at] = [&inverse, &found].map(|s| DeviceRef::of(s).address());
+            let backend = CudaBackend::new(&stream).unwrap();
+            // SAFETY: both slices outlive the optimizer and its graph.
+            let backend = unsafe { backend.unscaled_by(inverse_at, Some(found_at)) };
+            let builder = model.builder(&[tile(16)]);
+            let mut optimizer = builder.build_on(Box::new(backend)).unwrap();
+            let mut graph = captured.then(|| {
+                let mut parameters = device.parameters();
+                optimizer.capture(&mut parameters, 0..STEPS).unwrap()
+            });
+            let mut seen = Vec::new();
+            for step in 0..STEPS {
+                device.load_gradients(step);
+                let overflow = f32::from(u8::from(step == 1));
+                stream.memcpy_htod(&[overflow], &mut found).unwrap();
+                let mut parameters = device.parameters();
+                match &mut graph {
+                    // SAFETY: weights and gradients are those of the first replay, and outlive the test.
+                    Some(graph) if step > 0 => unsafe { graph.launch_alone() }.unwrap(),
+                    Some(graph) => drop(optimizer.replay(graph, &mut parameters).unwrap()),
+                    None => drop(optimizer.step(&mut parameters).unwrap()),
+                }
+                drop(parameters);
+                seen.push(device.bits());
+            }
+            seen
+        };
+        let (eager, alone) = (run(false), run(true));
+        assert!(
+            eager[0] == eager[1] && eager[1] != eager[2],
+            "one is skipped"
+        );
+        for (step, (alone, eager)) in alone.iter().zip(&eager).enumerate() {
+            assert!(alone == eager, "step {step}");
+        }
     });
 }
 

@@ -119,6 +119,51 @@ fn a_step_is_skipped_or_refused_when_asked_to() {
     });
 }
 
+/// What a search for such numbers needs stays: only tensors that move or become more are written or allocated again.
+#[test]
+fn a_search_for_bad_numbers_allocates_nothing_from_the_second_step_on() {
+    let test = "policies::a_search_for_bad_numbers_allocates_nothing_from_the_second_step_on";
+    emulated(test, &[], || {
+        let emulator = Inspection::open().unwrap();
+        let used = |kind| emulator.uses(kind).unwrap();
+        for policy in [NonFinitePolicy::SkipStep, NonFinitePolicy::Error] {
+            let mut device = OnDevice::new(&Model::mixed());
+            let builder = device.model.builder(&[tile(16)]).non_finite(policy);
+            let mut optimizer = device.optimizer(builder);
+            // Fewer tensors at first.
+            let last = device.gradients.len() - 1;
+            let gradient = device.gradients[last].take();
+            device.step(&mut optimizer);
+            device.gradients[last] = gradient;
+            device.step(&mut optimizer);
+            device.load_gradients(2);
+            let (allocations, copies, live) =
+                (used("allocation"), used("copy"), live_bytes(&emulator));
+            optimizer.step(&mut device.parameters()).unwrap();
+            // The flags are cleared and read, the counters of AdamW's clock set; no table is written.
+            assert_eq!(used("copy") - copies, 3, "{policy:?}");
+            poison(&mut device, 3, 700);
+            let bits = device.bits();
+            for again in 0..2 {
+                let outcome = optimizer.step(&mut device.parameters());
+                assert_eq!(outcome.is_ok(), policy == NonFinitePolicy::SkipStep);
+                assert_eq!(device.bits(), bits, "{policy:?}, {again}");
+            }
+            // What was found is not found again where it is gone.
+            device.load_gradients(3);
+            let report = optimizer.step(&mut device.parameters()).unwrap();
+            assert_eq!(report.skipped_for, None);
+            assert_ne!(device.bits(), bits);
+            assert_eq!(used("allocation"), allocations, "{policy:?}");
+            assert_eq!(live_bytes(&emulator), live);
+        }
+    });
+}
+
+fn live_bytes(emulator: &Inspection) -> u64 {
+    emulator.memory(0).unwrap().live_bytes
+}
+
 #[test]
 fn a_budget_cuts_a_launch_into_chunks_and_is_kept() {
     let test = "policies::a_budget_cuts_a_launch_into_chunks_and_is_kept";

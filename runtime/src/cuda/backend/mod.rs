@@ -119,7 +119,7 @@ impl CudaBackend {
     /// Takes the scale of a scaled loss out of every gradient on the device. `inverse` is the address of one f32,
     /// one over the factor that gradients carry. Where `found_non_finite` is given, an f32 there that is not 0
     /// when a step begins makes the whole step do nothing; it still counts as an update in the bias corrections
-    /// of AdamW.
+    /// of AdamW, in a step, a replay and a graph that is launched alone alike: the host does not wait to learn of it.
     ///
     /// A step then has a launch more for each specification, and one before all.
     ///
@@ -255,7 +255,7 @@ impl Backend<Device> for CudaBackend {
     fn all_finite(&mut self, tensors: &[DeviceRef<'_>]) -> Result<Vec<bool>, BackendError> {
         self.companion()?;
         let extents: Vec<_> = tensors.iter().map(DeviceRef::extent).collect();
-        match &self.companion {
+        match &mut self.companion {
             Some(companion) => companion.all_finite(&self.stream, &extents),
             None => Err(Self::unprepared("himuon_finite".to_owned())),
         }

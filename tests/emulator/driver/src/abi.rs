@@ -259,6 +259,30 @@ pub(crate) struct MemsetNodeParams {
     pub(crate) height: usize,
 }
 
+/// `CUDA_MEMCPY2D_v2`: first the source, then the destination.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Memcpy2D {
+    pub(crate) source: Memcpy2DSide,
+    pub(crate) destination: Memcpy2DSide,
+    pub(crate) width_bytes: usize,
+    pub(crate) height: usize,
+}
+
+/// Where the rows of one side of a `CUDA_MEMCPY2D_v2` lie.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Memcpy2DSide {
+    pub(crate) x_bytes: usize,
+    pub(crate) y: usize,
+    /// `CUmemorytype`.
+    pub(crate) memory_type: c_uint,
+    pub(crate) host: usize,
+    pub(crate) device: u64,
+    pub(crate) array: usize,
+    pub(crate) pitch: usize,
+}
+
 /// `CUgraphExecUpdateResultInfo`.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]

@@ -5,7 +5,8 @@ use std::mem::{align_of, offset_of, size_of};
 use cudarc::driver::sys;
 
 use crate::abi::{
-    KernelNodeParams, LaunchAttribute, LaunchConfig, MemsetNodeParams, PoolProperties, UpdateResult,
+    KernelNodeParams, LaunchAttribute, LaunchConfig, Memcpy2D, Memcpy2DSide, MemsetNodeParams,
+    PoolProperties, UpdateResult,
 };
 use crate::handle::Handle;
 
@@ -54,6 +55,17 @@ fn node_parameters() {
     same_offsets!(MemsetNodeParams, sys::CUDA_MEMSET_NODE_PARAMS:
         destination = dst, pitch = pitch, value = value, element_bytes = elementSize,
         width = width, height = height);
+}
+
+#[test]
+fn copies_of_rows() {
+    assert_eq!(size_of::<Memcpy2D>(), size_of::<sys::CUDA_MEMCPY2D>());
+    same_offsets!(Memcpy2D, sys::CUDA_MEMCPY2D:
+        source = srcXInBytes, destination = dstXInBytes, width_bytes = WidthInBytes, height = Height);
+    // The source comes first, so that its fields lie where those of one side do.
+    same_offsets!(Memcpy2DSide, sys::CUDA_MEMCPY2D:
+        x_bytes = srcXInBytes, y = srcY, memory_type = srcMemoryType, host = srcHost, device = srcDevice,
+        array = srcArray, pitch = srcPitch);
 }
 
 #[test]

@@ -54,7 +54,10 @@ pub(crate) struct Executable {
 pub(crate) fn node_type(action: &Action) -> c_int {
     match action {
         Action::Launch(_) => 0,
-        Action::Upload { .. } | Action::Download { .. } | Action::Copy { .. } => 1,
+        Action::Upload { .. }
+        | Action::Download { .. }
+        | Action::Copy { .. }
+        | Action::CopyRows(_) => 1,
         Action::Fill(_) => 2,
         Action::Call(_) => 3,
         Action::Join => 5,
@@ -267,7 +270,8 @@ impl Session {
                 | Action::Fill(_)
                 | Action::Upload { .. }
                 | Action::Download { .. }
-                | Action::Copy { .. },
+                | Action::Copy { .. }
+                | Action::CopyRows(_),
             ) => {}
             _ => return Err(CudaError::INVALID_VALUE),
         }

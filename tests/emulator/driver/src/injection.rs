@@ -52,6 +52,11 @@ impl Injection {
         self.planned.push((target, count));
     }
 
+    /// How often a target was used.
+    pub(crate) fn uses(&self, target: Target) -> u64 {
+        self.used[target.index()]
+    }
+
     /// Counts one use; the number of the use if it is to fail.
     pub(crate) fn strikes(&mut self, target: Target) -> Option<u64> {
         let used = &mut self.used[target.index()];

@@ -10,7 +10,10 @@ use crate::handle::Handle;
 use crate::injection::Target;
 use crate::pool::Pool;
 use crate::stream::Stream;
-use crate::work::{Action, Fill, HostSource};
+use crate::work::{Action, CopyRows, Fill, HostSource, Rows};
+
+/// Bytes from row to row that a copy takes at most; what `CU_DEVICE_ATTRIBUTE_MAX_PITCH` says.
+pub(crate) const LARGEST_PITCH: u64 = i32::MAX as u64;
 
 /// One device allocation.
 #[derive(Debug)]
@@ -212,6 +215,35 @@ impl Session {
         })
     }
 
+    /// A copy of rows inside device memory. Pitches below a row are refused, those above what the device takes too,
+    /// and those that are no multiple of what the settings ask for.
+    pub(crate) fn copy_rows_action(&mut self, rows: CopyRows) -> DriverResult<Action> {
+        self.count_transfer()?;
+        for side in [rows.source, rows.destination] {
+            if side.pitch < rows.width
+                || side.pitch > LARGEST_PITCH
+                || !side.pitch.is_multiple_of(self.driver.settings.pitch_unit)
+            {
+                return Err(CudaError::INVALID_VALUE);
+            }
+            self.check_rows(side, rows.width, rows.height)?;
+        }
+        Ok(Action::CopyRows(rows))
+    }
+
+    /// Refuses rows that do not lie inside one live allocation, from the first to the last byte.
+    fn check_rows(&self, rows: Rows, width: u64, height: u64) -> DriverResult {
+        if height == 0 || width == 0 {
+            return Ok(());
+        }
+        let bytes = rows
+            .pitch
+            .checked_mul(height - 1)
+            .and_then(|before| before.checked_add(width))
+            .ok_or(CudaError::INVALID_VALUE)?;
+        self.check_range(rows.address, bytes)
+    }
+
     pub(crate) fn fill_action(&mut self, fill: Fill) -> DriverResult<Action> {
         self.count_transfer()?;
         let row_bytes = fill
@@ -226,14 +258,11 @@ impl Session {
         {
             return Err(CudaError::INVALID_VALUE);
         }
-        if fill.height > 0 {
-            let bytes = fill
-                .pitch
-                .checked_mul(fill.height - 1)
-                .and_then(|rows| rows.checked_add(row_bytes))
-                .ok_or(CudaError::INVALID_VALUE)?;
-            self.check_range(fill.destination, bytes)?;
-        }
+        let rows = Rows {
+            address: fill.destination,
+            pitch: fill.pitch,
+        };
+        self.check_rows(rows, row_bytes, fill.height)?;
         Ok(Action::Fill(fill))
     }
 }

@@ -7,7 +7,7 @@ use crate::driver::{Driver, Session};
 use crate::error::CudaError;
 use crate::handle::Handle;
 use crate::injection::Target;
-use crate::work::{Action, Fill, HostSource, KernelLaunch};
+use crate::work::{Action, CopyRows, Fill, HostSource, KernelLaunch};
 
 /// A failure that destroys the context: code and message.
 struct Failure {
@@ -48,6 +48,7 @@ impl Session {
                 source,
                 bytes,
             } => copy(self.driver, destination, source, bytes).map(|()| 0),
+            Action::CopyRows(rows) => copy_rows(self.driver, rows).map(|()| 0),
             Action::Fill(fill) => fill_rows(self.driver, fill).map(|()| 0),
             Action::Free { address } => {
                 self.release(address);
@@ -166,6 +167,19 @@ fn copy(driver: &Driver, destination: u64, source: u64, bytes: u64) -> Result<()
     }
     let data = download(driver, source, bytes as usize)?;
     write(driver, destination, &data)
+}
+
+fn copy_rows(driver: &Driver, rows: CopyRows) -> Result<(), Failure> {
+    let CopyRows {
+        destination,
+        source,
+        width,
+        height,
+    } = rows;
+    (0..height).try_for_each(|row| {
+        let to = destination.address + row * destination.pitch;
+        copy(driver, to, source.address + row * source.pitch, width)
+    })
 }
 
 fn fill_rows(driver: &Driver, fill: Fill) -> Result<(), Failure> {

@@ -45,6 +45,8 @@ pub(crate) struct Settings {
     pub(crate) injection: Injection,
     pub(crate) execution: ExecutionOptions,
     pub(crate) streams: StreamPolicy,
+    /// Pitches of copies are multiples of this, in bytes; not 0.
+    pub(crate) pitch_unit: u64,
     /// Major and minor version of the driver API.
     pub(crate) driver_version: (u32, u32),
 }
@@ -89,6 +91,10 @@ impl Settings {
             streams: match setting("HIMUON_EMULATOR_STREAMS") {
                 Some(policy) => policy.choice("`lazy` or `eager`", &policies)?,
                 None => StreamPolicy::Lazy,
+            },
+            pitch_unit: match setting("HIMUON_EMULATOR_PITCH") {
+                Some(unit) => unit.number("a number of bytes, 1 for any pitch")?.max(1),
+                None => 1,
             },
             driver_version: match setting("HIMUON_EMULATOR_DRIVER_VERSION") {
                 Some(version) => version.version()?,
@@ -288,6 +294,7 @@ mod tests {
             ("HIMUON_EMULATOR_THREADS", "1"),
             ("HIMUON_EMULATOR_CHECKS", "off"),
             ("HIMUON_EMULATOR_STREAMS", "eager"),
+            ("HIMUON_EMULATOR_PITCH", "512"),
             ("HIMUON_EMULATOR_DRIVER_VERSION", "12.4"),
         ])
         .unwrap();
@@ -295,6 +302,7 @@ mod tests {
         assert_eq!(settings.execution.threads, 1);
         assert!(!settings.execution.checks);
         assert_eq!(settings.streams, StreamPolicy::Eager);
+        assert_eq!(settings.pitch_unit, 512);
         assert_eq!(settings.driver_version, (12, 4));
     }
 

@@ -35,6 +35,7 @@ pub(crate) enum Action {
         source: u64,
         bytes: u64,
     },
+    CopyRows(CopyRows),
     Fill(Fill),
     Free {
         address: u64,
@@ -64,6 +65,23 @@ pub(crate) enum HostSource {
     Staged(Arc<[u8]>),
     /// Read when the upload executes: pinned memory, and all memory in a graph.
     Deferred { address: HostAddress, bytes: usize },
+}
+
+/// Rows from one place on a device to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CopyRows {
+    pub(crate) destination: Rows,
+    pub(crate) source: Rows,
+    /// Bytes of a row.
+    pub(crate) width: u64,
+    pub(crate) height: u64,
+}
+
+/// The first byte of rows, and how many bytes lie from one row to the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Rows {
+    pub(crate) address: u64,
+    pub(crate) pitch: u64,
 }
 
 /// Rows of a repeated pattern.

@@ -71,6 +71,7 @@ const NEEDED: &[&str] = &[
     "cuMemcpyDtoHAsync_v2",
     "cuMemcpyDtoD_v2",
     "cuMemcpyDtoDAsync_v2",
+    "cuMemcpy2DAsync_v2",
     "cuMemcpyPeerAsync",
     "cuMemsetD8_v2",
     "cuMemsetD8Async",

@@ -1,8 +1,11 @@
 //! Device memory: contents, accounts, running out, and pointers that lead nowhere.
 #![allow(unsafe_code, clippy::unwrap_used)]
 
-use cudarc::driver::sys::{CUresult, cuMemFree_v2, cuMemcpyDtoD_v2, cuMemcpyHtoD_v2};
-use cudarc::driver::{CudaContext, CudaSlice, DriverError, result};
+use cudarc::driver::sys::{
+    CUDA_MEMCPY2D, CUmemorytype, CUresult, cuMemFree_v2, cuMemcpy2DAsync_v2, cuMemcpyDtoD_v2,
+    cuMemcpyHtoD_v2,
+};
+use cudarc::driver::{CudaContext, CudaSlice, DevicePtr, DriverError, result};
 use himuon_toolkit::emulated::{EmulatedDriver, Inspection, isolated};
 
 const OUT_OF_MEMORY: DriverError = DriverError(CUresult::CUDA_ERROR_OUT_OF_MEMORY);
@@ -104,6 +107,80 @@ fn pointers_that_lead_nowhere_are_refused() {
             "freed"
         );
     }
+}
+
+/// A copy of `height` rows of `width` bytes between device memory.
+fn rows(from: (u64, usize), to: (u64, usize), width: usize, height: usize) -> CUDA_MEMCPY2D {
+    CUDA_MEMCPY2D {
+        srcXInBytes: 0,
+        srcY: 0,
+        srcMemoryType: CUmemorytype::CU_MEMORYTYPE_DEVICE,
+        srcHost: std::ptr::null(),
+        srcDevice: from.0,
+        srcArray: std::ptr::null_mut(),
+        srcPitch: from.1,
+        dstXInBytes: 0,
+        dstY: 0,
+        dstMemoryType: CUmemorytype::CU_MEMORYTYPE_DEVICE,
+        dstHost: std::ptr::null_mut(),
+        dstDevice: to.0,
+        dstArray: std::ptr::null_mut(),
+        dstPitch: to.1,
+        WidthInBytes: width,
+        Height: height,
+    }
+}
+
+#[test]
+fn rows_are_copied_in_one_call_and_stay_inside_their_allocations() {
+    // In a process of its own, where nobody else copies.
+    let test = "rows_are_copied_in_one_call_and_stay_inside_their_allocations";
+    isolated(test, &[], copies_of_rows).unwrap();
+}
+
+fn copies_of_rows() {
+    let context = CudaContext::new(0).unwrap();
+    let stream = context.new_stream().unwrap();
+    let inspection = Inspection::open().unwrap();
+    let numbers: Vec<u8> = (0..40).collect();
+    let source = stream.clone_htod(&numbers).unwrap();
+    let target = stream.clone_htod(&[99_u8; 12]).unwrap();
+    let [from, to] = [&source, &target].map(|slice| slice.device_ptr(&stream).0);
+    // SAFETY: both slices outlive the copies, which stay inside of them or are refused.
+    let run = |copy: CUDA_MEMCPY2D| unsafe { cuMemcpy2DAsync_v2(&copy, stream.cu_stream()) };
+    let copies = inspection.uses("copy").unwrap();
+    let placed = CUDA_MEMCPY2D {
+        srcXInBytes: 2,
+        srcY: 1,
+        dstXInBytes: 1,
+        ..rows((from, 10), (to, 4), 3, 3)
+    };
+    assert_eq!(run(placed).result(), Ok(()));
+    assert_eq!(inspection.uses("copy"), Some(copies + 1));
+    let found = stream.clone_dtoh(&target).unwrap();
+    assert_eq!(found, [99, 12, 13, 14, 99, 22, 23, 24, 99, 32, 33, 34]);
+    let below_a_row = CUDA_MEMCPY2D {
+        dstXInBytes: 1,
+        ..rows((from, 10), (to, 3), 3, 1)
+    };
+    for refused in [
+        below_a_row,
+        rows((from, 10), (to, 4), 3, 4),
+        rows((from, 2), (to, 4), 3, 3),
+        rows((from, 19), (to, 4), 3, 4),
+        rows((from, 1 << 31), (to, 4), 3, 1),
+        rows((from, 10), (to + 12, 4), 3, 1),
+    ] {
+        assert_eq!(run(refused).result(), Err(INVALID_VALUE), "{refused:?}");
+    }
+    let of_the_host = CUDA_MEMCPY2D {
+        srcMemoryType: CUmemorytype::CU_MEMORYTYPE_HOST,
+        ..rows((from, 10), (to, 4), 3, 3)
+    };
+    let not_there = DriverError(CUresult::CUDA_ERROR_NOT_SUPPORTED);
+    assert_eq!(run(of_the_host).result(), Err(not_there));
+    assert_eq!(run(rows((from, 10), (to, 4), 3, 0)).result(), Ok(()));
+    assert_eq!(stream.clone_dtoh(&target).unwrap(), found);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::collections::BTreeMap;
-use std::ffi::{c_char, c_int};
+use std::ffi::{CString, c_char, c_int};
 
 use libloading::Library;
 use serde::Deserialize;
@@ -119,6 +119,20 @@ impl Inspection {
             read(device, &mut memory.live_bytes, &mut memory.peak_bytes)
         };
         (status == 0).then_some(memory)
+    }
+
+    /// How often what a kind of `HIMUON_EMULATOR_FAIL` names was done since the start: `allocation`, `copy` (fills
+    /// too), `launch`, `submission` or `module`. `None` before `cuInit` or for another kind.
+    pub fn uses(&self, kind: &str) -> Option<u64> {
+        type Uses = unsafe extern "C" fn(*const c_char, *mut u64) -> c_int;
+        let kind = CString::new(kind).ok()?;
+        let mut count = 0;
+        // SAFETY: the symbol has this type in the emulated driver; the text is NUL-terminated, the count of this frame.
+        let status = unsafe {
+            let read = self.library.get::<Uses>(b"himuonEmulatorUses").ok()?;
+            read(kind.as_ptr(), &mut count)
+        };
+        (status == 0).then_some(count)
     }
 
     /// A text of the driver; asked for again if it grew between the two calls.

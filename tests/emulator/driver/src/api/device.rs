@@ -7,6 +7,7 @@ use himuon_emulator::DeviceConfig;
 use crate::abi::{Out, Status, guard, with_terminator};
 use crate::driver::{initialise, with_state};
 use crate::error::{CudaError, DriverResult};
+use crate::memory::LARGEST_PITCH;
 use crate::settings::Settings;
 
 #[unsafe(no_mangle)]
@@ -162,7 +163,7 @@ fn feature(attribute: c_uint, device: usize) -> Option<u32> {
     Some(match attribute {
         /* TOTAL_CONSTANT_MEMORY */ 9 => 64 << 10,
         /* WARP_SIZE */ 10 => 32,
-        /* MAX_PITCH */ 11 => i32::MAX as u32,
+        /* MAX_PITCH */ 11 => LARGEST_PITCH as u32,
         /* TEXTURE_ALIGNMENT */ 14 => 512,
         /* CONCURRENT_KERNELS */ 31 => 1,
         /* PCI_BUS_ID */ 33 => device as u32,

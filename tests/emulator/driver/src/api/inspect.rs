@@ -2,8 +2,10 @@
 
 use std::ffi::{c_char, c_int};
 
-use crate::abi::{Out, Status, with_terminator};
+use crate::abi::{Out, Status, Text, with_terminator};
 use crate::driver::{driver, with_state};
+use crate::error::CudaError;
+use crate::injection::Target;
 
 /// Copies a text with its NUL as far as it fits; the bytes that the whole text takes.
 fn copy_text(text: &str, buffer: Out<c_char>, capacity: usize) -> usize {
@@ -33,6 +35,15 @@ pub(super) extern "C" fn himuonEmulatorLastMessage(buffer: Out<c_char>, capacity
 pub(super) extern "C" fn himuonEmulatorCounters(buffer: Out<c_char>, capacity: usize) -> usize {
     let Ok(driver) = driver() else { return 0 };
     copy_text(&driver.state.lock().reports.to_json(), buffer, capacity)
+}
+
+/// How often what a kind of `HIMUON_EMULATOR_FAIL` names was done since the start, failures included.
+#[unsafe(no_mangle)]
+pub(super) extern "C" fn himuonEmulatorUses(kind: Text, count: Out<u64>) -> Status {
+    with_state(|_, state| {
+        let target = Target::named(&kind.string()?).ok_or(CudaError::INVALID_VALUE)?;
+        count.put(state.injection.uses(target))
+    })
 }
 
 /// Forgets the counters.

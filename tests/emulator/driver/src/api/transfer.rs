@@ -2,13 +2,13 @@
 
 use std::ffi::{c_uchar, c_uint, c_ushort};
 
-use crate::abi::{HostAddress, Status};
+use crate::abi::{HostAddress, In, Memcpy2D, Memcpy2DSide, Status};
 use crate::context::Context;
 use crate::driver::{Session, in_context};
 use crate::error::{CudaError, DriverResult};
 use crate::handle::Handle;
 use crate::stream::Stream;
-use crate::work::{Action, Fill};
+use crate::work::{Action, CopyRows, Fill, Rows};
 
 fn upload(
     session: &mut Session,
@@ -95,6 +95,42 @@ pub(super) extern "C" fn cuMemcpyDtoDAsync_v2(
 ) -> Status {
     in_context(|session| {
         let action = session.copy_action(destination, source, bytes)?;
+        let stream = session.stream(stream)?;
+        session.submit(stream, action).map(|_| ())
+    })
+}
+
+/// One side of a copy of rows: device memory alone.
+fn device_rows(side: &Memcpy2DSide, width: usize) -> DriverResult<Rows> {
+    const DEVICE: c_uint = 2;
+    if side.memory_type != DEVICE {
+        return Err(CudaError::NOT_SUPPORTED);
+    }
+    let row_end = side.x_bytes.checked_add(width);
+    if row_end.is_none_or(|end| end > side.pitch) {
+        return Err(CudaError::INVALID_VALUE);
+    }
+    let before = (side.y as u64).checked_mul(side.pitch as u64);
+    let address = before
+        .and_then(|rows| rows.checked_add(side.x_bytes as u64))
+        .and_then(|offset| offset.checked_add(side.device))
+        .ok_or(CudaError::INVALID_VALUE)?;
+    let pitch = side.pitch as u64;
+    Ok(Rows { address, pitch })
+}
+
+/// Between two places in device memory; host memory and arrays are not supported.
+#[unsafe(no_mangle)]
+pub(super) extern "C" fn cuMemcpy2DAsync_v2(copy: In<Memcpy2D>, stream: Handle<Stream>) -> Status {
+    in_context(|session| {
+        let copy = copy.read()?;
+        let rows = CopyRows {
+            destination: device_rows(&copy.destination, copy.width_bytes)?,
+            source: device_rows(&copy.source, copy.width_bytes)?,
+            width: copy.width_bytes as u64,
+            height: copy.height as u64,
+        };
+        let action = session.copy_rows_action(rows)?;
         let stream = session.stream(stream)?;
         session.submit(stream, action).map(|_| ())
     })
