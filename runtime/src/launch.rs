@@ -185,6 +185,11 @@ pub struct LaunchReport {
     pub uncoupled_matrices: usize,
 }
 
+/// Whether a decay of `learning_rate` times `weight_decay` would turn a weight's sign.
+pub(crate) fn decays_below_zero(learning_rate: f32, weight_decay: f32) -> bool {
+    f64::from(learning_rate) * f64::from(weight_decay) > 1.0
+}
+
 /// What became of the tiles of all steps, and of the numbers that are updated element by element.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TileCounts {

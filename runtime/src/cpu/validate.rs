@@ -2,7 +2,7 @@
 
 use super::error::CpuError;
 use crate::coarse::coarse_rank;
-use crate::launch::{GroupScalars, MatrixStep};
+use crate::launch::{GroupScalars, MatrixStep, decays_below_zero};
 use himuon_templates::{Element, KernelSpec};
 
 /// One tensor of a matrix.
@@ -215,7 +215,7 @@ fn scalars(matrix: usize, group: &GroupScalars) -> Result<(), CpuError> {
 
 /// Checks that lr wd is at most 1.
 pub(super) fn decay(matrix: usize, learning_rate: f32, weight_decay: f32) -> Result<(), CpuError> {
-    if f64::from(learning_rate) * f64::from(weight_decay) > 1.0 {
+    if decays_below_zero(learning_rate, weight_decay) {
         return Err(CpuError::Decay {
             matrix,
             learning_rate,

@@ -5,6 +5,7 @@ use super::error::BuildError;
 use super::group::{AdamWOptions, LearningRate, MuonOptions};
 use crate::text::tile_text;
 
+/// Ranges are those of the f32 that a kernel gets: what rounds out of one is refused here, not in a step.
 struct Ranges<'a>(&'a str);
 
 impl Ranges<'_> {
@@ -28,16 +29,17 @@ impl Ranges<'_> {
 
     fn decay_rate(&self, option: &'static str, value: f64) -> Result<(), BuildError> {
         let expected = "at least 0 and below 1";
-        self.require((0.0..1.0).contains(&value), option, value, expected)
+        let holds = value >= 0.0 && (0.0..1.0).contains(&(value as f32));
+        self.require(holds, option, value, expected)
     }
 
     fn not_negative(&self, option: &'static str, value: f64) -> Result<(), BuildError> {
-        let holds = value.is_finite() && value >= 0.0;
+        let holds = (value as f32).is_finite() && value >= 0.0;
         self.require(holds, option, value, "a finite number of at least 0")
     }
 
     fn positive(&self, option: &'static str, value: f64) -> Result<(), BuildError> {
-        let holds = value.is_finite() && value > 0.0;
+        let holds = (value as f32).is_finite() && value as f32 > 0.0;
         self.require(holds, option, value, "a finite number above 0")
     }
 

@@ -22,6 +22,16 @@ pub enum BuildError {
         /// The shape.
         shape: Vec<usize>,
     },
+    /// A parameter with more elements than an address space holds bytes for.
+    #[error(
+        "parameter {name} has shape {shape:?}, more elements than memory can hold; check its sizes"
+    )]
+    LargeShape {
+        /// The name.
+        name: String,
+        /// The shape.
+        shape: Vec<usize>,
+    },
     /// A pattern that is not a glob.
     #[error(
         "{pattern} is not a name pattern: {reason}; write * for any part of a name, as in blocks.*.attn.*"

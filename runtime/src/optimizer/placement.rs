@@ -31,6 +31,16 @@ pub(super) fn check_parameters(parameters: &[(String, Vec<usize>)]) -> Result<()
                 shape: shape.clone(),
             });
         }
+        let elements = shape
+            .iter()
+            .try_fold(1_usize, |product, side| product.checked_mul(*side));
+        // Eight bytes of moments for each, and no object is larger than isize::MAX.
+        if elements.is_none_or(|elements| elements > isize::MAX as usize / 8) {
+            return Err(BuildError::LargeShape {
+                name: name.clone(),
+                shape: shape.clone(),
+            });
+        }
     }
     Ok(())
 }
@@ -92,11 +102,16 @@ pub(super) fn route<M: Memory>(
             });
         }
     }
-    parameters
+    let placed = parameters
         .into_iter()
         .map(|(name, shape)| {
             let group = matchers.iter().position(|matcher| matcher.is_match(&name));
-            let parameter = place(name, shape, group, groups)?;
+            let mut parameter = place(name, shape, group, groups)?;
+            if parameter.group == rest
+                && let Some(later) = later_adamw(&parameter.name, group, groups, &matchers)
+            {
+                parameter.group = later;
+            }
             if group.is_none()
                 && routing::exclusion(&parameter.name, &parameter.shape, true).is_none()
             {
@@ -107,7 +122,34 @@ pub(super) fn route<M: Memory>(
             }
             Ok(parameter)
         })
-        .collect()
+        .collect::<Result<Vec<Parameter<M>>, BuildError>>()?;
+    for (index, (group, matcher)) in groups.iter().zip(&matchers).enumerate() {
+        if placed.iter().any(|parameter| parameter.group == index) {
+            continue;
+        }
+        let first = placed.iter().find(|p| matcher.is_match(&p.name));
+        warnings.extend(first.map(|parameter| {
+            format!(
+                "group {} gets no parameter: {} is in group {} ({}); put the narrower pattern first, or remove the group",
+                group.pattern, parameter.name, groups[parameter.group].pattern, parameter.reason
+            )
+        }));
+    }
+    Ok(placed)
+}
+
+/// The group of AdamW that names a parameter which the group of tiles before it leaves out.
+fn later_adamw(
+    name: &str,
+    group: Option<usize>,
+    groups: &[Group],
+    matchers: &[GlobMatcher],
+) -> Option<usize> {
+    let after = group? + 1;
+    let is_adamw = |index: &usize| matches!(groups[*index].options, GroupOptions::AdamW(_));
+    (after..matchers.len())
+        .filter(is_adamw)
+        .find(|index| matchers[*index].is_match(name))
 }
 
 fn place<M: Memory>(

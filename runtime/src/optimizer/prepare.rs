@@ -11,7 +11,7 @@ use super::snapshot::Snapshot;
 use super::{HiMuon, NonFinitePolicy, ParameterStep, Protection, TornStep};
 use crate::backend::BackendError;
 use crate::error::Error;
-use crate::launch::{AdamWScalars, GroupScalars};
+use crate::launch::{AdamWScalars, GroupScalars, decays_below_zero};
 use crate::memory::{Memory, zeros};
 use crate::plan::Plan;
 use crate::schedule::GroupPhase;
@@ -121,14 +121,15 @@ impl<M: Memory> HiMuon<M> {
 
     /// A launch that failed while it ran left its step torn. While its stream is captured a device can neither be asked
     /// nor written to.
-    pub(super) fn check_earlier_steps(&mut self) -> Result<(), StepError> {
+    pub(super) fn check_earlier_steps(&mut self) -> Result<(), Error> {
         let source = match self.backend.is_capturing() {
             Ok(true) => {
                 return Err(StepError::Recording {
                     reason: "the stream is being captured, and of a step only launches can be; call prepare_recording \
                              before the capture, record in it, and begin_replay before each launch of the graph"
                         .to_owned(),
-                });
+                }
+                .into());
             }
             Ok(false) => match self.backend.check() {
                 Ok(()) => return Ok(()),
@@ -136,11 +137,15 @@ impl<M: Memory> HiMuon<M> {
             },
             Err(source) => source,
         };
+        // What something else did wrong in this context leaves the optimizer as it is.
+        if !matches!(source, BackendError::Device { lost: true, .. }) {
+            return Err(source.into());
+        }
         self.torn = Some(TornStep {
             launched: 0,
             total: 0,
         });
-        Err(StepError::Lost { source })
+        Err(StepError::Lost { source }.into())
     }
 
     /// Kernels and scratch memory of the plan of these phases. Where the device has not as much memory as the plan
@@ -192,7 +197,7 @@ impl<M: Memory> HiMuon<M> {
                         found: learning_rate,
                     });
                 }
-                if learning_rate * decay > 1.0 {
+                if decays_below_zero(learning_rate as f32, decay as f32) {
                     return Err(StepError::Decay {
                         group: group.pattern.clone(),
                         learning_rate,

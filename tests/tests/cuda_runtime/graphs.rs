@@ -273,7 +273,8 @@ fn a_graph_that_goes_on_alone_counts_a_skipped_step_as_the_host_does() {
             let stream = device.stream.clone();
             let inverse = stream.clone_htod(&[1.0_f32]).unwrap();
             let mut found = stream.clone_htod(&[0.0_f32]).unwrap();
-            let [inverse_at, found_at] = [&inverse, &found].map(|s| DeviceRef::of(s, &device.stream).address());
+            let [inverse_at, found_at] =
+                [&inverse, &found].map(|s| DeviceRef::of(s, &device.stream).address());
             let backend = CudaBackend::new(&stream).unwrap();
             // SAFETY: both slices outlive the optimizer and its graph.
             let backend = unsafe { backend.unscaled_by(inverse_at, Some(found_at)) };

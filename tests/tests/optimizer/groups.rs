@@ -1,6 +1,6 @@
 //! Which parameter gets which method, and what `explain` says of it.
 
-use himuon::optimizer::MuonOptions;
+use himuon::optimizer::{AdamWOptions, MuonOptions};
 use himuon::{KernelSpec, Tile};
 
 use crate::model::Model;
@@ -83,4 +83,30 @@ fn a_matrix_without_a_group_is_warned_of() {
     let optimizer = model.builder().group_with("a", tile).build().unwrap();
     assert_eq!(optimizer.warnings().len(), 1);
     assert!(optimizer.warnings()[0].contains("parameter b"));
+}
+
+#[test]
+fn a_group_that_gets_nothing_is_named_with_who_took_it() {
+    let model = Model::new(&[
+        ("embed.weight", &[32, 16]),
+        ("blocks.0.attn.q.weight", &[16, 16]),
+    ]);
+    let tiles = |tile| MuonOptions::specs([KernelSpec::new(Tile::square(tile))]);
+    let optimizer = model
+        .builder()
+        .group_with("*", tiles(8))
+        .group_with("blocks.*.attn.*", tiles(4))
+        .group_with("embed*", AdamWOptions::default())
+        .build()
+        .unwrap();
+    let warnings = optimizer.warnings();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(
+        warnings[0].contains(
+            "group blocks.*.attn.* gets no parameter: blocks.0.attn.q.weight is in group * "
+        ),
+        "{warnings:?}"
+    );
+    // What tiles leave out goes to the group of AdamW that names it.
+    assert_eq!(optimizer.explain().unwrap().parameters[0].group, "embed*");
 }

@@ -1,6 +1,9 @@
 //! What is refused, and that a refusal changes not one bit of weights or state.
 
-use himuon::optimizer::{AdamWOptions, BuildError, MuonOptions, NonFinitePolicy, StepError, View};
+use himuon::optimizer::{
+    AdamWOptions, BuildError, GroupOptions, LearningRate, MuonOptions, NonFinitePolicy, StepError,
+    View,
+};
 use himuon::templates::{Criterion, Element, Finite, Measure, Otherwise, Scope, Storage};
 use himuon::tensor::{TensorMut, TensorRef};
 use himuon::{Error, HiMuon, KernelSpec, ParameterStep, Tile};
@@ -298,4 +301,54 @@ fn a_weight_of_another_length_is_refused() {
         ),
         "{step:?}"
     );
+}
+
+/// What rounds out of its range on the way to the kernels is refused before anything changes.
+#[test]
+fn ranges_are_those_of_the_numbers_that_the_kernels_get() {
+    let adamw = AdamWOptions::default;
+    let tiles = || MuonOptions::specs([KernelSpec::new(Tile::square(8))]);
+    let model = Model::new(&[("w", &[24, 24]), ("b", &[24])]);
+    for (group, says) in [
+        (GroupOptions::from(adamw().betas(0.9, 0.999_999_99)), "beta"),
+        (adamw().epsilon(1e-46).into(), "epsilon"),
+        (adamw().weight_decay(1e39).into(), "weight decay"),
+        (tiles().weight_decay(1e39).into(), "weight decay"),
+        (tiles().momentum(0.999_999_999).into(), "momentum"),
+    ] {
+        let built = model.builder().group_with("*", group).build();
+        let error = built.unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+    // 0.1 in f32 is a little more than 0.1.
+    let own = LearningRate::Own(0.1);
+    for group in [
+        GroupOptions::from(adamw().learning_rate(own).weight_decay(10.0)),
+        tiles().learning_rate(own).weight_decay(10.0).into(),
+    ] {
+        let mut model = model.clone();
+        let mut optimizer = model.builder().group_with("w", group).build().unwrap();
+        let (bits, gradients) = (model.bits(), model.gradients(0));
+        let error = model.step_with(&mut optimizer, &gradients).unwrap_err();
+        assert!(
+            matches!(error, Error::Step(StepError::Decay { .. })),
+            "{error:?}"
+        );
+        assert_eq!(model.bits(), bits);
+        // The next step is as good as any.
+        optimizer.set_weight_decay("w", 1.0).unwrap();
+        model.step(&mut optimizer);
+    }
+}
+
+#[test]
+fn shapes_beyond_any_memory_are_refused() {
+    for shape in [[1 << 33, 1 << 33], [1 << 31, 1 << 31]] {
+        let error = HiMuon::builder().parameter("w", &shape).build();
+        let text = error.unwrap_err().to_string();
+        assert!(
+            text.contains("parameter w") && text.contains("memory"),
+            "{text}"
+        );
+    }
 }
