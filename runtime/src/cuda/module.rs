@@ -189,7 +189,7 @@ impl ModuleCache {
         let lock = File::create(self.folder.join("lock"))?;
         lock.lock()?;
         let put = |path: &Path, bytes: &[u8]| {
-            crate::atomic_file::write(path, |file| file.write_all(bytes))
+            himuon_templates::files::write(path, |file| file.write_all(bytes))
         };
         put(&self.folder.join("kernel.cu"), text.as_bytes())?;
         if let Some(cubin) = cubin {
