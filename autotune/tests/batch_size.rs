@@ -87,6 +87,38 @@ fn a_variant_without_a_fit_is_warned_of_and_unreached_targets_too() {
 }
 
 #[test]
+fn tables_of_spreadsheets_read() {
+    let folder = Folder::new();
+    let plain = run(&folder, &table(), &["--json"]).json();
+    let mut quoted = String::from("\u{feff}");
+    for line in table().lines().filter(|line| !line.starts_with('#')) {
+        let cells: Vec<String> = line
+            .split(',')
+            .map(|cell| format!("\"{}\"", cell.trim()))
+            .collect();
+        writeln!(quoted, "{}\r", cells.join(",")).unwrap();
+    }
+    let found = run(&folder, &quoted, &["--json"]);
+    assert_eq!(found.code, 0, "{}", found.err);
+    assert_eq!(found.json()["series"], plain["series"]);
+    let comma = quoted.replace("\"heavy\"", "\"a \"\"heavy\"\", ball\"");
+    let found = run(&folder, &comma, &["--json"]);
+    assert_eq!(found.json()["series"][0]["variant"], "a \"heavy\", ball");
+}
+
+#[test]
+fn few_runs_are_warned_of() {
+    let folder = Folder::new();
+    let runs = ["32,410", "64,240", "128,185", "256,160", "512,146"];
+    for (count, warned) in [(4, true), (5, false)] {
+        let text = format!("batch,steps\n{}\n", runs[..count].join("\n"));
+        let found = run(&folder, &text, &[]);
+        assert_eq!(found.code, 0, "{}", found.err);
+        assert_eq!(found.err.contains("a rough one"), warned, "{}", found.err);
+    }
+}
+
+#[test]
 fn tables_that_do_not_read_are_refused_with_their_line() {
     let folder = Folder::new();
     for (text, says) in [
@@ -96,6 +128,7 @@ fn tables_that_do_not_read_are_refused_with_their_line() {
         ("batch,steps\n1,2,3\n", "line 2: 3 cells"),
         ("batch,steps\n\n8,many\n", "line 3: steps is many"),
         ("batch,steps\n0,2\n", "line 2: batch is 0"),
+        ("batch,steps,batch\n1,2,3\n", "column batch more than once"),
     ] {
         let found = run(&folder, text, &[]);
         assert_eq!(found.code, 1, "{text}");

@@ -88,7 +88,13 @@ fn tables_travel_by_export_merge_and_import() {
     std::fs::write(&bad, "{\"tables\": 3}").unwrap();
     let run = himuon_with_cache(&there, &["cache", "import", bad.to_str().unwrap()]);
     assert_eq!(run.code, 1);
-    assert!(run.err.contains("bad.json"), "{}", run.err);
+    assert!(
+        run.err.contains("bad.json") && run.err.contains("cache export"),
+        "{}",
+        run.err
+    );
+    // What that removes lies in the cache folder.
+    assert!(!run.err.contains("gc --damaged"), "{}", run.err);
 }
 
 #[test]

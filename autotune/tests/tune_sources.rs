@@ -259,3 +259,89 @@ fn tiles_are_advised_on_the_users_momentum_and_drawn() {
     assert!(text.contains("predicted rank") && text.contains("operations a byte"));
     assert!(text.contains("error against f64"));
 }
+
+#[test]
+fn matrices_that_tell_nothing_are_left_out_of_the_advice() {
+    let folder = Folder::new();
+    let good: Vec<f32> = (0..1024)
+        .map(|i| (i * 7919 % 1009) as f32 - 504.0)
+        .collect();
+    let mut bad = good.clone();
+    bad[700] = f32::NAN;
+    let tensor =
+        |name: &'static str, values: &[f32]| (name, Dtype::F32, vec![32, 32], f32_bytes(values));
+    let mixed = [
+        tensor("bad", &bad),
+        tensor("good", &good),
+        tensor("zero", &[0.0; 1024]),
+    ];
+    let closeness = |name: &str, tensors: &[(&str, Dtype, Vec<usize>, Vec<u8>)]| {
+        let file = folder.write(name, tensors);
+        let cache = folder.path("cache");
+        let run = himuon_with_cache(
+            &cache,
+            &["tune", "--advise", file.to_str().unwrap(), "--json"],
+        );
+        let points = (run.code == 0).then(|| {
+            let json = run.json();
+            let tiles = json["tiles"].as_array().unwrap().iter();
+            tiles
+                .map(|point| point["closeness"].clone())
+                .collect::<Vec<_>>()
+        });
+        (points, run)
+    };
+    let (all, run) = closeness("mixed.safetensors", &mixed);
+    for says in [
+        "bad [32, 32] not compared: it holds a NaN",
+        "zero [32, 32] not compared: it is zero",
+    ] {
+        assert!(run.err.contains(says), "{}", run.err);
+    }
+    assert_eq!(run.json()["left_out"].as_array().unwrap().len(), 2);
+    let (alone, _) = closeness("good.safetensors", &mixed[1..2]);
+    assert!(all.is_some() && all == alone, "{all:?} {alone:?}");
+    let (none, run) = closeness("bad.safetensors", &mixed[..1]);
+    assert!(none.is_none() && run.code == 1, "{}", run.out);
+    assert!(
+        run.err.contains("no matrix whose update can be compared"),
+        "{}",
+        run.err
+    );
+    assert!(run.err.contains("a NaN"), "{}", run.err);
+}
+
+#[test]
+fn options_that_would_do_nothing_are_refused() {
+    let folder = Folder::new();
+    let file = folder.write(
+        "s.safetensors",
+        &[("w", Dtype::F32, vec![16, 16], f32_bytes(&[1.0; 256]))],
+    );
+    let file = file.to_str().unwrap();
+    for (arguments, says) in [
+        (&["--advise", file, "--tile", "64"][..], "--tile"),
+        (&["--advise", file, "--device", "cuda:0"], "--device"),
+        (&["--advise", file, "--again"], "--again"),
+        (&["--advise", file, "--budget", "1"], "--budget"),
+        (&["--advise", file, "--no-save"], "--no-save"),
+        (&["--advise", file, "--coarse", "8"], "tiles alone"),
+        (
+            &["--stock", "--arch", "sm_80", "--threads", "1"],
+            "--threads",
+        ),
+        (&["--stock", "--arch", "sm_80", "--budget", "1"], "--budget"),
+        (
+            &["--stock", "--arch", "sm_80", "--candidates", "3"],
+            "--candidates",
+        ),
+        (
+            &["--stock", "--device", "cuda:0", "--threads", "1"],
+            "--threads",
+        ),
+    ] {
+        let run = himuon(["tune"].iter().chain(arguments));
+        assert_eq!(run.code, 2, "{arguments:?}: {}", run.err);
+        assert!(run.err.contains(says), "{arguments:?}: {}", run.err);
+    }
+}

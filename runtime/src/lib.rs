@@ -49,7 +49,6 @@
 //! * [`diagnose`]: what tiling does to a matrix. [`master_weight`]: f32 beside bf16 weights in 16 more bits.
 //! * [`cpu`]: the kernels. [`mod@reference`]: the same mathematics in f64, plain and slow.
 
-mod atomic_file;
 pub mod backend;
 pub mod coarse;
 pub mod cpu;

@@ -34,6 +34,17 @@ pub enum AdviseError {
         /// The file.
         path: String,
     },
+    /// Every matrix of the file is left out.
+    #[error(
+        "{path} holds no matrix whose update can be compared{}\nname a file with finite matrices that are not zero",
+        crate::diagnose::listed(.reasons)
+    )]
+    NothingToCompare {
+        /// The file.
+        path: String,
+        /// What it holds instead.
+        reasons: Vec<crate::diagnose::SkippedMatrix>,
+    },
     /// A kernel refuses.
     #[error(transparent)]
     Kernel(#[from] himuon::cpu::CpuError),
@@ -146,7 +157,7 @@ fn measure(
     Ok(1e-9 * times[RUNS / 2] as f64)
 }
 
-/// <a, b> / (||a|| ||b||) in f64; 1 for two zero vectors.
+/// <a, b> / (||a|| ||b||) in f64; 1 for two zero vectors, 0 for one.
 fn cosine(a: &[f32], b: &[f32]) -> f64 {
     let dot = |x: &[f32], y: &[f32]| -> f64 {
         x.iter()
@@ -154,9 +165,22 @@ fn cosine(a: &[f32], b: &[f32]) -> f64 {
             .map(|(x, y)| f64::from(*x) * f64::from(*y))
             .sum()
     };
-    let norms = dot(a, a) * dot(b, b);
-    if norms == 0.0 {
-        return 1.0;
+    match (dot(a, a), dot(b, b)) {
+        (0.0, 0.0) => 1.0,
+        (0.0, _) | (_, 0.0) => 0.0,
+        (aa, bb) => dot(a, b) / (aa.sqrt() * bb.sqrt()),
     }
-    dot(a, b) / norms.sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cosine;
+
+    #[test]
+    fn a_zero_update_is_close_to_nothing_but_another_one() {
+        assert_eq!(cosine(&[3.0, 4.0], &[6.0, 8.0]), 1.0);
+        assert_eq!(cosine(&[3.0, 4.0], &[0.0, 0.0]), 0.0);
+        assert_eq!(cosine(&[0.0, 0.0], &[3.0, 4.0]), 0.0);
+        assert_eq!(cosine(&[0.0, 0.0], &[0.0, 0.0]), 1.0);
+    }
 }

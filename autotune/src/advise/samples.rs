@@ -1,7 +1,8 @@
 //! The matrices of a file that stand for all of them.
 
 use super::AdviseError;
-use crate::apply::{NamedMatrix, matrix_names, read_matrices};
+use crate::apply::{NamedMatrix, matrix_names, visit_matrices};
+use crate::diagnose::SkippedMatrix;
 use std::path::Path;
 
 /// What a momentum is called in a state file.
@@ -20,13 +21,15 @@ pub struct Momentum {
     pub found: usize,
     /// How many of those here are parts of larger ones.
     pub cut: usize,
+    /// Those that tell nothing, and why: a map leaves them as they are or zero.
+    pub left_out: Vec<SkippedMatrix>,
 }
 
 /// The momenta of a state file, or the matrices of any other safetensors file; of many a few, of large ones the top
-/// left part.
+/// left part. Those with a NaN or an infinity and those that are zero are left out.
 ///
 /// # Errors
-/// The file cannot be read or has no matrix.
+/// The file cannot be read or has no matrix, or none that can be compared.
 pub fn momentum(path: &Path) -> Result<Momentum, AdviseError> {
     let mut names = matrix_names(path)?;
     if names.iter().any(|name| name.ends_with(MOMENTUM)) {
@@ -37,16 +40,41 @@ pub fn momentum(path: &Path) -> Result<Momentum, AdviseError> {
             path: path.display().to_string(),
         });
     }
-    let step = names.len().div_ceil(MOST);
-    let chosen: Vec<String> = names.iter().step_by(step).cloned().collect();
     let mut momentum = Momentum {
         found: names.len(),
         ..Momentum::default()
     };
-    for matrix in read_matrices(path, &chosen)? {
+    visit_matrices(path, &names.clone(), |matrix| {
+        if let Some(why) = why_not(&matrix.cut(LARGEST)) {
+            names.retain(|name| *name != matrix.name);
+            momentum.left_out.push(SkippedMatrix {
+                name: matrix.name,
+                shape: vec![matrix.rows, matrix.columns],
+                why: why.to_owned(),
+            });
+        }
+    })?;
+    if names.is_empty() {
+        return Err(AdviseError::NothingToCompare {
+            path: path.display().to_string(),
+            reasons: momentum.left_out,
+        });
+    }
+    let step = names.len().div_ceil(MOST);
+    let chosen: Vec<String> = names.iter().step_by(step).cloned().collect();
+    visit_matrices(path, &chosen, |matrix| {
         let part = matrix.cut(LARGEST);
         momentum.cut += usize::from(part.values.len() < matrix.values.len());
         momentum.matrices.push(part);
-    }
+    })?;
     Ok(momentum)
+}
+
+/// Why the update of a matrix compares with nothing; `None`: it does.
+fn why_not(matrix: &NamedMatrix) -> Option<&'static str> {
+    if !matrix.values.iter().all(|value| value.is_finite()) {
+        return Some("it holds a NaN or an infinity");
+    }
+    let zero = matrix.values.iter().all(|value| *value == 0.0);
+    zero.then_some("it is zero everywhere")
 }

@@ -1,11 +1,12 @@
 //! Reading and writing safetensors files.
 
 use super::error::ApplyError;
+use himuon::templates::files;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors, View, serialize_to_file};
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// A parsed file.
 #[derive(Debug)]
@@ -75,12 +76,7 @@ impl View for OutputTensor<'_> {
 
 /// Refuses an output that is the input, by whatever path.
 pub(crate) fn refuse_same_path(input: &Path, output: &Path) -> Result<(), ApplyError> {
-    let same = match (input.canonicalize(), output.canonicalize()) {
-        (Ok(input), Ok(output)) => input == output,
-        // One of them does not exist.
-        _ => input == output,
-    };
-    if same {
+    if files::same(input, output) {
         return Err(ApplyError::SamePath {
             path: output.to_owned(),
         });
@@ -118,22 +114,8 @@ pub(crate) fn write(path: &Path, output: Output<'_>) -> Result<(), ApplyError> {
         path: path.to_owned(),
         reason,
     };
-    let io = |error: std::io::Error| failed(error.to_string());
-    let temporary = tempfile::Builder::new()
-        .prefix(".himuon-")
-        .suffix(".partial")
-        .tempfile_in(folder(path))
-        .map_err(io)?;
-    serialize_to_file(output.tensors, output.metadata, temporary.path())
-        .map_err(|error| failed(error.to_string()))?;
-    temporary.as_file().sync_all().map_err(io)?;
-    temporary.persist(path).map_err(|error| io(error.error))?;
-    Ok(())
-}
-
-fn folder(path: &Path) -> PathBuf {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
-    }
+    files::write_named(path, |name| {
+        serialize_to_file(output.tensors, output.metadata, name).map_err(std::io::Error::other)
+    })
+    .map_err(|error| failed(error.to_string()))
 }

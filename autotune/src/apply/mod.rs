@@ -185,30 +185,33 @@ pub fn matrix_names(path: &Path) -> Result<Vec<String>, ApplyError> {
         .collect())
 }
 
-/// The matrices of these names.
+/// Hands over the matrices of these names, one after the other.
 ///
 /// # Errors
 /// As [`matrix_names`].
-pub fn read_matrices(path: &Path, names: &[String]) -> Result<Vec<NamedMatrix>, ApplyError> {
+pub fn visit_matrices(
+    path: &Path,
+    names: &[String],
+    mut visit: impl FnMut(NamedMatrix),
+) -> Result<(), ApplyError> {
     let bytes = file::read(path)?;
     let input = file::parse(path, &bytes)?;
-    let wanted = input
-        .tensors
-        .iter()
-        .filter(|(name, _)| names.contains(name));
-    Ok(wanted
-        .filter_map(|(name, view)| {
-            let matrices = Matrices::of(view).ok()?;
-            let length = matrices.rows * matrices.columns * matrices.element.bytes();
-            let first = view.data().get(..length)?;
-            Some(NamedMatrix {
-                name: name.clone(),
-                rows: matrices.rows,
-                columns: matrices.columns,
-                values: Values::read(first, matrices.element, None).to_f32(),
-            })
-        })
-        .collect())
+    for (name, view) in input.tensors {
+        let Some(matrices) = Matrices::of(&view).ok().filter(|_| names.contains(&name)) else {
+            continue;
+        };
+        let length = matrices.rows * matrices.columns * matrices.element.bytes();
+        let Some(first) = view.data().get(..length) else {
+            continue;
+        };
+        visit(NamedMatrix {
+            name,
+            rows: matrices.rows,
+            columns: matrices.columns,
+            values: Values::read(first, matrices.element, None).to_f32(),
+        });
+    }
+    Ok(())
 }
 
 /// Names and shapes of the tensors of a safetensors file, by name.

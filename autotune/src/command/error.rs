@@ -51,6 +51,17 @@ pub enum CommandError {
     /// Specifications or shapes cannot be read.
     #[error("{0}")]
     Workload(#[from] crate::workload::WorkloadError),
+    /// A file that was named for one of tuning tables is none.
+    #[error(
+        "{path} holds no tuning tables: {reason}; it is left alone, name a file that `himuon cache export` has \
+         written, or a table of a cache folder"
+    )]
+    NoTables {
+        /// Its path.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The report cannot be drawn.
     #[error("{0}")]
     Report(#[from] crate::report::ReportError),

@@ -4,6 +4,7 @@
 
 mod console;
 mod error;
+mod output;
 mod progress;
 mod spec_arguments;
 mod table;

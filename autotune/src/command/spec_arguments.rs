@@ -4,7 +4,7 @@ use super::error::CommandError;
 use clap::Args;
 use himuon::KernelSpec;
 use himuon::templates::{
-    CoefficientSet, Element, Fine, Mode, Operand, Power, RecurrenceName, SpecFields, Tile,
+    Coarse, CoefficientSet, Element, Fine, Mode, Operand, Power, RecurrenceName, SpecFields, Tile,
 };
 
 /// What is computed. A field left out has the default that it has everywhere.
@@ -76,6 +76,14 @@ impl SpecArguments {
     /// Whether any part of a specification was stated.
     pub(super) fn is_stated(&self) -> bool {
         self.spec.is_some() || self.fields() != SpecFields::default()
+    }
+
+    /// Whether a coarse part was asked for.
+    pub(super) fn has_coarse(&self) -> bool {
+        match &self.spec {
+            Some(spec) => spec.coarse != Coarse::Off,
+            None => self.coarse.is_some_and(|rank| rank > 0),
+        }
     }
 
     /// The specification as the CPU computes it: it multiplies in f32 whatever the type of the numbers.

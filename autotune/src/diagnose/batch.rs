@@ -48,6 +48,14 @@ pub enum BatchTableError {
         /// The column.
         missing: &'static str,
     },
+    /// A column that is read is named twice.
+    #[error("{path} names the column {column} more than once: keep the one that is meant")]
+    Repeated {
+        /// Its path.
+        path: PathBuf,
+        /// The column.
+        column: &'static str,
+    },
     /// A line that does not read.
     #[error("{path}, line {line}: {reason}")]
     Line {
@@ -75,12 +83,22 @@ pub fn batch_series(path: &Path) -> Result<Vec<BatchSeries>, BatchTableError> {
         path: path.to_owned(),
         source,
     })?;
+    // Spreadsheets begin a file with the mark of its byte order.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let mut lines = text
         .lines()
         .enumerate()
         .filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'));
-    let names: Vec<&str> = lines.next().map_or_else(Vec::new, |(_, line)| cells(line));
+    let names = lines.next().map_or_else(Vec::new, |(_, line)| cells(line));
     let column = |name: &'static str| names.iter().position(|found| *found == name);
+    for name in [BATCH, STEPS, VARIANT] {
+        if names.iter().filter(|found| *found == name).count() > 1 {
+            return Err(BatchTableError::Repeated {
+                path: path.to_owned(),
+                column: name,
+            });
+        }
+    }
     let required = |name| {
         column(name).ok_or_else(|| BatchTableError::Column {
             path: path.to_owned(),
@@ -124,13 +142,25 @@ fn fitted(variant: String, (runs, unreached): (Vec<BatchRun>, usize)) -> BatchSe
     }
 }
 
-fn cells(line: &str) -> Vec<&str> {
-    line.split(',').map(str::trim).collect()
+/// The cells of a line, without the quotes that hold a comma or a quote in them.
+fn cells(line: &str) -> Vec<String> {
+    let (mut cells, mut quoted) = (vec![String::new()], false);
+    let mut characters = line.chars().peekable();
+    while let Some(character) = characters.next() {
+        let last = cells.len() - 1;
+        match character {
+            '"' if quoted && characters.next_if_eq(&'"').is_some() => cells[last].push('"'),
+            '"' if quoted || cells[last].trim().is_empty() => quoted = !quoted,
+            ',' if !quoted => cells.push(String::new()),
+            other => cells[last].push(other),
+        }
+    }
+    cells.iter().map(|cell| cell.trim().to_owned()).collect()
 }
 
 /// The variant of a line, and its run if that reached the target.
 fn row(
-    cells: &[&str],
+    cells: &[String],
     (batch, steps, variant): (usize, usize, Option<usize>),
     columns: usize,
 ) -> Result<(String, Option<BatchRun>), String> {
@@ -144,9 +174,9 @@ fn row(
         Ok(value) if value.is_finite() && value >= 1.0 => Ok(value),
         _ => Err(format!("{name} is {text}, expected a number of at least 1")),
     };
-    let variant = variant.map_or_else(String::new, |place| cells[place].to_owned());
-    let batch = number(BATCH, cells[batch])?;
-    let run = match cells[steps] {
+    let variant = variant.map_or_else(String::new, |place| cells[place].clone());
+    let batch = number(BATCH, &cells[batch])?;
+    let run = match cells[steps].as_str() {
         "" => None,
         text => Some(BatchRun {
             batch,

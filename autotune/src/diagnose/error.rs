@@ -37,7 +37,8 @@ pub enum DiagnosisError {
     Plot(String),
 }
 
-fn listed(reasons: &[SkippedMatrix]) -> String {
+/// Names, shapes and reasons, a line each; of many the first.
+pub(crate) fn listed(reasons: &[SkippedMatrix]) -> String {
     const SHOWN: usize = 5;
     if reasons.is_empty() {
         return ": it has no tensor of a selected name".to_owned();

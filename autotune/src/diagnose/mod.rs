@@ -10,6 +10,7 @@ mod plot;
 pub use batch::{BatchSeries, BatchTableError, batch_series};
 pub use batch_plot::batch_svg;
 pub use error::DiagnosisError;
+pub(crate) use error::listed;
 pub use lists::{parse_powers, parse_tests, parse_tiles};
 pub use page::html;
 pub(crate) use page::method_text;

@@ -6,7 +6,7 @@ mod shapes;
 
 pub use declared::{DeclaredSpecs, declared_specs};
 pub use models::{MODELS, model};
-pub use shapes::{Matrices, read_shapes};
+pub use shapes::{Matrices, elements, read_shapes};
 
 use std::path::PathBuf;
 

@@ -47,8 +47,37 @@ impl Matrices {
     }
 }
 
+/// Most matrices of a list.
+const MOST_MATRICES: usize = 1 << 20;
+/// Most elements of all matrices: a hundred times those of the largest models.
+const MOST_ELEMENTS: usize = 1 << 48;
+
+/// How many elements matrices (rows, columns) have in all.
+///
+/// # Errors
+/// One has none, or all have more than any model has.
+pub fn elements(shapes: impl IntoIterator<Item = (usize, usize)>) -> Result<usize, String> {
+    let mut sum = 0usize;
+    for (rows, columns) in shapes {
+        let size = rows.checked_mul(columns);
+        sum = match size.and_then(|size| sum.checked_add(size)) {
+            Some(_) if size == Some(0) => {
+                return Err(format!("a matrix of {rows} x {columns} has no element"));
+            }
+            Some(next) if next <= MOST_ELEMENTS => next,
+            _ => {
+                return Err(format!(
+                    "with a matrix of {rows} x {columns} there are more than the {MOST_ELEMENTS} elements that a launch may have"
+                ));
+            }
+        };
+    }
+    Ok(sum)
+}
+
 /// One line of a list.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Line {
     rows: usize,
     columns: usize,
@@ -58,13 +87,6 @@ struct Line {
 
 const fn one() -> usize {
     1
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum ShapesFile {
-    Lines(Vec<Line>),
-    Named(BTreeMap<String, (usize, usize)>),
 }
 
 /// Reads the matrices of a known model, a `.json` list or a `.safetensors` file.
@@ -95,16 +117,81 @@ fn read_list(path: &Path) -> Result<Matrices, WorkloadError> {
         path: path.to_owned(),
         reason,
     };
-    let shapes: Vec<(usize, usize)> = match serde_json::from_str(&text) {
-        Ok(ShapesFile::Lines(lines)) => lines
-            .iter()
-            .flat_map(|line| std::iter::repeat_n((line.rows, line.columns), line.count))
-            .collect(),
-        Ok(ShapesFile::Named(named)) => named.into_values().collect(),
-        Err(error) => return Err(wrong(error.to_string())),
+    let shapes = match text.trim_start().starts_with('{') {
+        true => serde_json::from_str::<BTreeMap<String, (usize, usize)>>(&text)
+            .map(|named| named.into_values().collect())
+            .map_err(|error| error.to_string()),
+        false => serde_json::from_str::<Vec<Line>>(&text)
+            .map_err(|error| error.to_string())
+            .and_then(|lines| repeated(&lines)),
     };
-    if shapes.is_empty() || shapes.iter().any(|(rows, columns)| rows * columns == 0) {
-        return Err(wrong("no matrix, or one without elements".to_owned()));
+    let shapes: Vec<(usize, usize)> = shapes.map_err(wrong)?;
+    if shapes.is_empty() {
+        return Err(wrong("no matrix".to_owned()));
     }
+    elements(shapes.iter().copied()).map_err(wrong)?;
     Ok(Matrices::Listed(shapes))
+}
+
+/// Every matrix as often as its line says.
+fn repeated(lines: &[Line]) -> Result<Vec<(usize, usize)>, String> {
+    let mut shapes = Vec::new();
+    for line in lines {
+        if line.count > MOST_MATRICES - shapes.len() {
+            return Err(format!(
+                "{} matrices of {} x {} make more than the {MOST_MATRICES} that a list may have",
+                line.count, line.rows, line.columns
+            ));
+        }
+        shapes.extend(std::iter::repeat_n((line.rows, line.columns), line.count));
+    }
+    Ok(shapes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Matrices, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("shapes.json");
+        std::fs::write(&path, text).unwrap();
+        read_list(&path).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn lists_are_read_and_what_no_launch_can_be_is_refused() {
+        let listed = read("[{\"rows\": 2, \"columns\": 3, \"count\": 2}]").unwrap();
+        assert_eq!(listed, Matrices::Listed(vec![(2, 3), (2, 3)]));
+        let named = read(" {\"w\": [2, 3]}").unwrap();
+        assert_eq!(named, Matrices::Listed(vec![(2, 3)]));
+        for (text, says) in [
+            ("[{\"rows\": 2, \"colums\": 3}]", "unknown field `colums`"),
+            (
+                "[{\"rows\": 2, \"columns\": 3, \"cuont\": 3}]",
+                "unknown field `cuont`",
+            ),
+            (
+                "[{\"rows\": 4294967296, \"columns\": 4294967296}]",
+                "elements that a launch",
+            ),
+            (
+                "[{\"rows\": 2, \"columns\": 3, \"count\": 1000000000000}]",
+                "that a list may have",
+            ),
+            (
+                "{\"a\": [4611686018427387904, 3], \"b\": [1, 1]}",
+                "elements that a launch",
+            ),
+            ("[{\"rows\": 0, \"columns\": 3}]", "has no element"),
+            ("[]", "no matrix"),
+            ("3", "expected a sequence"),
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(
+                error.contains(says) && error.contains("shapes.json"),
+                "{error}"
+            );
+        }
+    }
 }

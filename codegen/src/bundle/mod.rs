@@ -12,11 +12,12 @@ pub use manifest::{
 
 use crate::compile::Compiled;
 use crate::render::Rendered;
-use himuon_templates::{Architecture, KernelSpec, Variant};
+use himuon_templates::{Architecture, KernelSpec, Variant, files};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Writes `folder/<id>/` with `kernel.cu`, `manifest.json` and, if compiled, `kernel.ptx` and `kernel.cubin`.
-/// The same inputs give the same bytes. `target` is the exact architecture that was compiled for, as in `sm_86`.
+/// Each file is whole or as it was, the manifest comes last. The same inputs give the same bytes. `target` is the exact architecture that was compiled for, as in `sm_86`.
 ///
 /// Returns the folder of the bundle, and its manifest.
 ///
@@ -40,7 +41,9 @@ pub fn write(
     }
     let mut text = serde_json::to_string_pretty(&manifest)?;
     text.push('\n');
-    std::fs::write(bundle.join("manifest.json"), text)?;
+    files::write(&bundle.join("manifest.json"), |file| {
+        file.write_all(text.as_bytes())
+    })?;
     Ok((bundle, manifest))
 }
 
@@ -52,11 +55,13 @@ pub(crate) fn write_files(
 ) -> std::io::Result<PathBuf> {
     let bundle = folder.join(rendered.id.to_string());
     std::fs::create_dir_all(&bundle)?;
-    std::fs::write(bundle.join("kernel.cu"), &rendered.text)?;
+    let put =
+        |name: &str, bytes: &[u8]| files::write(&bundle.join(name), |file| file.write_all(bytes));
+    put("kernel.cu", rendered.text.as_bytes())?;
     if let Some(compiled) = compiled {
-        std::fs::write(bundle.join("kernel.ptx"), &compiled.ptx)?;
+        put("kernel.ptx", compiled.ptx.as_bytes())?;
         if let Some((cubin, _)) = &compiled.cubin {
-            std::fs::write(bundle.join("kernel.cubin"), cubin)?;
+            put("kernel.cubin", cubin)?;
         }
     }
     Ok(bundle)

@@ -96,7 +96,7 @@ pub(crate) fn write(
     }
     metadata.insert(DIGEST_KEY.to_owned(), digest.finish());
     let header = header_text(&metadata, &entries)?;
-    crate::atomic_file::write(path, |file| {
+    himuon_templates::files::write(path, |file| {
         file.write_all(&(header.len() as u64).to_le_bytes())?;
         file.write_all(header.as_bytes())?;
         entries

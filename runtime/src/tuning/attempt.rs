@@ -114,12 +114,15 @@ impl<T: TuningTarget + ?Sized> Attempt<'_, T> {
             .collect()
     }
 
-    /// The record of a candidate with the same source.
+    /// The record of a candidate with the same source; times of another number of threads are those of another
+    /// launch, a candidate that is wrong is wrong on any number.
     fn known(&self, candidate: &Candidate) -> Option<&CandidateRecord> {
-        self.before
-            .as_ref()?
-            .candidate(&candidate.variant)
-            .filter(|record| record.digest == candidate.digest)
+        let before = self.before.as_ref()?;
+        let same_threads = before.threads == self.target.threads();
+        before.candidate(&candidate.variant).filter(|record| {
+            record.digest == candidate.digest
+                && (same_threads || record.verdict != Verdict::Measured)
+        })
     }
 
     /// Who runs, the incumbent first: what is unknown, and beside it the incumbent and the default.
@@ -146,7 +149,12 @@ impl<T: TuningTarget + ?Sized> Attempt<'_, T> {
             .before
             .as_ref()
             .and_then(|entry| ranked.iter().find(|c| c.variant == entry.winner));
-        let anchors = incumbent.into_iter().chain(ranked.first());
+        // Once each: the first entrant is whom the others must beat, so that a default that is the incumbent itself
+        // must not be moved to the second place.
+        let default = ranked
+            .first()
+            .filter(|default| incumbent.is_none_or(|c| c.variant != default.variant));
+        let anchors = incumbent.into_iter().chain(default);
         for (place, anchor) in anchors.enumerate() {
             contest.retain(|candidate| candidate.variant != anchor.variant);
             contest.insert(place.min(contest.len()), anchor);
@@ -228,13 +236,16 @@ impl<T: TuningTarget + ?Sized> Attempt<'_, T> {
         };
         let shift = records
             .iter()
-            .find(|record| record.variant == before.winner)
+            .find(|record| record.variant == before.winner && record.relative > 0.0)
             .map_or(1.0, |record| record.relative);
+        let same_threads = before.threads == self.target.threads();
         for old in &before.candidates {
             let current = ranked
                 .iter()
                 .any(|c| c.variant == old.variant && c.digest == old.digest);
-            if current && !records.iter().any(|record| record.variant == old.variant) {
+            let speaks = same_threads || old.verdict != Verdict::Measured;
+            let measured = records.iter().any(|record| record.variant == old.variant);
+            if current && speaks && !measured {
                 let mut old = old.clone();
                 old.relative = three_decimals(old.relative * shift);
                 records.push(old);
@@ -306,6 +317,6 @@ fn three_digits(value: f64) -> f64 {
     format!("{value:.2e}").parse().unwrap_or(value)
 }
 
-fn three_decimals(value: f64) -> f64 {
+pub(super) fn three_decimals(value: f64) -> f64 {
     format!("{value:.3}").parse().unwrap_or(value)
 }

@@ -129,32 +129,6 @@ impl TuningEntry {
             .chain(others.filter(|record| record.variant != self.winner))
     }
 
-    /// Takes over what another tuning of the same launch found. The later one's winner counts; a candidate that
-    /// either found wrong stays excluded; of two measurements of one source the one with more samples stays.
-    pub(super) fn merge(&mut self, other: TuningEntry) {
-        let (mut newer, older) = if other.tuned_at >= self.tuned_at {
-            (other, self.clone())
-        } else {
-            (self.clone(), other)
-        };
-        for record in older.candidates {
-            let same = newer
-                .candidates
-                .iter_mut()
-                .find(|known| known.variant == record.variant);
-            match same {
-                None => newer.candidates.push(record),
-                Some(known) if known.digest == record.digest && prefers(&record, known) => {
-                    *known = record;
-                }
-                Some(_) => {}
-            }
-        }
-        newer.sort();
-        newer.settle();
-        *self = newer;
-    }
-
     /// Makes the next candidate the winner if the winner may not be used.
     pub(super) fn settle(&mut self) {
         let first = self.ranked().next().map(|record| record.variant.clone());
@@ -171,15 +145,5 @@ impl TuningEntry {
                 .then(a.relative.total_cmp(&b.relative))
                 .then_with(|| a.variant.cmp(&b.variant))
         });
-    }
-}
-
-/// Whether the record of an older tuning says more than the newer one's.
-fn prefers(older: &CandidateRecord, newer: &CandidateRecord) -> bool {
-    match (older.verdict, newer.verdict) {
-        (Verdict::Measured, Verdict::Measured) => older.cold_ns.len() > newer.cold_ns.len(),
-        (Verdict::Measured, _) => false,
-        (_, Verdict::Measured) => true,
-        _ => false,
     }
 }

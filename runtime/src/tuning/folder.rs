@@ -81,7 +81,7 @@ impl LockedFolder {
     /// It cannot be written; the old file is untouched.
     pub fn replace(&self, path: &Path, table: &TuningTable) -> Result<(), TuningError> {
         let text = table.to_json()?;
-        crate::atomic_file::write(path, |file| file.write_all(text.as_bytes()))
+        himuon_templates::files::write(path, |file| file.write_all(text.as_bytes()))
             .map_err(TuningError::io(path))
     }
 }
@@ -184,8 +184,9 @@ impl TuningTable {
     /// Adds this table's entries to the device's file, atomically and under a lock that ends with the process.
     ///
     /// Other entries stay, those that do not read among them. What is known of the same launch is united: the later
-    /// tuning's winner counts, an excluded candidate stays excluded, the longer list of samples of one source
-    /// stays. A damaged or foreign file is never overwritten.
+    /// tuning's winner counts, an excluded candidate stays excluded, the longer list of samples of one source on the
+    /// same threads and shapes stays unless it was measured again on request, times of another number of threads go. A
+    /// damaged or foreign file is never overwritten.
     ///
     /// # Errors
     /// The folder cannot be written, HIMUON_CACHE_READONLY is set, or the existing file is not such a table.

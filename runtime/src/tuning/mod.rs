@@ -54,6 +54,7 @@ mod statistics;
 mod table;
 mod target;
 mod tuner;
+mod union;
 mod verify;
 
 pub use cpu::{CpuTarget, digest as cpu_digest, digest_of as cpu_digest_of, tune_cpu};
@@ -70,5 +71,7 @@ pub use tuner::{TuneJob, TuneOptions, TuneOutcome, TuneProgress, Tuned, Tuner};
 
 pub(crate) use cpu::{predicted as predicted_on_cpu, variant_named};
 pub(crate) use on_build::{hint, tune_missing};
+#[cfg(any(feature = "cuda", test))]
+pub(crate) use samples::Gaussian;
 #[cfg(feature = "cuda")]
-pub(crate) use samples::{Gaussian, SAMPLE_SCALARS};
+pub(crate) use samples::SAMPLE_SCALARS;

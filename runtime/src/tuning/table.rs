@@ -34,6 +34,8 @@ pub struct TuningTable {
     pub(super) why_empty: Option<&'static str>,
     /// Whether the model's choice is taken however small its lead.
     pub(super) trusts_model: bool,
+    /// Whether its entries were measured to replace what is known, however many samples that has.
+    pub(super) anew: bool,
 }
 
 /// A variant that nobody has measured takes the default's place if a model predicts it this many times as fast: models
@@ -69,6 +71,7 @@ impl TuningTable {
             dropped: Vec::new(),
             why_empty: None,
             trusts_model: false,
+            anew: false,
         }
     }
 
@@ -147,7 +150,7 @@ impl TuningTable {
     pub fn merge(&mut self, other: TuningTable) {
         for (key, entry) in other.entries {
             match self.entries.get_mut(&key) {
-                Some(known) => known.merge(entry),
+                Some(known) => known.merge(entry, other.anew),
                 None => {
                     self.entries.insert(key, entry);
                 }

@@ -212,6 +212,7 @@ impl<'a, T: TuningTarget + ?Sized> Tuner<'a, T> {
             };
             if let (Some(folder), TuneOutcome::Measured) = (folder, outcome) {
                 let mut one = self.empty_table();
+                one.anew = self.options.again;
                 one.insert(&job.spec, class, entry.clone());
                 one.save(folder)?;
             }

@@ -199,6 +199,84 @@ fn only_what_changed_is_measured_again() {
 }
 
 #[test]
+fn a_default_that_has_won_is_still_whom_the_others_must_beat() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut fake = Fake::new(vec![
+        Made::right("default", 1000),
+        Made::right("close", 1001),
+        Made::right("slow", 1300),
+    ]);
+    let hasty = |candidates| TuneOptions {
+        budget: Duration::ZERO,
+        candidates,
+        ..options()
+    };
+    let first = tune(&mut fake, hasty(Some(2)), Some(folder.path()));
+    assert_eq!(entry(&first).winner, "default");
+    // Two rounds tell nothing for sure: nobody may take its place.
+    let second = tune(&mut fake, hasty(None), Some(folder.path()));
+    assert_eq!(second.outcomes, [TuneOutcome::Measured]);
+    assert_eq!(entry(&second).winner, "default");
+}
+
+#[test]
+fn what_is_measured_again_replaces_what_was_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let kept = |fake: &Fake| {
+        let table = TuningTable::load(folder.path(), &fake.fingerprint()).unwrap();
+        let table = table.unwrap();
+        table.entry(&job(8).spec, job(8).class()).unwrap().clone()
+    };
+    let mut fake = Fake::new(vec![Made::right("default", 1000), Made::right("fast", 800)]);
+    tune(&mut fake, options(), Some(folder.path()));
+    assert!(kept(&fake).candidates[0].cold_ns.len() >= 6);
+    fake.made[0].time = 500;
+    fake.made[1].time = 400;
+    let again = TuneOptions {
+        again: true,
+        budget: Duration::ZERO,
+        ..options()
+    };
+    tune(&mut fake, again, Some(folder.path()));
+    let found = kept(&fake);
+    assert_eq!(found.candidate("fast").unwrap().cold_ns, [400, 400]);
+    assert_eq!(found.candidate("default").unwrap().relative, 1.25);
+}
+
+#[test]
+fn times_of_another_number_of_threads_are_not_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = |name, fault| Made {
+        fault,
+        ..Made::right(name, 10)
+    };
+    let mut fake = Fake::new(vec![
+        Made::right("default", 1000),
+        Made::right("fast", 800),
+        made("absent", Fault::Absent),
+    ]);
+    tune(&mut fake, options(), Some(folder.path()));
+    fake.runs.clear();
+    fake.threads = 2;
+    // On two threads another one wins.
+    fake.made[1].time = 1500;
+    let tuned = tune(&mut fake, options(), Some(folder.path()));
+    assert_eq!(tuned.outcomes, [TuneOutcome::Measured]);
+    assert_eq!(
+        (entry(&tuned).winner.as_str(), entry(&tuned).threads),
+        ("default", 2)
+    );
+    // What does not load is not tried again, and what is measured is known from now on.
+    assert_eq!(fake.runs.len(), 2);
+    assert_eq!(
+        entry(&tuned).candidate("absent").unwrap().verdict,
+        Verdict::Failed
+    );
+    let tuned = tune(&mut fake, options(), Some(folder.path()));
+    assert_eq!(tuned.outcomes, [TuneOutcome::Known]);
+}
+
+#[test]
 fn a_stopped_tuner_keeps_what_is_done_and_goes_on_from_there() {
     let folder = tempfile::tempdir().unwrap();
     let jobs = [job(4), job(8), job(16)];

@@ -50,6 +50,8 @@ pub(crate) struct Fake {
     cpu: CpuTarget,
     pub(crate) made: Vec<Made>,
     pub(crate) clock: Clock,
+    /// What it says that it uses.
+    pub(crate) threads: usize,
     /// Largest disturbance of a run, as a multiple of its time.
     pub(crate) noise: f64,
     /// Runs of each candidate.
@@ -65,6 +67,7 @@ impl Fake {
             cpu: CpuTarget::new(Some(1)).unwrap(),
             made,
             clock: Clock::Monotonic,
+            threads: 1,
             noise: 0.0,
             runs: BTreeMap::new(),
             stop_at: None,
@@ -114,7 +117,7 @@ impl TuningTarget for Fake {
     }
 
     fn threads(&self) -> usize {
-        1
+        self.threads
     }
 
     fn same_bits(&self) -> bool {

@@ -2,9 +2,10 @@
 
 use super::super::console::{Console, Outcome};
 use super::super::error::CommandError;
+use super::super::output::shown;
 use super::super::spec_arguments::SpecArguments;
 use super::super::table::table;
-use super::Device;
+use super::{Device, arguments};
 use crate::apply::{Applied, Place, Request, apply};
 use clap::{Args, ValueEnum};
 use himuon::coarse::COLD_START_ITERATIONS;
@@ -43,7 +44,7 @@ pub(in super::super) struct Arguments {
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     device: Device,
     /// Threads; 0: all
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = arguments::threads)]
     threads: usize,
 }
 
@@ -98,8 +99,8 @@ pub(in super::super) fn run(
     Ok(Outcome {
         text: text(arguments, &applied),
         json: json!({
-            "input": arguments.input,
-            "output": arguments.output,
+            "input": shown(&arguments.input),
+            "output": shown(&arguments.output),
             "spec": spec.to_string(),
             "power_iterations": if spec.coarse == Coarse::Off { 0 } else { COLD_START_ITERATIONS },
             "scale": format!("{:?}", arguments.scale).to_lowercase(),

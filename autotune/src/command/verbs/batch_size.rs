@@ -2,6 +2,7 @@
 
 use super::super::console::{Console, Outcome};
 use super::super::error::CommandError;
+use super::super::output::{self, shown};
 use super::super::table::table;
 use crate::diagnose::{BatchSeries, batch_series, batch_svg};
 use clap::Args;
@@ -25,17 +26,19 @@ pub(in super::super) struct Arguments {
     svg: Option<PathBuf>,
 }
 
+/// With fewer runs than this an interval comes with a warning.
+const FEWEST_RUNS: usize = 5;
+
 pub(in super::super) fn run(
     arguments: &Arguments,
     console: &Console,
 ) -> Result<Outcome, CommandError> {
+    if let Some(path) = &arguments.svg {
+        output::refuse_input(&arguments.input, path)?;
+    }
     let series = batch_series(&arguments.input)?;
     for series in &series {
         warn(series, console);
-    }
-    if let Some(path) = &arguments.svg {
-        std::fs::write(path, batch_svg(&series)?)
-            .map_err(|error| CommandError::file(path, error))?;
     }
     if series.iter().all(|series| series.fit.is_none()) {
         let reasons: Vec<String> = series
@@ -44,9 +47,16 @@ pub(in super::super) fn run(
             .collect();
         return Err(CommandError::NoFit(reasons.join("\n")));
     }
+    if let Some(path) = &arguments.svg {
+        output::write(path, &batch_svg(&series)?)?;
+    }
     Ok(Outcome {
         text: text(&series),
-        json: json!({ "input": arguments.input, "svg": arguments.svg, "series": series }),
+        json: json!({
+            "input": shown(&arguments.input),
+            "svg": arguments.svg.as_deref().map(shown),
+            "series": series,
+        }),
     })
 }
 
@@ -74,6 +84,13 @@ fn warn(series: &BatchSeries, console: &Console) {
         console.warn(&format!("{name}{}", no_fit(series)));
         return;
     };
+    if fit.runs < FEWEST_RUNS {
+        console.warn(&format!(
+            "{name}{} runs say little of how far steps scatter: the interval is a rough one; measure more seeds or batch \
+             sizes, {FEWEST_RUNS} runs at least",
+            fit.runs
+        ));
+    }
     if !fit.inside_measured {
         console.warn(&format!(
             "{name}b* lies outside the measured batches: measure some around {:.0}",

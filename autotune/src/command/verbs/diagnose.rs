@@ -2,7 +2,9 @@
 
 use super::super::console::{Console, Outcome};
 use super::super::error::CommandError;
+use super::super::output::{self, shown};
 use super::super::table::table;
+use super::arguments;
 use crate::diagnose::{
     DiagnosedFile, DiagnosedMatrix, Selection, diagnose_file, html, method_text, parse_powers,
     parse_tests, parse_tiles,
@@ -67,7 +69,7 @@ pub(in super::super) struct Arguments {
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
     /// Threads; 0: all
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = arguments::threads)]
     threads: usize,
 }
 
@@ -98,6 +100,9 @@ pub(in super::super) fn run(
     arguments: &Arguments,
     console: &Console,
 ) -> Result<Outcome, CommandError> {
+    if let Some(path) = &arguments.html {
+        output::refuse_input(&arguments.input, path)?;
+    }
     let options = DiagnosisOptions {
         tiles: arguments.tiles.0.clone(),
         powers: arguments.powers.0.clone(),
@@ -139,8 +144,7 @@ pub(in super::super) fn run(
             .input
             .file_name()
             .map_or_else(String::new, |n| n.display().to_string());
-        std::fs::write(path, html(&name, &found)?)
-            .map_err(|error| CommandError::file(path, error))?;
+        output::write(path, &html(&name, &found)?)?;
     }
     Ok(Outcome {
         text: text(arguments, &found),
@@ -150,8 +154,8 @@ pub(in super::super) fn run(
 
 fn report(arguments: &Arguments, found: &DiagnosedFile) -> Value {
     json!({
-        "input": arguments.input,
-        "html": arguments.html,
+        "input": shown(&arguments.input),
+        "html": arguments.html.as_deref().map(shown),
         "floor": arguments.floor,
         "coarse_share": arguments.coarse_share,
         "matrices": found.matrices,

@@ -2,6 +2,7 @@
 
 use super::super::console::{Console, Outcome};
 use super::super::error::CommandError;
+use super::super::output::shown;
 use super::super::spec_arguments::SpecArguments;
 use super::super::table::table;
 use clap::Args;
@@ -185,8 +186,8 @@ fn bundle(spec: &KernelSpec, emitted: &Emitted) -> Value {
         "id": emitted.manifest.id,
         "spec": spec.to_string(),
         "variant": emitted.variant.to_string(),
-        "folder": emitted.folder,
-        "file": emitted.folder.join("kernel.cu"),
+        "folder": shown(&emitted.folder),
+        "file": shown(&emitted.folder.join("kernel.cu")),
         "compiled": emitted.compiled.is_some(),
         "resources": emitted.manifest.resources,
     })

@@ -3,6 +3,7 @@
 use super::super::console::{Console, Outcome};
 use super::super::error::CommandError;
 use super::super::spec_arguments::SpecArguments;
+use super::arguments;
 use crate::apply::shapes_of;
 use clap::Args;
 use himuon::HiMuon;
@@ -30,7 +31,7 @@ pub(in super::super) struct Arguments {
     #[arg(long, value_name = "MIB")]
     budget: Option<u64>,
     /// Threads; 0: all
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = arguments::threads)]
     threads: usize,
 }
 

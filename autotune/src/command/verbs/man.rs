@@ -2,6 +2,7 @@
 
 use super::super::console::Outcome;
 use super::super::error::CommandError;
+use super::super::output::shown;
 use clap::{Args, Command};
 use clap_mangen::Man;
 use serde_json::json;
@@ -26,7 +27,7 @@ pub(in super::super) fn run(
         clap_mangen::generate_to(command, folder).map_err(failed)?;
         return Ok(Outcome {
             text: folder.display().to_string(),
-            json: json!({ "folder": folder }),
+            json: json!({ "folder": shown(folder) }),
         });
     }
     let mut page = Vec::new();

@@ -2,6 +2,7 @@
 
 use super::super::console::{Console, Outcome};
 use super::super::error::CommandError;
+use super::super::output::{self, shown};
 use super::cache::tables;
 use crate::advise::{advise, momentum};
 use crate::report::{Roofs, Section, report};
@@ -36,8 +37,14 @@ pub(in super::super) fn run(
     arguments: &Arguments,
     console: &Console,
 ) -> Result<Outcome, CommandError> {
+    if let Some(file) = &arguments.momentum {
+        output::refuse_input(file, &arguments.out)?;
+    }
     let folder = cache_folder().map_err(CommandError::Tuning)?;
     let tables = tables(&folder, console)?;
+    for (file, _) in &tables {
+        output::refuse_input(file, &arguments.out)?;
+    }
     let here = DeviceFingerprint::cpu();
     let sections: Vec<Section<'_>> = tables
         .iter()
@@ -52,16 +59,19 @@ pub(in super::super) fn run(
             let tuned = TuningTable::load_or_empty(here);
             let specs = specs()?;
             let mut bar = console.progress("comparing tiles", specs.len() as u64);
-            let points = advise(&specs, &momentum(file)?, 0, &tuned, None, |_| {
-                bar.advance(1)
-            })?;
+            let momentum = momentum(file)?;
+            for left_out in &momentum.left_out {
+                console.warn(&format!(
+                    "{} {:?} not compared: {}",
+                    left_out.name, left_out.shape, left_out.why
+                ));
+            }
+            let points = advise(&specs, &momentum, 0, &tuned, None, |_| bar.advance(1))?;
             bar.finish();
             points
         }
     };
-    let page = report(&sections, &advice)?;
-    std::fs::write(&arguments.out, page)
-        .map_err(|source| CommandError::file(&arguments.out, source))?;
+    output::write(&arguments.out, &report(&sections, &advice)?)?;
     let entries: usize = tables.iter().map(|(_, table)| table.entries.len()).sum();
     Ok(Outcome {
         text: format!(
@@ -70,7 +80,7 @@ pub(in super::super) fn run(
             arguments.out.display()
         ),
         json: json!({
-            "file": arguments.out,
+            "file": shown(&arguments.out),
             "devices": tables.len(),
             "entries": entries,
             "tiles": advice.len(),
@@ -78,10 +88,11 @@ pub(in super::super) fn run(
     })
 }
 
-/// The threads that most entries were measured with.
+/// The most threads that an entry was measured with; of a table from elsewhere no more than are here.
 fn threads(table: &TuningTable) -> usize {
     let threads = table.entries.values().map(|entry| entry.threads);
-    threads.max().unwrap_or(1).max(1)
+    let here = std::thread::available_parallelism().map_or(1, usize::from);
+    threads.max().unwrap_or(1).clamp(1, here)
 }
 
 fn specs() -> Result<Vec<KernelSpec>, CommandError> {

@@ -7,6 +7,7 @@ mod print;
 
 use super::super::console::{Console, Outcome};
 use super::super::error::CommandError;
+use super::super::output::shown;
 use super::super::spec_arguments::SpecArguments;
 use super::{Device, arguments};
 use clap::Args;
@@ -78,16 +79,18 @@ pub(in super::super) struct Arguments {
     device: Device,
     /// Estimate for a GPU of this architecture, without one: sm_75, sm_80, sm_86, sm_89, sm_90a,
     /// sm_100a or sm_120. Nothing is kept
-    #[arg(long, value_name = "TARGET", conflicts_with_all = ["device", "level", "again", "no_save"])]
+    #[arg(long, value_name = "TARGET", conflicts_with_all = ["device", "level", "budget", "least_speedup", "candidates", "again", "no_save"])]
     arch: Option<String>,
     /// Compare tiles on the matrices of this state file instead: time, workspace, closeness to whole-matrix Muon
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["krate", "stock", "shapes", "model", "level"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = [
+        "krate", "stock", "tile", "shapes", "model", "level", "budget", "least_speedup", "candidates", "again", "device", "compile", "no_save"
+    ])]
     advise: Option<PathBuf>,
     /// With --arch: compile so many of the best candidates for their registers and spills
     #[arg(long, value_name = "N", default_value_t = 0, requires = "arch")]
     compile: usize,
     /// Threads of the CPU; 0: all
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = arguments::threads)]
     threads: usize,
     /// Measure only
     #[arg(long)]
@@ -105,6 +108,7 @@ pub(in super::super) fn run(
     arguments: &Arguments,
     console: &Console,
 ) -> Result<Outcome, CommandError> {
+    refuse_idle_threads(arguments)?;
     if let Some(file) = &arguments.advise {
         return advice::run(arguments, file, console);
     }
@@ -157,6 +161,17 @@ pub(in super::super) fn run(
         return Err(stopped(&tuned));
     }
     outcome(&jobs, &tuned, file, seconds)
+}
+
+/// Refuses --threads where no kernel runs on the CPU.
+fn refuse_idle_threads(arguments: &Arguments) -> Result<(), CommandError> {
+    let idle = arguments.is_for_gpu() && arguments.advise.is_none();
+    match idle && arguments.threads > 0 {
+        false => Ok(()),
+        true => Err(CommandError::Request(
+            "--threads is of the CPU: leave it out with --arch and with --device cuda".to_owned(),
+        )),
+    }
 }
 
 /// Where the variants run.
@@ -235,7 +250,7 @@ fn outcome(
             "outcomes": tuned.outcomes.iter().map(|outcome| {
                 format!("{outcome:?}").to_lowercase()
             }).collect::<Vec<_>>(),
-            "file": file,
+            "file": file.as_deref().map(shown),
             "seconds": seconds,
         }),
     })

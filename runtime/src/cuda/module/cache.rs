@@ -78,7 +78,7 @@ impl ModuleCache {
         let lock = File::create(self.folder.join("lock"))?;
         lock.lock()?;
         let put = |name: &str, bytes: &[u8]| {
-            crate::atomic_file::write(&self.folder.join(name), |file| file.write_all(bytes))
+            himuon_templates::files::write(&self.folder.join(name), |file| file.write_all(bytes))
         };
         let name = self.name_of(&made.version);
         put("kernel.cu", text.as_bytes())?;

@@ -2,6 +2,7 @@
 
 use super::super::super::console::{Console, Outcome};
 use super::super::super::error::CommandError;
+use super::super::super::output::shown;
 use super::files::{Stored, readable, stored};
 use clap::Args;
 use himuon::tuning::{DeviceFingerprint, LockedFolder, TuningTable, cpu_digest_of};
@@ -32,6 +33,12 @@ struct Removed {
     entries: usize,
 }
 
+impl Removed {
+    fn names(&self) -> Vec<String> {
+        self.files.iter().map(|file| shown(file)).collect()
+    }
+}
+
 pub(super) fn gc(
     arguments: &Gc,
     folder: &Path,
@@ -54,8 +61,8 @@ pub(super) fn gc(
             folder.display()
         ),
         json: json!({
-            "path": folder,
-            "files": removed.files,
+            "path": shown(folder),
+            "files": removed.names(),
             "entries": removed.entries,
             "candidates": removed.candidates,
         }),
@@ -94,7 +101,7 @@ fn collect(
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let oldest = now
             .map_or(0, |time| time.as_secs())
-            .saturating_sub(days * DAY);
+            .saturating_sub(days.saturating_mul(DAY));
         table.entries.retain(|_, entry| entry.tuned_at >= oldest);
     }
     if arguments.damaged {
@@ -135,6 +142,6 @@ pub(super) fn clear(folder: &Path, console: &Console) -> Result<Outcome, Command
             removed.files.len(),
             folder.display()
         ),
-        json: json!({ "path": folder, "removed": removed.files }),
+        json: json!({ "path": shown(folder), "removed": removed.names() }),
     })
 }

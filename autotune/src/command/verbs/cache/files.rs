@@ -80,11 +80,9 @@ pub(super) fn read_bundle(
     console: &Console,
 ) -> Result<Vec<TuningTable>, CommandError> {
     let text = std::fs::read_to_string(path).map_err(|source| CommandError::file(path, source))?;
-    let damaged = |reason: String| {
-        CommandError::Tuning(TuningError::Damaged {
-            path: path.to_owned(),
-            reason,
-        })
+    let damaged = |reason: String| CommandError::NoTables {
+        path: path.display().to_string(),
+        reason,
     };
     let value: Value = serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
     let values = match value.get("tables") {
@@ -94,7 +92,10 @@ pub(super) fn read_bundle(
     };
     let mut tables = Vec::with_capacity(values.len());
     for value in values {
-        let table = TuningTable::from_value(value, path).map_err(CommandError::Tuning)?;
+        let table = TuningTable::from_value(value, path).map_err(|error| match error {
+            TuningError::Damaged { reason, .. } => damaged(reason),
+            other => CommandError::Tuning(other),
+        })?;
         for warning in table.warnings() {
             console.warn(warning);
         }

@@ -2,6 +2,7 @@
 
 use super::super::super::console::{Console, Outcome};
 use super::super::super::error::CommandError;
+use super::super::super::output::shown;
 use super::super::super::table::table;
 use super::files::readable;
 use himuon::tuning::CandidateRecord;
@@ -30,7 +31,7 @@ pub(super) fn run(folder: &Path, console: &Console) -> Result<Outcome, CommandEr
         }
         let value = tuned.to_value().map_err(CommandError::Tuning)?;
         values.push(json!({
-            "file": file,
+            "file": shown(file),
             "device": value["device"],
             "emulated": tuned.emulated,
             "entries": value["entries"],
@@ -49,6 +50,6 @@ pub(super) fn run(folder: &Path, console: &Console) -> Result<Outcome, CommandEr
             true => format!("nothing tuned in {}", folder.display()),
             false => table(&header, &rows),
         },
-        json: json!({ "path": folder, "tables": values }),
+        json: json!({ "path": shown(folder), "tables": values }),
     })
 }

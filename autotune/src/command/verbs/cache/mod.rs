@@ -10,6 +10,7 @@ pub(super) use files::readable as tables;
 
 use super::super::console::{Console, Outcome};
 use super::super::error::CommandError;
+use super::super::output::shown;
 use clap::{Args, Subcommand};
 use himuon::tuning::cache_folder;
 use serde_json::json;
@@ -59,7 +60,7 @@ pub(in super::super) fn run(
             let folder = folder()?;
             Ok(Outcome {
                 text: folder.display().to_string(),
-                json: json!({ "path": folder }),
+                json: json!({ "path": shown(&folder) }),
             })
         }
         Action::Ls => list::run(&folder()?, console),

@@ -2,11 +2,11 @@
 
 use super::super::super::console::{Console, Outcome};
 use super::super::super::error::CommandError;
+use super::super::super::output::{self, shown};
 use super::files::{bundle, read_bundle, readable, united};
 use clap::Args;
 use himuon::tuning::TuningTable;
 use serde_json::json;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 #[derive(Args, Debug)]
@@ -37,6 +37,9 @@ pub(super) fn export(
     console: &Console,
 ) -> Result<Outcome, CommandError> {
     let tables = readable(folder, console)?;
+    for (table, _) in &tables {
+        output::refuse_input(table, &arguments.file)?;
+    }
     let tables: Vec<TuningTable> = tables.into_iter().map(|(_, table)| table).collect();
     write(&arguments.file, &tables)?;
     Ok(counted("exported to", &arguments.file, &tables))
@@ -57,6 +60,7 @@ pub(super) fn import(
 pub(super) fn merge(arguments: &Merge, console: &Console) -> Result<Outcome, CommandError> {
     let mut tables = Vec::new();
     for file in &arguments.files {
+        output::refuse_input(file, &arguments.out)?;
         tables.extend(read_bundle(file, console)?);
     }
     let tables = united(tables.into_iter());
@@ -66,16 +70,7 @@ pub(super) fn merge(arguments: &Merge, console: &Console) -> Result<Outcome, Com
 
 fn write(path: &Path, tables: &[TuningTable]) -> Result<(), CommandError> {
     let text = bundle(tables.iter())?;
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let failed = |source| CommandError::file(path, source);
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
-    file.write_all(text.as_bytes()).map_err(failed)?;
-    file.as_file().sync_all().map_err(failed)?;
-    file.persist(path).map_err(|error| failed(error.error))?;
-    Ok(())
+    output::write(path, &text)
 }
 
 fn counted(what: &str, place: &Path, tables: &[TuningTable]) -> Outcome {
@@ -86,6 +81,6 @@ fn counted(what: &str, place: &Path, tables: &[TuningTable]) -> Outcome {
             "{entries} entries of {devices} devices {what} {}",
             place.display()
         ),
-        json: json!({ "path": place, "devices": devices, "entries": entries }),
+        json: json!({ "path": shown(place), "devices": devices, "entries": entries }),
     }
 }

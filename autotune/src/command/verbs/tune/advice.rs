@@ -2,6 +2,7 @@
 
 use super::super::super::console::{Console, Outcome};
 use super::super::super::error::CommandError;
+use super::super::super::output::shown;
 use super::super::super::table::table;
 use super::Arguments;
 use crate::advise::{Point, Predict, advise, momentum};
@@ -21,7 +22,20 @@ pub(super) fn run(
     file: &Path,
     console: &Console,
 ) -> Result<Outcome, CommandError> {
+    if arguments.spec.has_coarse() {
+        return Err(CommandError::Request(
+            "--advise compares tiles alone with the whole matrix: leave out --coarse, or see what a coarse part adds with \
+             himuon apply --coarse"
+                .to_owned(),
+        ));
+    }
     let momentum = momentum(file)?;
+    for left_out in &momentum.left_out {
+        console.warn(&format!(
+            "{} {:?} not compared: {}",
+            left_out.name, left_out.shape, left_out.why
+        ));
+    }
     let specs = specs(arguments)?;
     let device = match &arguments.arch {
         None => None,
@@ -57,13 +71,14 @@ pub(super) fn run(
             momentum.cut
         ),
         json: json!({
-            "file": file,
+            "file": shown(file),
             "matrices": momentum.matrices.iter().map(|matrix| json!({
                 "name": matrix.name,
                 "rows": matrix.rows,
                 "columns": matrix.columns,
             })).collect::<Vec<_>>(),
             "matrices_in_file": momentum.found,
+            "left_out": momentum.left_out,
             "clock": clock,
             "tiles": points.iter().map(|point| json!({
                 "tile": point.spec.tile.to_string(),

@@ -3,7 +3,7 @@
 use super::super::super::console::Console;
 use super::super::super::error::CommandError;
 use super::Arguments;
-use crate::workload::{Matrices, declared_specs, read_shapes};
+use crate::workload::{Matrices, declared_specs, elements, read_shapes};
 use himuon::KernelSpec;
 use himuon::templates::{Operand, SpecFields, Tile};
 use himuon::tuning::TuneJob;
@@ -23,6 +23,7 @@ pub(super) fn jobs(arguments: &Arguments, console: &Console) -> Result<Vec<TuneJ
     let mut jobs = Vec::with_capacity(specs.len());
     for spec in specs {
         let shapes = matrices.of(&spec, path)?;
+        elements(shapes.iter().copied()).map_err(CommandError::Request)?;
         jobs.push(TuneJob { spec, shapes });
     }
     Ok(jobs)
