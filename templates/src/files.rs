@@ -32,10 +32,10 @@ pub fn write(
     sync_folder(folder_of(&path))
 }
 
-/// As [`write`], by something that writes a file of a given name.
+/// As [`write()`], by something that writes a file of a given name.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_named(path: &Path, fill: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
     if is_no_file(path) {
         let temporary = NamedTempFile::new()?.into_temp_path();

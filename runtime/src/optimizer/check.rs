@@ -118,6 +118,11 @@ pub(crate) fn check_decay(group: &str, decay: f64) -> Result<(), BuildError> {
     Ranges(group).not_negative("the weight decay", decay)
 }
 
+/// Refuses a learning rate that is out of range.
+pub(crate) fn check_learning_rate(group: &str, rate: LearningRate) -> Result<(), BuildError> {
+    Ranges(group).learning_rate(rate)
+}
+
 /// Refuses options of AdamW that are out of range.
 pub(crate) fn check_adamw(group: &str, options: &AdamWOptions) -> Result<(), BuildError> {
     let ranges = Ranges(group);

@@ -54,6 +54,14 @@ pub enum BuildError {
         /// Name of the first.
         first: String,
     },
+    /// A group of AdamW where one of tiles is needed.
+    #[error(
+        "group {group} is updated by AdamW, which has no momentum to set; name a group of tiles"
+    )]
+    NoTiles {
+        /// The group's pattern.
+        group: String,
+    },
     /// A group without specifications.
     #[error("group {group} has no specification; declare at least one tile")]
     NoSpec {

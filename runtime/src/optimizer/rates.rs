@@ -1,9 +1,9 @@
-//! Learning rate and weight decay over the steps: their schedules come from outside.
+//! Learning rates, weight decay and momentum over the steps: their schedules come from outside.
 
 use super::HiMuon;
-use super::check::check_decay;
+use super::check::{check_decay, check_learning_rate, check_muon};
 use super::error::BuildError;
-use super::group::GroupOptions;
+use super::group::{GroupOptions, LearningRate, MuonOptions};
 use crate::memory::Memory;
 
 impl<M: Memory> HiMuon<M> {
@@ -26,18 +26,63 @@ impl<M: Memory> HiMuon<M> {
     /// refuses one whose product with the learning rate passes 1.
     pub fn set_weight_decay(&mut self, group: &str, decay: f64) -> Result<(), BuildError> {
         check_decay(group, decay)?;
-        let known = self.groups.iter_mut().find(|known| known.pattern == group);
-        match known.map(|known| &mut known.options) {
-            Some(GroupOptions::Muon(options)) => options.weight_decay = decay,
-            Some(GroupOptions::AdamW(options)) => options.weight_decay = decay,
-            None => {
-                let patterns: Vec<_> = self.groups.iter().map(|g| g.pattern.as_str()).collect();
-                return Err(BuildError::UnknownGroup {
-                    found: group.to_owned(),
-                    groups: patterns.join(", "),
-                });
-            }
+        match self.options_of(group)? {
+            GroupOptions::Muon(options) => options.weight_decay = decay,
+            GroupOptions::AdamW(options) => options.weight_decay = decay,
         }
         Ok(())
+    }
+
+    /// Sets how the learning rate of the group declared with the pattern `group` follows the optimizer's, or a rate of its
+    /// own: so groups may have schedules of different shapes. Captured graphs follow it.
+    ///
+    /// # Errors
+    /// [`BuildError::UnknownGroup`]; [`BuildError::Option`] for a factor or rate that is negative or not finite.
+    pub fn set_group_learning_rate(
+        &mut self,
+        group: &str,
+        rate: LearningRate,
+    ) -> Result<(), BuildError> {
+        check_learning_rate(group, rate)?;
+        match self.options_of(group)? {
+            GroupOptions::Muon(options) => options.learning_rate = rate,
+            GroupOptions::AdamW(options) => options.learning_rate = rate,
+        }
+        Ok(())
+    }
+
+    /// Sets the momentum mu of the group of tiles declared with the pattern `group`, as in a warm-up from 0.85 to 0.95.
+    /// The buffer stays as it is. A coarse part without a momentum of its own keeps to the smaller of 0.8 and mu. Captured
+    /// graphs follow it.
+    ///
+    /// # Errors
+    /// [`BuildError::UnknownGroup`]; [`BuildError::NoTiles`] for a group of AdamW; [`BuildError::Option`] for a momentum
+    /// outside of [0, 1), or one that the coarse part's own does not go with. Nothing has changed then.
+    pub fn set_momentum(&mut self, group: &str, momentum: f64) -> Result<(), BuildError> {
+        let GroupOptions::Muon(options) = self.options_of(group)? else {
+            return Err(BuildError::NoTiles {
+                group: group.to_owned(),
+            });
+        };
+        let changed = MuonOptions {
+            momentum,
+            ..options.clone()
+        };
+        check_muon(group, &changed)?;
+        *options = changed;
+        Ok(())
+    }
+
+    fn options_of(&mut self, group: &str) -> Result<&mut GroupOptions, BuildError> {
+        match self.groups.iter().position(|known| known.pattern == group) {
+            Some(index) => Ok(&mut self.groups[index].options),
+            None => {
+                let patterns: Vec<_> = self.groups.iter().map(|g| g.pattern.as_str()).collect();
+                Err(BuildError::UnknownGroup {
+                    found: group.to_owned(),
+                    groups: patterns.join(", "),
+                })
+            }
+        }
     }
 }

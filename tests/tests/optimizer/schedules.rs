@@ -135,6 +135,51 @@ fn a_tile_that_the_budget_has_no_room_for_is_refused_at_build_where_it_is_known(
     }
 }
 
+/// A momentum that is set is one that the optimizer was built with; so for a group's own rate.
+#[test]
+fn momentum_and_rates_of_groups_change_between_steps() {
+    let building = |model: &Model, momentum: f64, rate: LearningRate| {
+        let options = both().momentum(momentum).learning_rate(rate);
+        model.builder().group_with("*", options).build().unwrap()
+    };
+    let (warm, full) = (LearningRate::Own(0.001), LearningRate::Factor(0.5));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    let mut rebuilt = model();
+    let mut optimizer = building(&rebuilt, 0.85, warm);
+    rebuilt.step(&mut optimizer);
+    optimizer.save_state(&path).unwrap();
+    let mut optimizer = building(&rebuilt, 0.95, full);
+    optimizer.load_state(&path).unwrap();
+    rebuilt.step(&mut optimizer);
+
+    let mut set = model();
+    let mut optimizer = building(&set, 0.85, warm);
+    set.step(&mut optimizer);
+    let before = set.bits();
+    optimizer.set_momentum("*", 0.95).unwrap();
+    optimizer.set_group_learning_rate("*", full).unwrap();
+    set.step(&mut optimizer);
+    assert_eq!(set.bits(), rebuilt.bits());
+    assert_ne!(set.bits(), before);
+
+    for (error, says) in [
+        (optimizer.set_momentum("*", 1.0), "the momentum is 1"),
+        (optimizer.set_momentum("b*", 0.5), "b*"),
+        (
+            optimizer.set_momentum("(rest)", 0.5),
+            "name a group of tiles",
+        ),
+        (
+            optimizer.set_group_learning_rate("*", LearningRate::Own(-1.0)),
+            "learning rate",
+        ),
+    ] {
+        let text = error.unwrap_err().to_string();
+        assert!(text.contains(says), "{text}");
+    }
+}
+
 #[test]
 fn groups_follow_the_optimizers_rate_unless_they_have_their_own() {
     let run = |rate: f64, a: LearningRate| {
