@@ -283,8 +283,8 @@ fn capture_outcome() {
     let mut device = OnDevice::new(&model);
     let unlimited = device.optimizer(build()).plan(0).unwrap().workspace_bytes;
     let plan = |budget: u64, step: u64| {
-        let builder = build().memory_budget(budget);
-        Some(device.optimizer(builder).plan(step).ok()?.workspace_bytes)
+        let built = build().memory_budget(budget).build_on(device.backend());
+        Some(built.ok()?.plan(step).ok()?.workspace_bytes)
     };
     // A budget under which the second phase wants more than the first, and half of that is less, but does.
     let budgets = (100..200).map(|percent| unlimited * percent / 100);
