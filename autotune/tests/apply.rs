@@ -80,7 +80,8 @@ fn every_tile_and_recurrence_agrees_with_the_map_in_f64() {
             let spec: KernelSpec = text.join(" ").parse().unwrap();
             let expected = ReferenceMap::new(&spec).unwrap().matrix(&matrix).values;
             let error = relative_error(&read_matrix(&output, "w", 70, 150), &expected);
-            assert!(error < 1e-4, "{arguments:?}: {error}");
+            // Relative Frobenius distance, Gaussian input; worst measured 3.7e-6.
+            assert!(error < 1.2e-5, "{arguments:?}: {error}");
         }
     }
 }
@@ -112,7 +113,8 @@ fn scales() {
                 .unwrap()
                 .apply(&matrix, normalisation);
             let error = relative_error(&read_matrix(&output, "w", 50, 60), &expected);
-            assert!(error < 1e-4, "{scale} {power}: {error}");
+            // Relative Frobenius distance, graded rows; worst measured 6.9e-7.
+            assert!(error < 2.1e-6, "{scale} {power}: {error}");
         }
     }
 }
@@ -153,7 +155,8 @@ fn stacks_convolutions_types_and_the_rest() {
     let map = ReferenceMap::new(&"tile=4".parse().unwrap()).unwrap();
     let near = |found: &Matrix, input: &Matrix| {
         let error = relative_error(found, &map.matrix(input).values);
-        assert!(error < 1e-4, "{error}");
+        // Relative Frobenius distance, Gaussian input; worst measured 7.4e-7.
+        assert!(error < 2.3e-6, "{error}");
     };
     near(&read_matrix(&output, "conv", 6, 10), &first);
     near(
@@ -195,7 +198,8 @@ fn element_rounds_what_is_mapped() {
         .matrix(&rounded(&matrix, himuon::templates::Element::Bf16))
         .values;
     let error = relative_error(&read_matrix(&output, "w", 32, 32), &expected);
-    assert!(error < 1e-4, "{error}");
+    // Relative Frobenius distance, Gaussian input rounded to bf16; measured 7.4e-7.
+    assert!(error < 2.3e-6, "{error}");
 }
 
 /// Both levels from a cold start against the same map in f64, in every form and orientation.
@@ -224,8 +228,8 @@ fn coupled_tiles_agree_with_the_reference() {
             let factor = 1.0 / 130.0_f64.sqrt();
             let expected = map.two_levels_cold(&matrix, factor).unwrap().update;
             let error = relative_error(&read_matrix(&output, "w", rows, columns), &expected);
-            // Frobenius, Gaussian; worst measured 5.9e-6.
-            assert!(error < 1e-4, "{rows}x{columns} {fine} {power}: {error:e}");
+            // Relative Frobenius distance, Gaussian input; worst measured 5.9e-6.
+            assert!(error < 1.8e-5, "{rows}x{columns} {fine} {power}: {error:e}");
             worst = worst.max(error);
         }
     }

@@ -93,7 +93,8 @@ fn apply_on_a_device_is_the_map_in_f64() {
             .apply(&matrix, normalisation);
         let error = relative_error(&read_matrix(&output, "w", 40, 50), &expected);
         println!("{scale} {power}: {error:.1e}");
-        assert!(error < 1e-4, "{scale} {power}: {error}");
+        // Relative Frobenius distance, Gaussian input; worst measured 1.1e-6.
+        assert!(error < 3.3e-6, "{scale} {power}: {error}");
     }
 }
 
@@ -149,7 +150,8 @@ fn tune_goes_all_the_way_on_a_device_and_keeps_emulated_times_apart() {
     assert_eq!(candidates.len(), 3);
     for candidate in candidates {
         assert_eq!(candidate["verdict"], "measured", "{candidate}");
-        assert!(candidate["error"].as_f64().unwrap() < 1e-3, "{candidate}");
+        // Relative Frobenius distance; measured 4.7e-7.
+        assert!(candidate["error"].as_f64().unwrap() < 1.5e-6, "{candidate}");
         assert!(candidate["cold_ns"][0].as_u64().unwrap() > 0);
     }
     let file = json["file"].as_str().unwrap();

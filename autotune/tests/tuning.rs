@@ -38,7 +38,8 @@ fn what_is_tuned_is_kept_listed_and_cleared() {
     let candidates = entry["candidates"].as_array().unwrap();
     assert!(candidates.len() > 1);
     for candidate in candidates {
-        assert!(candidate["error"].as_f64().unwrap() < 1e-3, "{candidate}");
+        // Relative Frobenius distance; graded tiles set the worst, 2.7e-5.
+        assert!(candidate["error"].as_f64().unwrap() < 8.2e-5, "{candidate}");
         assert!(candidate["cold_ns"].as_array().unwrap().len() >= 2);
         assert_eq!(candidate["verdict"], "measured");
     }

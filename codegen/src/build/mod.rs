@@ -21,8 +21,9 @@ use crate::compile::{CompileError, Compiler};
 use crate::pipeline::{EmitError, Emitted, EmittedCompanion, class_of, emit, emit_companion};
 use crate::render::RenderError;
 use attributes::Declared;
-use himuon_templates::{KernelSpec, VariantError};
+use himuon_templates::{KernelSpec, VariantError, files};
 use std::env;
+use std::io::Write;
 use std::path::PathBuf;
 
 /// Folder of the bundles below `OUT_DIR`.
@@ -164,7 +165,8 @@ impl Build {
             false => self.emit_companions(compiler.as_ref())?,
         };
         let index = self.out.join(INDEX);
-        std::fs::write(&index, index::text(&kernels, &companions)).map_err(|source| {
+        let text = index::text(&kernels, &companions);
+        files::write(&index, |file| file.write_all(text.as_bytes())).map_err(|source| {
             BuildError::File {
                 path: index,
                 source,

@@ -167,7 +167,7 @@ impl Backend<Host> for CpuBackend {
         _chunk: &Chunk,
         matrices: &mut [MatrixStep<'_>],
     ) -> Result<LaunchReport, BackendError> {
-        let failed = |reason: String| BackendError::Launch {
+        let refused = |reason: String| BackendError::Refused {
             spec: launch.spec.to_string(),
             reason,
         };
@@ -177,19 +177,19 @@ impl Backend<Host> for CpuBackend {
             None => Some(&self.pool).filter(|pool| pool.threads() == launch.threads),
         };
         let (Some(kernel), Some(pool)) = (kernel, pool) else {
-            return Err(failed("the plan was not prepared".to_owned()));
+            return Err(refused("the plan was not prepared".to_owned()));
         };
         kernel
             .step(pool, matrices, &mut self.workspace)
-            .map_err(|error| failed(error.to_string()))
+            .map_err(|error| refused(error.to_string()))
     }
 
     fn adamw(&mut self, tensors: &mut [AdamWTensor<'_>]) -> Result<(), BackendError> {
-        let failed = |reason: String| BackendError::Launch {
+        let refused = |reason: String| BackendError::Refused {
             spec: "adamw".to_owned(),
             reason,
         };
-        cpu::adamw_step(&self.pool, tensors).map_err(|error| failed(error.to_string()))
+        cpu::adamw_step(&self.pool, tensors).map_err(|error| refused(error.to_string()))
     }
 
     fn all_finite(&mut self, tensors: &[TensorRef<'_>]) -> Result<Vec<bool>, BackendError> {

@@ -45,7 +45,15 @@ pub enum BackendError {
         /// What the device said.
         reason: String,
     },
-    /// A launch failed.
+    /// A launch was refused before any of it ran. Nothing has been written, so that the step may be taken again.
+    #[error("a launch of {spec} was refused before it ran: {reason}")]
+    Refused {
+        /// The specification, or the name of the element-wise update.
+        spec: String,
+        /// What was found, what is expected.
+        reason: String,
+    },
+    /// A launch failed; what it has changed by then is unknown.
     #[error("a launch of {spec} failed: {reason}")]
     Launch {
         /// The specification, or the name of the element-wise update.
@@ -172,7 +180,8 @@ pub trait Backend<M: Memory = Host>: WorkspaceModel + std::fmt::Debug + Send {
     /// Runs one chunk of a launch: momentum and weight are updated in place.
     ///
     /// # Errors
-    /// The device failed; what the chunk has changed by then is unknown.
+    /// [`BackendError::Refused`] where nothing of the chunk has run, as the optimizer then stays as it is if this was the
+    /// first launch of its step. Any other: the device failed; what the chunk has changed by then is unknown.
     fn launch(
         &mut self,
         launch: &Launch,
@@ -183,7 +192,7 @@ pub trait Backend<M: Memory = Host>: WorkspaceModel + std::fmt::Debug + Send {
     /// Runs the element-wise update of every tensor.
     ///
     /// # Errors
-    /// The device failed; what has changed by then is unknown.
+    /// As [`launch`](Self::launch).
     fn adamw(&mut self, tensors: &mut [AdamWTensor<'_, M>]) -> Result<(), BackendError>;
 
     /// For each tensor, whether no number is a NaN or an infinity.

@@ -12,8 +12,7 @@ use super::team::Team;
 use super::tile::ahead::Ahead;
 use std::ops::Range;
 
-/// A few tiles of one size on one thread, or one tile on all of a team. `INLINE`: the products are compiled into the caller for this very
-/// size, which then needs the instruction set's features; such an engine never rounds.
+/// `INLINE`: products are compiled into the caller for this very size, which needs the set's features; never rounds.
 #[derive(Clone, Copy)]
 pub(super) struct Tiles<'a, S, D, const INLINE: bool> {
     pub(super) simd: S,

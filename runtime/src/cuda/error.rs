@@ -155,11 +155,15 @@ fn described(error: DriverError) -> String {
     )
 }
 
-/// Faults of a kernel destroy the context: every later call fails, and device memory cannot be read any more.
+/// Faults of a kernel destroy the context: every later call fails, and device memory cannot be read any more. These are the
+/// codes after which cuda.h asks for a new process, and that of a fault that the driver has no other name for.
 fn is_lost(code: Code) -> bool {
     matches!(
         code,
-        Code::CUDA_ERROR_ILLEGAL_ADDRESS
+        Code::CUDA_ERROR_DEINITIALIZED
+            | Code::CUDA_ERROR_NVLINK_UNCORRECTABLE
+            | Code::CUDA_ERROR_CONTAINED
+            | Code::CUDA_ERROR_ILLEGAL_ADDRESS
             | Code::CUDA_ERROR_LAUNCH_TIMEOUT
             | Code::CUDA_ERROR_ASSERT
             | Code::CUDA_ERROR_HARDWARE_STACK_ERROR
@@ -168,8 +172,12 @@ fn is_lost(code: Code) -> bool {
             | Code::CUDA_ERROR_INVALID_ADDRESS_SPACE
             | Code::CUDA_ERROR_INVALID_PC
             | Code::CUDA_ERROR_LAUNCH_FAILED
+            | Code::CUDA_ERROR_TENSOR_MEMORY_LEAK
+            | Code::CUDA_ERROR_MPS_CLIENT_TERMINATED
+            | Code::CUDA_ERROR_EXTERNAL_DEVICE
             | Code::CUDA_ERROR_ECC_UNCORRECTABLE
             | Code::CUDA_ERROR_CONTEXT_IS_DESTROYED
+            | Code::CUDA_ERROR_UNKNOWN
     )
 }
 

@@ -24,7 +24,7 @@ impl<M: Memory> HiMuon<M> {
         };
         if ready.skipped_for.is_none() {
             if let Err((launched, total, source)) = self.submit(&ready, parameters, &mut report) {
-                return Err(self.failed(parameters, launched, total, source).into());
+                return Err(self.failed(parameters, launched, total, source));
             }
             self.count_updates(&ready.takes_part);
         }
@@ -98,18 +98,21 @@ impl<M: Memory> HiMuon<M> {
         }
     }
 
-    /// Puts a snapshot back, or marks the optimizer as torn.
+    /// Puts a snapshot back, or marks the optimizer as torn where anything may have changed.
     fn failed(
         &mut self,
         parameters: &mut [ParameterStep<'_, M>],
         launched: usize,
         total: usize,
         source: BackendError,
-    ) -> StepError {
+    ) -> Error {
+        if launched == 0 && matches!(source, BackendError::Refused { .. }) {
+            return source.into();
+        }
         if matches!(source, BackendError::Device { lost: true, .. }) {
             // The snapshot lies in the memory that is gone.
             self.torn = Some(TornStep { launched, total });
-            return StepError::Lost { source };
+            return StepError::Lost { source }.into();
         }
         if self.protection == Protection::Snapshot
             && let Some(snapshot) = &self.snapshot
@@ -121,7 +124,8 @@ impl<M: Memory> HiMuon<M> {
                         launched,
                         total,
                         source,
-                    };
+                    }
+                    .into();
                 }
                 Err(error) => tracing::error!("the snapshot cannot be put back: {error}"),
             }
@@ -132,5 +136,6 @@ impl<M: Memory> HiMuon<M> {
             total,
             source,
         }
+        .into()
     }
 }

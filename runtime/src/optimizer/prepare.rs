@@ -119,8 +119,9 @@ impl<M: Memory> HiMuon<M> {
         }
     }
 
-    /// A launch that failed while it ran left its step torn. While its stream is captured a device can neither be asked
-    /// nor written to.
+    /// A launch that failed while it ran left its step torn, and took the device with it. Any other error says nothing of
+    /// earlier steps: what shares the device's context leaves its errors for whatever call comes next. While its stream is
+    /// captured a device can neither be asked nor written to.
     pub(super) fn check_earlier_steps(&mut self) -> Result<(), Error> {
         let source = match self.backend.is_capturing() {
             Ok(true) => {
@@ -137,7 +138,6 @@ impl<M: Memory> HiMuon<M> {
             },
             Err(source) => source,
         };
-        // What something else did wrong in this context leaves the optimizer as it is.
         if !matches!(source, BackendError::Device { lost: true, .. }) {
             return Err(source.into());
         }

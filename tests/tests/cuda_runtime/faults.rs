@@ -1,5 +1,7 @@
 //! Every allocation, module load, copy and launch of a step fails once.
 
+use cudarc::driver::DriverError;
+use cudarc::driver::sys::CUresult;
 use himuon::cuda::Device;
 use himuon::optimizer::{Protection, StepError};
 use himuon::schedule::TileSchedule;
@@ -212,6 +214,30 @@ fn a_kernel_that_faults_is_found_by_the_next_step() {
             matches!(after, Err(Error::Step(StepError::StillTorn { .. }))),
             "{after:?}"
         );
+    });
+}
+
+/// cudarc keeps the error of a drop, whoever's it was, for the next call in the same context.
+#[test]
+fn an_error_that_something_else_left_behind_tears_nothing() {
+    let test = "faults::an_error_that_something_else_left_behind_tears_nothing";
+    emulated(test, &[], || {
+        let (mut device, mut optimizer) = start(ON_CHIP, Protection::None);
+        let (mut other, mut undisturbed) = start(ON_CHIP, Protection::None);
+        device.step(&mut optimizer);
+        other.step(&mut undisturbed);
+        let of_a_drop = DriverError(CUresult::CUDA_ERROR_INVALID_VALUE);
+        let context = device.stream.context();
+        context.record_err::<()>(Err(of_a_drop));
+        let stepped = optimizer.step(&mut device.parameters());
+        let Err(Error::Backend(error)) = &stepped else {
+            panic!("{stepped:?}");
+        };
+        assert!(error.to_string().contains("INVALID_VALUE"), "{error}");
+        device.step(&mut optimizer);
+        other.step(&mut undisturbed);
+        assert_eq!(device.bits(), other.bits());
+        assert_eq!(optimizer.steps_taken(), 2);
     });
 }
 

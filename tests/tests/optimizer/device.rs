@@ -2,7 +2,7 @@
 
 use himuon::backend::{Backend, BackendError, CpuBackend};
 use himuon::launch::{AdamWTensor, LaunchReport, MatrixDemand, MatrixStep};
-use himuon::optimizer::{Protection, StepError};
+use himuon::optimizer::{HiMuonBuilder, Protection, StepError};
 use himuon::plan::{Chunk, Launch, Plan, WorkspaceModel};
 use himuon::tensor::TensorRef;
 use himuon::tuning::DeviceFingerprint;
@@ -18,6 +18,10 @@ pub(crate) struct Failing {
     from: usize,
     until: usize,
     updates: usize,
+    /// Whether it says that nothing of what fails has run.
+    refuses: bool,
+    /// What the next check of earlier steps finds, once.
+    earlier: Option<BackendError>,
 }
 
 impl Failing {
@@ -27,6 +31,22 @@ impl Failing {
             from,
             until,
             updates: 0,
+            refuses: false,
+            earlier: None,
+        })
+    }
+
+    fn refusing(self: Box<Self>) -> Box<Self> {
+        Box::new(Failing {
+            refuses: true,
+            ..*self
+        })
+    }
+
+    fn finding(self: Box<Self>, earlier: BackendError) -> Box<Self> {
+        Box::new(Failing {
+            earlier: Some(earlier),
+            ..*self
         })
     }
 }
@@ -60,6 +80,9 @@ impl Backend for Failing {
         self.cpu.table_entry_bytes()
     }
     fn allocator(&self) {}
+    fn check(&mut self) -> Result<(), BackendError> {
+        self.earlier.take().map_or(Ok(()), Err)
+    }
     fn prepare(&mut self, plan: &Plan) -> Result<(), BackendError> {
         self.cpu.prepare(plan)
     }
@@ -75,9 +98,10 @@ impl Backend for Failing {
         let number = self.updates;
         self.updates += 1;
         if (self.from..self.until).contains(&number) {
-            return Err(BackendError::Launch {
-                spec: "adamw".to_owned(),
-                reason: "unplugged".to_owned(),
+            let (spec, reason) = ("adamw".to_owned(), "unplugged".to_owned());
+            return Err(match self.refuses {
+                true => BackendError::Refused { spec, reason },
+                false => BackendError::Launch { spec, reason },
             });
         }
         self.cpu.adamw(tensors)
@@ -155,4 +179,84 @@ fn a_snapshot_puts_every_bit_back() {
     assert!(state_of(&optimizer) == state);
     model.step(&mut optimizer);
     assert_eq!(optimizer.steps_taken(), 3);
+}
+
+/// A first step that fails with an error of the backend itself and changes nothing; those after it go on as if it had not
+/// been tried.
+fn fails_once(
+    mut model: Model,
+    build: impl Fn(&Model) -> HiMuonBuilder,
+    failing: Box<Failing>,
+) -> BackendError {
+    let mut optimizer = build(&model).backend(failing).build().unwrap();
+    let mut other = build(&model).build().unwrap();
+    let mut undisturbed = model.clone();
+    let gradients = model.gradients(0);
+    let failed = model.step_with(&mut optimizer, &gradients);
+    let Err(Error::Backend(error)) = failed else {
+        panic!("{failed:?}");
+    };
+    assert_eq!(model.bits(), undisturbed.bits());
+    assert_eq!(optimizer.steps_taken(), 0);
+    for _ in 0..2 {
+        model.step(&mut optimizer);
+        undisturbed.step(&mut other);
+    }
+    assert_eq!(model.bits(), undisturbed.bits());
+    assert!(state_of(&optimizer) == state_of(&other));
+    error
+}
+
+#[test]
+fn a_refusal_before_the_first_launch_is_no_torn_step() {
+    let model = Model::new(&[("norm", &[24]), ("bias", &[8])]);
+    for protection in [Protection::None, Protection::Snapshot] {
+        let build = |model: &Model| model.builder().protection(protection);
+        let failing = Failing::boxed(0, 1).refusing();
+        let error = fails_once(model.clone(), build, failing);
+        assert!(matches!(error, BackendError::Refused { .. }), "{error}");
+    }
+    // Behind another launch it is one: that has run.
+    let mut model = Model::mixed();
+    let failing = Failing::boxed(0, 1).refusing();
+    let mut optimizer = model.grouped().backend(failing).build().unwrap();
+    let gradients = model.gradients(0);
+    let torn = model.step_with(&mut optimizer, &gradients);
+    assert!(
+        matches!(
+            torn,
+            Err(Error::Step(StepError::Torn {
+                launched: 1,
+                total: 2,
+                ..
+            }))
+        ),
+        "{torn:?}"
+    );
+}
+
+#[test]
+fn only_a_lost_device_leaves_earlier_steps_torn() {
+    let found = |lost| BackendError::Device {
+        action: "a kernel that was submitted before".to_owned(),
+        reason: "an error of something else".to_owned(),
+        lost,
+    };
+    let failing = Failing::boxed(9, 9).finding(found(false));
+    let error = fails_once(Model::mixed(), Model::grouped, failing);
+    assert!(error.to_string().contains("something else"), "{error}");
+    let mut model = Model::mixed();
+    let failing = Failing::boxed(9, 9).finding(found(true));
+    let mut optimizer = model.grouped().backend(failing).build().unwrap();
+    let gradients = model.gradients(0);
+    let lost = model.step_with(&mut optimizer, &gradients);
+    assert!(
+        matches!(lost, Err(Error::Step(StepError::Lost { .. }))),
+        "{lost:?}"
+    );
+    let next = model.step_with(&mut optimizer, &gradients);
+    assert!(
+        matches!(next, Err(Error::Step(StepError::StillTorn { .. }))),
+        "{next:?}"
+    );
 }

@@ -29,7 +29,7 @@ unsafe fn builder_at<'a>(builder: *mut Builder) -> Result<&'a mut Builder, Failu
         .ok_or_else(|| Failure::argument("the builder is null, expected one of himuon_builder_new"))
 }
 
-/// A builder without parameters, to be ended by `himuon_build` or [`himuon_builder_free`].
+/// A builder without parameters, to be ended by `himuon_build` or `himuon_builder_free`.
 #[unsafe(no_mangle)]
 pub extern "C" fn himuon_builder_new() -> *mut Builder {
     Box::into_raw(Box::default())

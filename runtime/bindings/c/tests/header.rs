@@ -10,13 +10,6 @@ fn the_header_is_that_of_the_source() {
     let made = cbindgen::Builder::new()
         .with_config(config)
         .with_src(folder.join("src/lib.rs"))
-        .with_src(folder.join("src/builder.rs"))
-        .with_src(folder.join("src/map.rs"))
-        .with_src(folder.join("src/optimizer.rs"))
-        .with_src(folder.join("src/options.rs"))
-        .with_src(folder.join("src/status.rs"))
-        .with_src(folder.join("src/tensor.rs"))
-        .with_src(folder.join("src/text.rs"))
         .generate()
         .unwrap();
     let mut text = Vec::new();

@@ -23,7 +23,7 @@ use prober::{Prober, reading_bytes};
 
 /// The probe's kernels refused; the step has not begun.
 fn refused(spec: &str, error: &CpuError) -> BackendError {
-    BackendError::Launch {
+    BackendError::Refused {
         spec: spec.to_owned(),
         reason: error.to_string(),
     }
