@@ -16,6 +16,7 @@ ALLOWED = {
     "himuon": {"himuon-macros", "himuon-codegen", "himuon-templates"},
     "himuon-candle": {"himuon"},
     "himuon-c": {"himuon"},
+    "himuon-python": {"himuon"},
     "himuon-example-shipped-kernels": {"himuon", "himuon-codegen"},
     "himuon-autotune": {"himuon", "himuon-codegen", "himuon-templates"},
     "himuon-toolkit": set(),

@@ -60,6 +60,7 @@ pub mod launch;
 pub mod master_weight;
 pub mod memory;
 pub mod optimizer;
+pub mod overlap;
 pub mod plan;
 pub mod reference;
 pub mod registry;

@@ -8,6 +8,7 @@ use super::error::BuildError;
 use super::group::{AdamWOptions, GroupOptions, LearningRate, MuonOptions};
 use super::placement::{check_groups, check_parameters, route};
 use super::probe::ProbeOptions;
+use super::selection::Selection;
 use super::{HiMuon, NonFinitePolicy, Protection};
 use crate::backend::{Backend, CpuBackend};
 use crate::error::Error;
@@ -24,7 +25,7 @@ pub(crate) const REST: &str = "(rest)";
 #[derive(Debug)]
 pub struct HiMuonBuilder {
     parameters: Vec<(String, Vec<usize>)>,
-    groups: Vec<(String, GroupOptions)>,
+    groups: Vec<(Selection, GroupOptions)>,
     learning_rate: f64,
     adamw: AdamWOptions,
     schedule: TileSchedule,
@@ -89,7 +90,23 @@ impl HiMuonBuilder {
         pattern: impl Into<String>,
         options: impl Into<GroupOptions>,
     ) -> Self {
-        self.groups.push((pattern.into(), options.into()));
+        let selection = Selection::Pattern(pattern.into());
+        self.groups.push((selection, options.into()));
+        self
+    }
+
+    /// As [`group_with`](Self::group_with), for parameters that are named one by one; `group` is the name under which
+    /// the group is explained and set. Embeddings, heads and vectors among them go to AdamW as with a pattern.
+    pub fn group_of<N: Into<String>>(
+        mut self,
+        group: impl Into<String>,
+        names: impl IntoIterator<Item = N>,
+        options: impl Into<GroupOptions>,
+    ) -> Self {
+        let names = names.into_iter().map(Into::into).collect();
+        let group = group.into();
+        let selection = Selection::Names { group, names };
+        self.groups.push((selection, options.into()));
         self
     }
 
@@ -226,8 +243,12 @@ impl HiMuonBuilder {
             probe.check()?;
         }
         let mut warnings = Vec::new();
+        let matchers = groups
+            .iter()
+            .map(|(selection, _)| selection.matcher(&parameters))
+            .collect::<Result<Vec<_>, _>>()?;
         let groups = check_groups(groups, adamw, &schedule, &mut warnings)?;
-        let parameters = route(parameters, &groups, &mut warnings)?;
+        let parameters = route(parameters, &groups, &matchers, &mut warnings)?;
         for warning in &warnings {
             tracing::warn!("{warning}");
         }

@@ -42,7 +42,17 @@ pub enum BuildError {
         /// What is wrong.
         reason: String,
     },
-    /// A pattern that matches no parameter.
+    /// A name in a group's list that no parameter has.
+    #[error(
+        "group {group} names {name}, which no parameter is called; declare the parameter or correct the name"
+    )]
+    UnknownParameter {
+        /// The group.
+        group: String,
+        /// The name.
+        name: String,
+    },
+    /// A pattern that matches no parameter, or a list without names.
     #[error(
         "pattern {pattern} matches none of the {count} parameters (the first is {first}); correct it or remove the group"
     )]

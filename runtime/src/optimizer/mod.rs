@@ -21,6 +21,7 @@ mod rates;
 mod record;
 mod report;
 mod routing;
+mod selection;
 mod snapshot;
 mod tensors;
 

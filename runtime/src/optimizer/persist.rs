@@ -1,6 +1,7 @@
 //! Saving the state, and resuming with the same bits.
 
 use std::collections::BTreeMap;
+use std::io::{Read, Seek};
 use std::path::Path;
 
 use super::buffers::ParameterState;
@@ -11,8 +12,8 @@ use crate::error::Error;
 use crate::memory::Memory;
 use crate::plan::Plan;
 use crate::state::{
-    self, Entry, GroupRecord, KernelRecord, Metadata, ParameterRecord, ScheduleRecord, StateError,
-    StateFile,
+    Content, Entry, GroupRecord, KernelRecord, Metadata, ParameterRecord, ScheduleRecord,
+    StateError, StateFile,
 };
 use crate::tensor::TensorView;
 
@@ -37,14 +38,25 @@ impl<M: Memory> HiMuon<M> {
     /// # Errors
     /// The file cannot be written; an earlier step was torn.
     pub fn save_state(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        Ok(self.state_content()?.write_file(path.as_ref())?)
+    }
+
+    /// What [`save_state`](Self::save_state) would write, for a trainer that keeps its checkpoints in its own way.
+    ///
+    /// # Errors
+    /// An earlier step was torn.
+    pub fn save_state_to_bytes(&self) -> Result<Vec<u8>, Error> {
+        Ok(self.state_content()?.to_bytes())
+    }
+
+    fn state_content(&self) -> Result<Content<'_>, Error> {
         self.check_not_torn()?;
         let metadata = self.metadata().to_texts()?;
         let mut entries = Vec::new();
         for parameter in &self.parameters {
             entries.extend(self.entries_of(parameter)?);
         }
-        state::write(path.as_ref(), metadata, entries)?;
-        Ok(())
+        Ok(Content::new(metadata, entries)?)
     }
 
     /// Takes over a saved state. Everything is read and checked first: a file that is damaged, or belongs to
@@ -55,13 +67,20 @@ impl<M: Memory> HiMuon<M> {
     /// # Errors
     /// See [`StateError`].
     pub fn load_state(&mut self, path: impl AsRef<Path>) -> Result<LoadReport, Error> {
-        let path = path.as_ref();
-        let mut file = StateFile::open(path)?;
+        self.take_over(StateFile::open(path.as_ref())?)
+    }
+
+    /// As [`load_state`](Self::load_state), from what [`save_state_to_bytes`](Self::save_state_to_bytes) gave or such a file holds.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub fn load_state_from_bytes(&mut self, bytes: &[u8]) -> Result<LoadReport, Error> {
+        self.take_over(StateFile::in_memory(bytes)?)
+    }
+
+    fn take_over<R: Read + Seek>(&mut self, mut file: StateFile<R>) -> Result<LoadReport, Error> {
         let metadata =
-            Metadata::from_texts(file.metadata()).map_err(|reason| StateError::NotState {
-                path: path.to_owned(),
-                reason,
-            })?;
+            Metadata::from_texts(file.metadata()).map_err(|reason| file.no_state(reason))?;
         self.check_parameters(&file, &metadata)?;
         let mut states = Vec::with_capacity(self.parameters.len());
         for parameter in &self.parameters {
@@ -82,7 +101,7 @@ impl<M: Memory> HiMuon<M> {
         self.snapshot = None;
         self.pin_kernels(&metadata, &mut report.differences);
         for difference in &report.differences {
-            tracing::warn!("{}: {difference}", path.display());
+            tracing::warn!("{}: {difference}", file.path().display());
         }
         Ok(report)
     }
@@ -157,7 +176,11 @@ impl<M: Memory> HiMuon<M> {
     }
 
     /// Refuses the state of other parameters.
-    fn check_parameters(&self, file: &StateFile, metadata: &Metadata) -> Result<(), StateError> {
+    fn check_parameters<R: Read + Seek>(
+        &self,
+        file: &StateFile<R>,
+        metadata: &Metadata,
+    ) -> Result<(), StateError> {
         for parameter in &self.parameters {
             let name = &parameter.name;
             let Some(saved) = metadata.parameters.get(name) else {
@@ -192,9 +215,9 @@ impl<M: Memory> HiMuon<M> {
     }
 
     /// Reads the state of one parameter into fresh buffers.
-    fn read_state(
+    fn read_state<R: Read + Seek>(
         &self,
-        file: &mut StateFile,
+        file: &mut StateFile<R>,
         metadata: &Metadata,
         parameter: &Parameter<M>,
     ) -> Result<ParameterState<M>, Error> {

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use globset::{Glob, GlobMatcher};
-
 use super::buffers::ParameterState;
 use super::builder::REST;
 use super::check::{check_adamw, check_muon};
 use super::error::BuildError;
 use super::group::{AdamWOptions, GroupOptions};
 use super::parameter::{MatrixView, Parameter};
+use super::selection::{Matcher, Selection};
 use super::{Group, routing};
 use crate::error::Error;
 use crate::memory::Memory;
@@ -47,13 +46,14 @@ pub(super) fn check_parameters(parameters: &[(String, Vec<usize>)]) -> Result<()
 
 /// Checks the options of all groups and adds the group of the rest.
 pub(super) fn check_groups(
-    groups: Vec<(String, GroupOptions)>,
+    groups: impl IntoIterator<Item = (Selection, GroupOptions)>,
     rest: AdamWOptions,
     schedule: &TileSchedule,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<Group>, Error> {
-    let mut checked = Vec::with_capacity(groups.len() + 1);
-    for (pattern, mut options) in groups {
+    let mut checked = Vec::new();
+    for (selection, mut options) in groups {
+        let pattern = selection.group().to_owned();
         match &mut options {
             GroupOptions::Muon(muon) => {
                 check_muon(&pattern, muon)?;
@@ -73,42 +73,21 @@ pub(super) fn check_groups(
     Ok(checked)
 }
 
-fn matcher(pattern: &str) -> Result<GlobMatcher, BuildError> {
-    Glob::new(pattern)
-        .map(|glob| glob.compile_matcher())
-        .map_err(|error| BuildError::Pattern {
-            pattern: pattern.to_owned(),
-            reason: error.kind().to_string(),
-        })
-}
-
 /// Gives each parameter its group and the reason for it.
 pub(super) fn route<M: Memory>(
     parameters: Vec<(String, Vec<usize>)>,
     groups: &[Group],
+    matchers: &[Matcher],
     warnings: &mut Vec<String>,
 ) -> Result<Vec<Parameter<M>>, BuildError> {
     let rest = groups.len() - 1;
-    let matchers = groups[..rest]
-        .iter()
-        .map(|group| matcher(&group.pattern))
-        .collect::<Result<Vec<_>, _>>()?;
-    for (group, matcher) in groups.iter().zip(&matchers) {
-        if !parameters.iter().any(|(name, _)| matcher.is_match(name)) {
-            return Err(BuildError::Unmatched {
-                pattern: group.pattern.clone(),
-                count: parameters.len(),
-                first: parameters[0].0.clone(),
-            });
-        }
-    }
     let placed = parameters
         .into_iter()
         .map(|(name, shape)| {
             let group = matchers.iter().position(|matcher| matcher.is_match(&name));
-            let mut parameter = place(name, shape, group, groups)?;
+            let mut parameter = place(name, shape, group, groups, matchers)?;
             if parameter.group == rest
-                && let Some(later) = later_adamw(&parameter.name, group, groups, &matchers)
+                && let Some(later) = later_adamw(&parameter.name, group, groups, matchers)
             {
                 parameter.group = later;
             }
@@ -123,7 +102,7 @@ pub(super) fn route<M: Memory>(
             Ok(parameter)
         })
         .collect::<Result<Vec<Parameter<M>>, BuildError>>()?;
-    for (index, (group, matcher)) in groups.iter().zip(&matchers).enumerate() {
+    for (index, (group, matcher)) in groups.iter().zip(matchers).enumerate() {
         if placed.iter().any(|parameter| parameter.group == index) {
             continue;
         }
@@ -143,7 +122,7 @@ fn later_adamw(
     name: &str,
     group: Option<usize>,
     groups: &[Group],
-    matchers: &[GlobMatcher],
+    matchers: &[Matcher],
 ) -> Option<usize> {
     let after = group? + 1;
     let is_adamw = |index: &usize| matches!(groups[*index].options, GroupOptions::AdamW(_));
@@ -157,6 +136,7 @@ fn place<M: Memory>(
     shape: Vec<usize>,
     group: Option<usize>,
     groups: &[Group],
+    matchers: &[Matcher],
 ) -> Result<Parameter<M>, BuildError> {
     let rest = groups.len() - 1;
     let adamw = |group: usize, reason: String, name: String, shape: Vec<usize>| Parameter {
@@ -185,7 +165,7 @@ fn place<M: Memory>(
         }
         GroupOptions::Muon(options) => options,
     };
-    let by_name = options.name_rules && routing::has_wildcard(pattern);
+    let by_name = options.name_rules && matchers[index].selects_many();
     if let Some(reason) = routing::exclusion(&name, &shape, by_name) {
         return Ok(adamw(rest, reason, name, shape));
     }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{Cursor, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use himuon_templates::Element;
@@ -77,33 +77,57 @@ impl Digest {
     }
 }
 
-/// Writes a state file atomically. Numbers go from the buffers to the file without another copy of them.
-pub(crate) fn write(
-    path: &Path,
-    mut metadata: BTreeMap<String, String>,
-    mut entries: Vec<Entry<'_>>,
-) -> Result<(), StateError> {
-    // Wide types first keep every tensor aligned; names make the order the same on every run.
-    entries.sort_by(|a, b| {
-        let width = |entry: &Entry<'_>| std::cmp::Reverse(entry.dtype.bitsize());
-        (width(a), &a.name).cmp(&(width(b), &b.name))
-    });
-    metadata.insert(SCHEMA_KEY.to_owned(), SCHEMA.to_string());
-    let mut digest = Digest::new(metadata.iter());
-    for entry in &entries {
-        digest.tensor(&entry.name, entry.dtype, &entry.shape);
-        digest.0.update(&entry.bytes);
+/// A state that is ready to be written: nothing but the writing itself can fail.
+pub(crate) struct Content<'a> {
+    header: String,
+    entries: Vec<Entry<'a>>,
+}
+
+impl<'a> Content<'a> {
+    pub(crate) fn new(
+        mut metadata: BTreeMap<String, String>,
+        mut entries: Vec<Entry<'a>>,
+    ) -> Result<Self, StateError> {
+        // Wide types first keep every tensor aligned; names make the order the same on every run.
+        entries.sort_by(|a, b| {
+            let width = |entry: &Entry<'_>| std::cmp::Reverse(entry.dtype.bitsize());
+            (width(a), &a.name).cmp(&(width(b), &b.name))
+        });
+        metadata.insert(SCHEMA_KEY.to_owned(), SCHEMA.to_string());
+        let mut digest = Digest::new(metadata.iter());
+        for entry in &entries {
+            digest.tensor(&entry.name, entry.dtype, &entry.shape);
+            digest.0.update(&entry.bytes);
+        }
+        metadata.insert(DIGEST_KEY.to_owned(), digest.finish());
+        let header = header_text(&metadata, &entries)?;
+        Ok(Content { header, entries })
     }
-    metadata.insert(DIGEST_KEY.to_owned(), digest.finish());
-    let header = header_text(&metadata, &entries)?;
-    himuon_templates::files::write(path, |file| {
-        file.write_all(&(header.len() as u64).to_le_bytes())?;
-        file.write_all(header.as_bytes())?;
-        entries
+
+    /// Writes the file atomically. Numbers go from the buffers to the file without another copy of them.
+    pub(crate) fn write_file(&self, path: &Path) -> Result<(), StateError> {
+        himuon_templates::files::write(path, |file| self.write(file)).map_err(io_error(path))
+    }
+
+    /// The bytes of that file.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let numbers: usize = self.entries.iter().map(|entry| entry.bytes.len()).sum();
+        let mut bytes = Vec::with_capacity(8 + self.header.len() + numbers);
+        bytes.extend((self.header.len() as u64).to_le_bytes());
+        bytes.extend(self.header.as_bytes());
+        for entry in &self.entries {
+            bytes.extend(&*entry.bytes);
+        }
+        bytes
+    }
+
+    fn write(&self, file: &mut impl Write) -> std::io::Result<()> {
+        file.write_all(&(self.header.len() as u64).to_le_bytes())?;
+        file.write_all(self.header.as_bytes())?;
+        self.entries
             .iter()
             .try_for_each(|entry| file.write_all(&entry.bytes))
-    })
-    .map_err(io_error(path))
+    }
 }
 
 fn header_text(
@@ -140,11 +164,11 @@ fn header_text(
     Ok(header)
 }
 
-/// An open state file whose content matches its digest.
+/// An open state file, or one in memory, whose content matches its digest.
 #[derive(Debug)]
-pub(crate) struct StateFile {
+pub(crate) struct StateFile<R = File> {
     path: PathBuf,
-    file: File,
+    file: R,
     header: Header,
     metadata: BTreeMap<String, String>,
     data_start: u64,
@@ -153,8 +177,22 @@ pub(crate) struct StateFile {
 impl StateFile {
     /// Opens a file and checks its header, its length, its schema and its digest.
     pub(crate) fn open(path: &Path) -> Result<Self, StateError> {
-        let mut file = File::open(path).map_err(io_error(path))?;
+        let file = File::open(path).map_err(io_error(path))?;
         let length = file.metadata().map_err(io_error(path))?.len();
+        Self::checked(path, file, length)
+    }
+}
+
+impl<'a> StateFile<Cursor<&'a [u8]>> {
+    /// As [`open`](StateFile::open), of what such a file holds.
+    pub(crate) fn in_memory(bytes: &'a [u8]) -> Result<Self, StateError> {
+        let length = bytes.len() as u64;
+        Self::checked(Path::new("the state in memory"), Cursor::new(bytes), length)
+    }
+}
+
+impl<R: Read + Seek> StateFile<R> {
+    fn checked(path: &Path, mut file: R, length: u64) -> Result<Self, StateError> {
         let header_bytes = read_header(path, &mut file, length)?;
         let (header, data_start) = parse_header(path, &header_bytes, length)?;
         let metadata: BTreeMap<_, _> = header
@@ -207,11 +245,24 @@ impl StateFile {
             )));
         }
         let start = self.data_start + info.data_offsets.0 as u64;
-        let mut read = |file: &mut File| -> std::io::Result<()> {
+        let mut read = |file: &mut R| -> std::io::Result<()> {
             file.seek(SeekFrom::Start(start))?;
             file.read_exact(bytes)
         };
         read(&mut self.file).map_err(io_error(&self.path))
+    }
+
+    /// Where it comes from.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A refusal of what should be metadata.
+    pub(crate) fn no_state(&self, reason: String) -> StateError {
+        StateError::NotState {
+            path: self.path.clone(),
+            reason,
+        }
     }
 
     /// A refusal with this file's name.
@@ -275,7 +326,7 @@ impl StateFile {
 }
 
 /// The header's length and text; nothing is allocated that the file could not hold.
-fn read_header(path: &Path, file: &mut File, length: u64) -> Result<Vec<u8>, StateError> {
+fn read_header(path: &Path, file: &mut impl Read, length: u64) -> Result<Vec<u8>, StateError> {
     let not_state = |reason: String| StateError::NotState {
         path: path.to_owned(),
         reason,

@@ -2,10 +2,13 @@
 
 mod file;
 mod record;
+mod seal;
 
 use std::path::PathBuf;
 
-pub(crate) use file::{Entry, StateFile, dtype_of, write};
+pub(crate) use file::{Content, Entry, StateFile, dtype_of};
+pub use seal::seal;
+
 pub(crate) use record::{GroupRecord, KernelRecord, Metadata, ParameterRecord, ScheduleRecord};
 
 /// The version of the file's layout.

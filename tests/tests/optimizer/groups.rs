@@ -56,6 +56,33 @@ fn explain_has_a_line_with_a_reason_for_each_parameter() {
 }
 
 #[test]
+fn a_group_of_names_takes_those_alone_and_keeps_to_the_rules_of_names() {
+    let shape: &[usize] = &[32, 16];
+    let model = Model::new(&[("embed.weight", shape), ("a[0].w", shape), ("b.w", shape)]);
+    let tile = || MuonOptions::specs([KernelSpec::new(Tile::square(4))]);
+    let mut optimizer = model
+        .builder()
+        .group_of("listed", ["embed.weight", "a[0].w"], tile())
+        .group_of("table", ["embed.weight"], AdamWOptions::default())
+        .build()
+        .unwrap();
+    let explained = optimizer.explain().unwrap();
+    let groups: Vec<_> = explained.parameters.iter().map(|p| &p.group).collect();
+    assert_eq!(groups, ["table", "listed", "(rest)"]);
+    assert_eq!(explained.parameters[1].tiles, 8 * 4);
+    optimizer.set_momentum("listed", 0.9).unwrap();
+
+    let refused = |names: &[&str]| {
+        let names = names.iter().copied();
+        let builder = model.builder().group_of("listed", names, tile());
+        builder.build().unwrap_err().to_string()
+    };
+    let text = refused(&["a[0].w", "c.w"]);
+    assert!(text.starts_with("group listed names c.w"), "{text}");
+    assert!(refused(&[]).contains("matches none of the 3 parameters"));
+}
+
+#[test]
 fn the_first_matching_group_takes_a_parameter_and_a_plain_name_overrides_the_rules() {
     let model = Model::new(&[("embed.weight", &[32, 16]), ("lm_head.weight", &[32, 16])]);
     let tile = |edge| MuonOptions::specs([KernelSpec::new(Tile::square(edge))]);

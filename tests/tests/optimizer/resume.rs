@@ -60,6 +60,28 @@ fn a_run_resumed_after_any_step_has_the_same_bits() {
 }
 
 #[test]
+fn a_state_in_memory_is_the_file_and_resumes_with_the_same_bits() {
+    let mut model = Model::mixed();
+    let mut optimizer = configured(&model).build().unwrap();
+    advance(&mut model, &mut optimizer);
+    let bytes = optimizer.save_state_to_bytes().unwrap();
+    assert!(bytes == state_of(&optimizer));
+    let mut resumed = configured(&model).build().unwrap();
+    let mut damaged = bytes.clone();
+    *damaged.last_mut().unwrap() ^= 1;
+    let refused = resumed.load_state_from_bytes(&damaged).unwrap_err();
+    let text = refused.to_string();
+    assert!(text.starts_with("the state in memory is damaged"), "{text}");
+    assert_eq!(resumed.steps_taken(), 0);
+    let report = resumed.load_state_from_bytes(&bytes).unwrap();
+    assert_eq!(report.step, 1);
+    let mut other = model.clone();
+    advance(&mut model, &mut optimizer);
+    advance(&mut other, &mut resumed);
+    assert_eq!(other.bits(), model.bits());
+}
+
+#[test]
 fn the_file_is_safetensors_with_the_documented_names() {
     let mut model = Model::mixed();
     let mut optimizer = configured(&model).build().unwrap();

@@ -1,8 +1,10 @@
 //! The caller's buffers.
 
 use std::ffi::c_void;
+use std::ops::Range;
 
 use half::{bf16, f16};
+use himuon::overlap::overlap;
 use himuon::tensor::{TensorMut, TensorRef};
 
 use crate::status::Failure;
@@ -64,9 +66,9 @@ impl Tensor {
     }
 
     /// Where it begins and ends, once it is known to be a tensor.
-    pub(crate) fn range(&self, what: &str) -> Result<(usize, usize), Failure> {
+    pub(crate) fn range(&self, what: &str) -> Result<Range<usize>, Failure> {
         let bytes = self.bytes(what)?;
-        Ok((self.data as usize, self.data as usize + bytes))
+        Ok(self.data as usize..self.data as usize + bytes)
     }
 
     /// # Safety
@@ -110,41 +112,23 @@ unsafe fn slice_mut<'a, T>(start: *mut T, len: usize) -> &'a mut [T] {
     unsafe { std::slice::from_raw_parts_mut(start, len) }
 }
 
-/// Refuses weights that overlap each other or a gradient.
+/// Refuses what is no tensor, and weights that overlap each other or a gradient.
 pub(crate) fn check_apart(weights: &[Tensor], gradients: &[Tensor]) -> Result<(), Failure> {
-    let mut ranges = Vec::with_capacity(weights.len() + gradients.len());
-    for (index, weight) in weights.iter().enumerate() {
-        let (start, end) = weight.range(&format!("weight {index}"))?;
-        ranges.push((start, end, true, index));
+    let weights = weights.iter().enumerate();
+    let weights = weights
+        .map(|(index, weight)| weight.range(&format!("weight {index}")))
+        .collect::<Result<Vec<_>, _>>()?;
+    let gradients = gradients.iter().enumerate();
+    let gradients = gradients
+        .map(|(index, gradient)| match gradient.data.is_null() {
+            true => Ok(None),
+            false => gradient.range(&format!("gradient {index}")).map(Some),
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    match overlap(&weights, &gradients) {
+        None => Ok(()),
+        Some((first, second)) => Err(Failure::argument(format!(
+            "{first} and {second} overlap; a weight must be nobody else's memory"
+        ))),
     }
-    for (index, gradient) in gradients.iter().enumerate() {
-        if !gradient.data.is_null() {
-            let (start, end) = gradient.range(&format!("gradient {index}"))?;
-            ranges.push((start, end, false, index));
-        }
-    }
-    ranges.retain(|(start, end, ..)| start < end);
-    ranges.sort_unstable();
-    let name = |is_weight: bool, index: usize| {
-        format!("{} {index}", if is_weight { "weight" } else { "gradient" })
-    };
-    // The furthest end so far, of all and of weights alone: gradients may share memory with each other.
-    let (mut furthest, mut furthest_weight) =
-        (None::<(usize, bool, usize)>, None::<(usize, bool, usize)>);
-    for (start, end, is_weight, index) in ranges {
-        let before = if is_weight { furthest } else { furthest_weight };
-        if let Some((_, of_weight, other)) = before.filter(|(before, ..)| *before > start) {
-            return Err(Failure::argument(format!(
-                "{} and {} overlap; a weight must be nobody else's memory",
-                name(of_weight, other),
-                name(is_weight, index)
-            )));
-        }
-        let reaches = Some((end, is_weight, index));
-        furthest = furthest.max(reaches);
-        if is_weight {
-            furthest_weight = furthest_weight.max(reaches);
-        }
-    }
-    Ok(())
 }

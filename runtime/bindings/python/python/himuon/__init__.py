@@ -1,0 +1,56 @@
+"""Hierarchical Muon: the optimizer step of every layer as independent tiles.
+
+>>> import numpy as np
+>>> import himuon
+>>> weights = {"blocks.0.q.weight": np.full((48, 32), 0.1, np.float32), "blocks.0.q.bias": np.zeros(48, np.float32)}
+>>> optimizer = himuon.Optimizer(weights, [("blocks.*", himuon.Muon("tile=16 steps=5"))], lr=0.01)
+>>> gradients = {name: np.ones_like(weight) for name, weight in weights.items()}
+>>> optimizer.step(weights, gradients)
+step 0: 2 launches, 6 tiles
+
+Weights are updated in place and belong to the caller: numpy arrays, torch tensors on the CPU, whatever exports contiguous
+float32, bfloat16 or float16 numbers by DLPack. Nobody else may use them while a step runs. ``himuon.torch.HiMuon`` is a
+``torch.optim.Optimizer``.
+"""
+
+from ._himuon import (
+    AdamW,
+    BuildError,
+    Error,
+    Muon,
+    Optimizer,
+    StateError,
+    StepError,
+    StepReport,
+    TornError,
+    __version__,
+    map_into,
+)
+
+__all__ = [
+    "AdamW",
+    "BuildError",
+    "Error",
+    "Muon",
+    "Optimizer",
+    "StateError",
+    "StepError",
+    "StepReport",
+    "TornError",
+    "__version__",
+    "map",
+    "map_into",
+]
+
+
+def map(matrix, spec, *, threads=None):
+    """Maps every tile of a matrix on its own, without a scale: a new numpy array of float32.
+
+    What a step would take the weight along, to compare with any other implementation. ``map_into`` writes into a tensor
+    of the caller's, of any library.
+    """
+    import numpy
+
+    output = numpy.empty(tuple(matrix.shape), numpy.float32)
+    map_into(matrix, spec, output, threads=threads)
+    return output

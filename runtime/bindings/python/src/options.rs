@@ -1,0 +1,226 @@
+//! Options of groups, with the defaults of the Rust library.
+
+use himuon::launch::ScaleRule;
+use himuon::optimizer::{
+    AdamWOptions, GroupOptions, Layout, LearningRate, MomentumConvention, MuonOptions, NorMuon,
+    View,
+};
+use himuon::schedule::TileSchedule;
+use himuon::{KernelSpec, Tile};
+use pyo3::prelude::*;
+
+use crate::errors::{argument, raised};
+
+/// One specification as text, or one per tile that a schedule may use.
+#[derive(FromPyObject)]
+pub(crate) enum Specs {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl Specs {
+    fn parse(self) -> PyResult<Vec<KernelSpec>> {
+        let texts = match self {
+            Specs::One(text) => vec![text],
+            Specs::Many(texts) => texts,
+        };
+        let parse = |text: String| text.parse().map_err(|error| argument(format!("{error}")));
+        texts.into_iter().map(parse).collect()
+    }
+}
+
+/// A tile as an edge, as `"rows x columns"`, or as `"full"`.
+#[derive(FromPyObject)]
+pub(crate) enum TileText {
+    Edge(u32),
+    Text(String),
+}
+
+impl TileText {
+    fn parse(self) -> PyResult<Tile> {
+        match self {
+            TileText::Edge(edge) => Ok(Tile::square(edge)),
+            TileText::Text(text) => text.parse().map_err(|error| argument(format!("{error}"))),
+        }
+    }
+}
+
+/// `{"tile": 64, "every": "full", "period": 5, "factor": 0.5}`, or `(step, tile)` pairs.
+#[derive(FromPyObject)]
+pub(crate) enum Schedule {
+    #[pyo3(from_item_all)]
+    Periodic {
+        tile: TileText,
+        every: TileText,
+        period: u64,
+        #[pyo3(default = 1.0)]
+        factor: f64,
+    },
+    Changes(Vec<(u64, TileText)>),
+}
+
+impl Schedule {
+    pub(crate) fn parse(self) -> PyResult<TileSchedule> {
+        let schedule = match self {
+            Schedule::Periodic {
+                tile,
+                every,
+                period,
+                factor,
+            } => TileSchedule::periodic(tile.parse()?, every.parse()?, period, factor),
+            Schedule::Changes(changes) => {
+                let parse = |(step, tile): (u64, TileText)| Ok((step, tile.parse()?));
+                let changes = changes
+                    .into_iter()
+                    .map(parse)
+                    .collect::<PyResult<Vec<_>>>()?;
+                TileSchedule::list(changes)
+            }
+        };
+        schedule.map_err(|error| raised(error.into()))
+    }
+}
+
+fn learning_rate(own: Option<f64>, factor: f64) -> LearningRate {
+    own.map_or(LearningRate::Factor(factor), LearningRate::Own)
+}
+
+/// The value of a word, or an error that names the words.
+pub(crate) fn word<T: Copy>(what: &str, found: &str, words: &[(&str, T)]) -> PyResult<T> {
+    let known = words.iter().find(|(word, _)| *word == found);
+    known.map(|(_, value)| *value).ok_or_else(|| {
+        let words: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+        argument(format!("{what} is {found:?}, expected one of {words:?}"))
+    })
+}
+
+/// A group whose matrices are mapped tile by tile.
+#[pyclass(frozen, module = "himuon")]
+pub(crate) struct Muon(MuonOptions);
+
+#[pymethods]
+impl Muon {
+    #[new]
+    #[pyo3(signature = (
+        spec=Specs::One("tile=64".to_owned()), *, lr=None, lr_factor=1.0, weight_decay=0.1, momentum=0.95, nesterov=true,
+        moving_average=false, scale="exact", scale_factor=0.2, layout="out_in", view="automatic", schedule=None,
+        row_normalisation=None, coarse_factor=None, coarse_momentum=None, every_matrix=false, master_weights=false
+    ))]
+    #[allow(clippy::too_many_arguments)]
+    fn new(
+        spec: Specs,
+        lr: Option<f64>,
+        lr_factor: f64,
+        weight_decay: f64,
+        momentum: f64,
+        nesterov: bool,
+        moving_average: bool,
+        scale: &str,
+        scale_factor: f64,
+        layout: &str,
+        view: &str,
+        schedule: Option<Schedule>,
+        row_normalisation: Option<(f32, f32)>,
+        coarse_factor: Option<f64>,
+        coarse_momentum: Option<f64>,
+        every_matrix: bool,
+        master_weights: bool,
+    ) -> PyResult<Self> {
+        let scale = word(
+            "scale",
+            scale,
+            &[
+                ("exact", ScaleRule::Exact),
+                ("paper", ScaleRule::Paper),
+                ("original", ScaleRule::Original),
+                ("match_rms_adamw", ScaleRule::MatchRmsAdamW),
+                ("none", ScaleRule::None),
+            ],
+        )?;
+        let layouts = [("out_in", Layout::OutIn), ("in_out", Layout::InOut)];
+        let views = [
+            ("automatic", View::Automatic),
+            ("convolution", View::Convolution),
+            ("stack", View::Stack),
+        ];
+        let mut options = MuonOptions::specs(spec.parse()?)
+            .learning_rate(learning_rate(lr, lr_factor))
+            .weight_decay(weight_decay)
+            .momentum(momentum)
+            .nesterov(nesterov)
+            .convention(match moving_average {
+                true => MomentumConvention::MovingAverage,
+                false => MomentumConvention::HeavyBall,
+            })
+            .scale(scale)
+            .scale_factor(scale_factor)
+            .layout(word("layout", layout, &layouts)?)
+            .view(word("view", view, &views)?);
+        if let Some(schedule) = schedule {
+            options = options.schedule(schedule.parse()?);
+        }
+        if let Some((beta2, epsilon)) = row_normalisation {
+            options = options.row_normalisation(NorMuon { beta2, epsilon });
+        }
+        if let Some(factor) = coarse_factor {
+            options = options.coarse_factor(factor);
+        }
+        if let Some(momentum) = coarse_momentum {
+            options = options.coarse_momentum(momentum);
+        }
+        if every_matrix {
+            options = options.every_matrix();
+        }
+        if master_weights {
+            options = options.master_weights(true);
+        }
+        Ok(Muon(options))
+    }
+}
+
+/// A group of AdamW.
+#[pyclass(frozen, module = "himuon")]
+pub(crate) struct AdamW(pub(crate) AdamWOptions);
+
+#[pymethods]
+impl AdamW {
+    #[new]
+    #[pyo3(signature = (
+        *, lr=None, lr_factor=0.05, betas=(0.95, 0.95), eps=1e-8, weight_decay=0.1, decay_vectors=false,
+        master_weights=false
+    ))]
+    fn new(
+        lr: Option<f64>,
+        lr_factor: f64,
+        betas: (f64, f64),
+        eps: f64,
+        weight_decay: f64,
+        decay_vectors: bool,
+        master_weights: bool,
+    ) -> Self {
+        let options = AdamWOptions::default()
+            .learning_rate(learning_rate(lr, lr_factor))
+            .betas(betas.0, betas.1)
+            .epsilon(eps)
+            .weight_decay(weight_decay)
+            .decay_vectors(decay_vectors)
+            .master_weights(master_weights);
+        AdamW(options)
+    }
+}
+
+/// Either kind of options.
+#[derive(FromPyObject)]
+pub(crate) enum Options<'py> {
+    Muon(PyRef<'py, Muon>),
+    AdamW(PyRef<'py, AdamW>),
+}
+
+impl From<Options<'_>> for GroupOptions {
+    fn from(options: Options<'_>) -> Self {
+        match options {
+            Options::Muon(options) => options.0.clone().into(),
+            Options::AdamW(options) => options.0.clone().into(),
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! What a step did.
+
+use pyo3::prelude::*;
+
+/// Counts of one step.
+#[pyclass(frozen, get_all, module = "himuon")]
+pub(crate) struct StepReport {
+    /// The step's number, from 0.
+    step: u64,
+    /// Kernels that were launched.
+    launches: usize,
+    /// Tiles of all launches.
+    tiles: usize,
+    /// Tiles left unchanged because gradient or momentum held a NaN or an infinity.
+    non_finite_tiles: usize,
+    /// Tiles that a criterion left unorthogonalised.
+    unorthogonalised_tiles: usize,
+    /// Matrices whose coarse part was left out because it was not finite.
+    uncoupled_matrices: usize,
+    /// Parameters of AdamW left unchanged because their gradient held a NaN or an infinity.
+    non_finite_parameters: usize,
+    /// Names of the parameters without a gradient, which were left unchanged.
+    missing_gradients: Vec<String>,
+    /// Name of the parameter for which the whole step was skipped.
+    skipped_for: Option<String>,
+    text: String,
+}
+
+impl StepReport {
+    pub(crate) fn new(report: &himuon::optimizer::StepReport, names: &[String]) -> Self {
+        let named = |index: &usize| names.get(*index).cloned().unwrap_or_default();
+        StepReport {
+            step: report.step,
+            launches: report.launches,
+            tiles: report.tiles,
+            non_finite_tiles: report.non_finite_tiles,
+            unorthogonalised_tiles: report.unorthogonalised_tiles,
+            uncoupled_matrices: report.uncoupled_matrices,
+            non_finite_parameters: report.non_finite_parameters,
+            missing_gradients: report.missing_gradients.iter().map(named).collect(),
+            skipped_for: report.skipped_for.as_ref().map(named),
+            text: report.to_string(),
+        }
+    }
+}
+
+#[pymethods]
+impl StepReport {
+    fn __repr__(&self) -> &str {
+        &self.text
+    }
+}

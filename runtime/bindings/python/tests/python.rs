@@ -1,0 +1,58 @@
+//! The package's own tests, run by `python3` on the module that cargo built.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test without its files fails")]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use himuon_toolkit::python_packages;
+
+/// The folder of the package, beside the module under the name that Python looks for.
+fn installed(folder: &Path) -> PathBuf {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/himuon");
+    let package = folder.join("himuon");
+    std::fs::create_dir(&package).unwrap();
+    for entry in std::fs::read_dir(sources).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_file() {
+            std::fs::copy(entry.path(), package.join(entry.file_name())).unwrap();
+        }
+    }
+    let (prefix, ending, name) = match std::env::consts::OS {
+        "windows" => ("", "dll", "_himuon.pyd"),
+        "macos" => ("lib", "dylib", "_himuon.abi3.so"),
+        _ => ("lib", "so", "_himuon.abi3.so"),
+    };
+    // cargo puts it beside the folder of the tests.
+    let test = std::env::current_exe().unwrap();
+    let module = test.parent().unwrap().join(format!("{prefix}_himuon.{ending}"));
+    std::fs::copy(module, package.join(name)).unwrap();
+    folder.to_owned()
+}
+
+#[test]
+fn the_tests_of_the_package() {
+    let numpy = match python_packages("numpy", &["numpy"]) {
+        Ok(folder) => folder,
+        Err(reason) => {
+            println!("SKIPPED: the tests of the Python package need numpy: {reason}");
+            return;
+        }
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let paths = [installed(folder.path())].into_iter().chain(numpy);
+    let output = Command::new("python3")
+        .args(["-W", "error::DeprecationWarning:himuon", "-m", "unittest", "discover", "--verbose", "--start-directory"])
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests"))
+        .env("PYTHONPATH", std::env::join_paths(paths).unwrap())
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("HIMUON_CACHE_DIR", folder.path().join("cache"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    println!("{said}");
+    assert!(output.status.success(), "{said}");
+    for line in said.lines().filter(|line| line.contains("skipped")) {
+        println!("SKIPPED: {line}");
+    }
+    assert!(said.contains("two_steps_are_the_formula"), "no test ran: {said}");
+}

@@ -1,0 +1,263 @@
+"""The optimizer of torch."""
+
+import copy
+import doctest
+import io
+import unittest
+
+try:
+    import torch
+except ImportError:
+    raise unittest.SkipTest("torch is not installed") from None
+
+import himuon
+import himuon.torch
+from himuon.torch import HiMuon
+
+
+def network(seed=0, dtype=torch.float32):
+    torch.manual_seed(seed)
+    layers = {
+        "embed": torch.nn.Embedding(11, 32),
+        "up": torch.nn.Linear(32, 48),
+        "act": torch.nn.GELU(),
+        "head": torch.nn.Linear(48, 11, bias=False),
+    }
+    model = torch.nn.Sequential()
+    for name, layer in layers.items():
+        model.add_module(name, layer)
+    return model.to(dtype)
+
+
+def loss_of(model, seed=0):
+    random = torch.Generator().manual_seed(seed)
+    tokens = torch.randint(11, (64,), generator=random)
+    return torch.nn.functional.cross_entropy(model(tokens).float(), (3 * tokens + 1) % 11)
+
+
+def advance(model, optimizer, seed):
+    optimizer.zero_grad()
+    loss_of(model, seed).backward()
+    optimizer.step()
+
+
+def same(model, other):
+    return all(torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters()))
+
+
+def make(model, **options):
+    return HiMuon(model.named_parameters(), lr=0.02, spec="tile=16 steps=5", **options)
+
+
+class Training(unittest.TestCase):
+    def test_it_learns(self):
+        model = network()
+        optimizer = make(model)
+        scheduler = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.5, 100)
+        first = loss_of(model).item()
+        for step in range(100):
+            advance(model, optimizer, step)
+            scheduler.step()
+        self.assertLess(loss_of(model).item(), 0.1 * first)
+        self.assertEqual(optimizer.last_report.tiles, 6)
+
+    def test_routing(self):
+        text = make(network()).explain()
+        self.assertIn("an embedding by its name", text)
+        self.assertIn("an output head by its name", text)
+        lines = {line.split()[0]: line for line in text.splitlines() if line}
+        self.assertIn("group0.adamw", lines["head.weight"])
+        self.assertIn("6 tiles", lines["up.weight"])
+
+    def test_steps_are_those_of_the_plain_optimizer(self):
+        model, twin = network(), network()
+        optimizer = make(model, weight_decay=0.05)
+        names = [name for name, _ in twin.named_parameters()]
+        plain = himuon.Optimizer(
+            dict(twin.named_parameters()),
+            [("up.weight", himuon.Muon("tile=16 steps=5", weight_decay=0.05))],
+            adamw=himuon.AdamW(weight_decay=0.05),
+            lr=0.02,
+        )
+        for step in range(3):
+            advance(model, optimizer, step)
+            twin.zero_grad()
+            loss_of(twin, step).backward()
+            gradients = [parameter.grad for parameter in twin.parameters()]
+            plain.step([parameter.detach() for parameter in twin.parameters()], gradients)
+        self.assertEqual(names, plain.names)
+        self.assertTrue(same(model, twin))
+
+    def test_whole_matrices_step_as_torch_muon_does(self):
+        weights = [torch.nn.Parameter(torch.randn(32, 48, generator=torch.Generator().manual_seed(1))) for _ in range(2)]
+        ours = HiMuon(
+            [("w", weights[0])],
+            lr=0.02,
+            spec="tile=full steps=5 coefficients=muon",
+            moving_average=True,
+            scale="original",
+        )
+        theirs = torch.optim.Muon([weights[1]], lr=0.02)
+        start = weights[0].detach().clone()
+        for step in range(3):
+            gradient = torch.randn(32, 48, generator=torch.Generator().manual_seed(step + 2))
+            for weight, optimizer in zip(weights, (ours, theirs)):
+                weight.grad = gradient.clone()
+                optimizer.step()
+        way, expected = weights[0].detach() - start, weights[1].detach() - start
+        distance = (torch.linalg.norm(way - expected) / torch.linalg.norm(expected)).item()
+        # Relative Frobenius distance; torch's iteration is in bfloat16, of which this is the size. Measured WORST_TORCH.
+        self.assertLess(distance, 3e-2)
+
+    def test_groups_have_rates_of_their_own(self):
+        model = network()
+        before = copy.deepcopy(model)
+        groups = [
+            {"params": [("up.weight", model.up.weight)], "lr": 0.0, "weight_decay": 0.0},
+            {"params": list(model.embed.named_parameters("embed")), "use_muon": False, "lr": 1e-3},
+        ]
+        optimizer = HiMuon(groups, spec="tile=16")
+        advance(model, optimizer, 0)
+        self.assertTrue(torch.equal(model.up.weight, before.up.weight))
+        self.assertFalse(torch.equal(model.embed.weight, before.embed.weight))
+        optimizer.param_groups[0]["lr"] = torch.tensor(0.01)
+        advance(model, optimizer, 1)
+        self.assertFalse(torch.equal(model.up.weight, before.up.weight))
+        self.assertTrue(torch.equal(model.head.weight, before.head.weight))
+
+    def test_closures_and_missing_gradients(self):
+        model = network()
+        optimizer = make(model)
+
+        def closure():
+            optimizer.zero_grad()
+            loss = loss_of(model)
+            loss.backward()
+            model.head.weight.grad = None
+            return loss
+
+        self.assertAlmostEqual(optimizer.step(closure).item(), loss_of(network()).item(), places=5)
+        self.assertEqual(optimizer.last_report.missing_gradients, ["head.weight"])
+
+    def test_bfloat16(self):
+        model = network(dtype=torch.bfloat16)
+        optimizer = make(model)
+        first = loss_of(model).item()
+        for step in range(60):
+            advance(model, optimizer, step)
+        self.assertLess(loss_of(model).item(), 0.5 * first)
+
+    def test_unnamed_parameters(self):
+        model = network()
+        optimizer = HiMuon(model.up.parameters(), lr=0.02, spec="tile=16")
+        advance(model, optimizer, 0)
+        self.assertEqual(optimizer.last_report.tiles, 6)
+        self.assertIn("group0.1", optimizer.explain())
+
+    def test_strided_gradients(self):
+        model, twin = network(), network()
+        optimizers = make(model), make(twin)
+        for net, optimizer in zip((model, twin), optimizers):
+            loss_of(net).backward()
+            if net is model:
+                net.up.weight.grad = net.up.weight.grad.T.contiguous().T
+            optimizer.step()
+        self.assertTrue(same(model, twin))
+
+
+class States(unittest.TestCase):
+    def test_a_resumed_run_has_the_same_bits(self):
+        model = network()
+        optimizer = make(model, schedule=None)
+        for step in range(3):
+            advance(model, optimizer, step)
+        file = io.BytesIO()
+        torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, file)
+        file.seek(0)
+        saved = torch.load(file, weights_only=True)
+        resumed = network(seed=9)
+        resumed.load_state_dict(saved["model"])
+        other = make(resumed)
+        other.load_state_dict(saved["optimizer"])
+        self.assertEqual(other.state_dict()["himuon"], optimizer.state_dict()["himuon"])
+        for step in range(3, 6):
+            advance(model, optimizer, step)
+            advance(resumed, other, step)
+        self.assertTrue(same(model, resumed))
+
+    def test_the_state_has_torch_names(self):
+        model = network()
+        optimizer = make(model)
+        advance(model, optimizer, 0)
+        state = optimizer.state_dict()["state"]
+        self.assertEqual(set(state[1]), {"momentum_buffer"})
+        self.assertEqual(set(state[0]), {"exp_avg", "exp_avg_sq"})
+        self.assertEqual(state[1]["momentum_buffer"].shape, model.up.weight.shape)
+
+    def test_a_state_of_another_model_changes_nothing(self):
+        model = network()
+        optimizer = make(model)
+        advance(model, optimizer, 0)
+        before = optimizer.state_dict()
+        other = torch.nn.Sequential()
+        for name in ("embed", "up", "head"):
+            other.add_module(name, torch.nn.Linear(8, 8, bias=name == "up"))
+        foreign = HiMuon(other.named_parameters(), lr=0.5, spec="tile=4").state_dict()
+        with self.assertRaisesRegex(himuon.StateError, "embed.weight"):
+            optimizer.load_state_dict(foreign)
+        with self.assertRaisesRegex(ValueError, "no 'himuon'"):
+            optimizer.load_state_dict(torch.optim.SGD(model.parameters()).state_dict())
+        self.assertEqual(optimizer.param_groups[0]["lr"], 0.02)
+        self.assertEqual(optimizer.state_dict()["himuon"], before["himuon"])
+        advance(model, optimizer, 1)
+        self.assertEqual(optimizer.last_report.step, 1)
+
+    def test_a_group_that_is_added_later(self):
+        model, twin = network(), network()
+        whole = HiMuon([{"params": list(model.up.named_parameters("up"))}], lr=0.02, spec="tile=16")
+        alone = HiMuon([{"params": list(twin.up.named_parameters("up"))}], lr=0.02, spec="tile=16")
+        for net, optimizer in ((model, whole), (twin, alone)):
+            advance(net, optimizer, 0)
+        head = model.head.weight.detach().clone()
+        whole.add_param_group({"params": [("head.weight", model.head.weight)], "use_muon": False, "lr": 0.0})
+        for net, optimizer in ((model, whole), (twin, alone)):
+            advance(net, optimizer, 1)
+        self.assertTrue(torch.equal(model.up.weight, twin.up.weight))
+        self.assertTrue(torch.equal(model.head.weight, head))
+        self.assertEqual(whole.last_report.step, 1)
+        with self.assertRaises(TypeError):
+            whole.add_param_group({"params": [("x", torch.nn.Parameter(torch.zeros(2, dtype=torch.float64)))]})
+        self.assertEqual(len(whole.param_groups), 2)
+        advance(model, whole, 2)
+
+
+class Refusals(unittest.TestCase):
+    def test_parameters(self):
+        for parameter, kind, text in [
+            (torch.zeros(4, 4, device="meta"), ValueError, "on meta"),
+            (torch.zeros(4, 4, dtype=torch.float64), TypeError, "float64"),
+            (torch.zeros(4, 6).T, ValueError, "contiguous"),
+        ]:
+            with self.subTest(text), self.assertRaisesRegex(kind, f"parameter w .*{text}"):
+                HiMuon([("w", torch.nn.Parameter(parameter))])
+
+    def test_sparse_gradients(self):
+        weight = torch.nn.Parameter(torch.zeros(4, 4))
+        optimizer = HiMuon([("w", weight)], spec="tile=4")
+        weight.grad = torch.ones(4, 4).to_sparse()
+        with self.assertRaisesRegex(ValueError, "gradient of w .* dense"):
+            optimizer.step()
+
+    def test_mixed_types(self):
+        mixed = [("a", torch.nn.Parameter(torch.zeros(4, 4))), ("b", torch.nn.Parameter(torch.zeros(4, 4).bfloat16()))]
+        with self.assertRaisesRegex(ValueError, "one type"):
+            HiMuon(mixed)
+
+
+def load_tests(loader, tests, pattern):
+    tests.addTests(doctest.DocTestSuite(himuon.torch))
+    return tests
+
+
+if __name__ == "__main__":
+    unittest.main()

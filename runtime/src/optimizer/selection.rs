@@ -1,0 +1,95 @@
+//! Which parameters a group is declared for.
+
+use std::collections::BTreeSet;
+
+use globset::{Glob, GlobMatcher};
+
+use super::error::BuildError;
+use super::routing::has_wildcard;
+
+/// A pattern of names, or a list of them.
+#[derive(Clone, Debug)]
+pub(super) enum Selection {
+    /// Names that match a pattern, which is also the group's name.
+    Pattern(String),
+    /// Names one by one, and the group's own.
+    Names {
+        group: String,
+        names: BTreeSet<String>,
+    },
+}
+
+impl Selection {
+    /// The name of the group.
+    pub(super) fn group(&self) -> &str {
+        match self {
+            Selection::Pattern(pattern) => pattern,
+            Selection::Names { group, .. } => group,
+        }
+    }
+
+    /// Refuses a pattern that is none, one that no parameter matches, and a name that no parameter has.
+    pub(super) fn matcher(
+        &self,
+        parameters: &[(String, Vec<usize>)],
+    ) -> Result<Matcher, BuildError> {
+        let declared = || parameters.iter().map(|(name, _)| name);
+        let unmatched = || BuildError::Unmatched {
+            pattern: self.group().to_owned(),
+            count: parameters.len(),
+            first: parameters[0].0.clone(),
+        };
+        match self {
+            Selection::Pattern(pattern) => {
+                let glob = Glob::new(pattern).map_err(|error| BuildError::Pattern {
+                    pattern: pattern.clone(),
+                    reason: error.kind().to_string(),
+                })?;
+                let matcher = Matcher::Pattern {
+                    glob: glob.compile_matcher(),
+                    many: has_wildcard(pattern),
+                };
+                match declared().any(|name| matcher.is_match(name)) {
+                    true => Ok(matcher),
+                    false => Err(unmatched()),
+                }
+            }
+            Selection::Names { group, names } => {
+                let known: BTreeSet<_> = declared().collect();
+                if let Some(name) = names.iter().find(|name| !known.contains(name)) {
+                    return Err(BuildError::UnknownParameter {
+                        group: group.clone(),
+                        name: name.clone(),
+                    });
+                }
+                match names.is_empty() {
+                    true => Err(unmatched()),
+                    false => Ok(Matcher::Names(names.clone())),
+                }
+            }
+        }
+    }
+}
+
+/// A selection that is known to select.
+pub(super) enum Matcher {
+    Pattern { glob: GlobMatcher, many: bool },
+    Names(BTreeSet<String>),
+}
+
+impl Matcher {
+    pub(super) fn is_match(&self, name: &str) -> bool {
+        match self {
+            Matcher::Pattern { glob, .. } => glob.is_match(name),
+            Matcher::Names(names) => names.contains(name),
+        }
+    }
+
+    /// Whether it was declared for more than one parameter, so that what a name says of its parameter counts.
+    pub(super) fn selects_many(&self) -> bool {
+        match self {
+            Matcher::Pattern { many, .. } => *many,
+            Matcher::Names(_) => true,
+        }
+    }
+}
