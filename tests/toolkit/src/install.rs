@@ -22,33 +22,43 @@ pub(crate) fn folder() -> PathBuf {
     target_folder().join(format!("cuda-toolkit-{VERSION}"))
 }
 
-/// Installs the wheels and returns their folder; the error is one sentence on why it failed.
+/// Installs the compiler's wheels and returns their folder; the error is one sentence on why it failed.
+pub(crate) fn install() -> Result<PathBuf, String> {
+    let destination = folder();
+    let why = format!(
+        "no CUDA compiler found; installing {} (110 MB)",
+        PINNED_WHEELS.join(" ")
+    );
+    install_wheels(&destination, &PINNED_WHEELS, &why)?;
+    Ok(destination)
+}
+
+/// Installs wheels into a folder below the target folder, unless it is there; the error is one sentence on why it failed.
 ///
 /// Several test processes may come here at once: one installs, the others wait for the lock and
 /// find the folder complete. The folder appears by one rename, so that an interrupted installation
 /// leaves nothing that looks finished.
-pub(crate) fn install() -> Result<PathBuf, String> {
-    let destination = folder();
+pub(crate) fn install_wheels(destination: &Path, wheels: &[&str], why: &str) -> Result<(), String> {
     let parent = target_folder();
     fs::create_dir_all(&parent)
         .map_err(|error| format!("cannot make `{}`: {error}", parent.display()))?;
-    let lock_path = parent.join("cuda-toolkit.lock");
+    let lock_path = parent.join("python-wheels.lock");
     let lock = File::create(&lock_path)
         .and_then(|file| file.lock().map(|()| file))
         .map_err(|error| format!("cannot lock `{}`: {error}", lock_path.display()))?;
     if destination.is_dir() {
-        return Ok(destination);
+        return Ok(());
     }
     if env::var_os("HIMUON_TOOLKIT_OFFLINE").is_some_and(|value| value != "0") {
         return Err("HIMUON_TOOLKIT_OFFLINE forbids it".to_owned());
     }
-    announce(&destination);
+    announce(why, destination);
     let incoming = tempfile::Builder::new()
-        .prefix("cuda-toolkit-incoming-")
+        .prefix("python-wheels-incoming-")
         .tempdir_in(&parent)
         .map_err(|error| format!("cannot make a folder in `{}`: {error}", parent.display()))?;
-    run_installers(incoming.path())?;
-    fs::rename(incoming.path(), &destination).map_err(|error| {
+    run_installers(incoming.path(), wheels)?;
+    fs::rename(incoming.path(), destination).map_err(|error| {
         format!(
             "cannot move the wheels to `{}`: {error}",
             destination.display()
@@ -57,21 +67,17 @@ pub(crate) fn install() -> Result<PathBuf, String> {
     // The folder now lives under its final name: nothing is left to remove.
     let _ = incoming.keep();
     drop(lock);
-    Ok(destination)
+    Ok(())
 }
 
 /// Tells the person at the terminal, past the test harness, which captures `eprintln!`.
-fn announce(destination: &Path) {
-    let message = format!(
-        "himuon-toolkit: no CUDA compiler found; installing {} (110 MB) into {}\n",
-        PINNED_WHEELS.join(" "),
-        destination.display()
-    );
+fn announce(why: &str, destination: &Path) {
+    let message = format!("himuon-toolkit: {why} into {}\n", destination.display());
     // A closed stderr must not fail the installation.
     let _ = std::io::stderr().write_all(message.as_bytes());
 }
 
-fn run_installers(target: &Path) -> Result<(), String> {
+fn run_installers(target: &Path, wheels: &[&str]) -> Result<(), String> {
     let installers: [(&str, &[&str]); 2] = [
         (
             "python3",
@@ -92,7 +98,7 @@ fn run_installers(target: &Path) -> Result<(), String> {
             .args(arguments)
             .args(["--no-deps", "--only-binary", ":all:", "--target"])
             .arg(target)
-            .args(PINNED_WHEELS)
+            .args(wheels)
             .output();
         match outcome {
             Ok(output) if output.status.success() => return Ok(()),

@@ -27,6 +27,8 @@
 //!
 //! `HIMUON_TOOLKIT_OFFLINE=1` forbids the installation.
 //!
+//! [`python_packages`] does the same for what tests in Python import.
+//!
 //! [`emulated`] is the other half: the emulated CUDA driver, for tests that launch kernels.
 
 mod assemble;
@@ -36,10 +38,12 @@ mod error;
 mod install;
 mod locate;
 mod nvrtc;
+mod python;
 mod target_folder;
 
 pub use assemble::{Assembled, EntryResources};
 pub use error::ToolkitError;
 pub use install::PINNED_WHEELS;
 pub use locate::Toolkit;
+pub use python::python_packages;
 pub use target_folder::target_folder;

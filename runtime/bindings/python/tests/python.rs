@@ -1,5 +1,9 @@
 //! The package's own tests, run by `python3` on the module that cargo built.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test without its files fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test without its files fails"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -24,7 +28,10 @@ fn installed(folder: &Path) -> PathBuf {
     };
     // cargo puts it beside the folder of the tests.
     let test = std::env::current_exe().unwrap();
-    let module = test.parent().unwrap().join(format!("{prefix}_himuon.{ending}"));
+    let module = test
+        .parent()
+        .unwrap()
+        .join(format!("{prefix}_himuon.{ending}"));
     std::fs::copy(module, package.join(name)).unwrap();
     folder.to_owned()
 }
@@ -41,7 +48,15 @@ fn the_tests_of_the_package() {
     let folder = tempfile::tempdir().unwrap();
     let paths = [installed(folder.path())].into_iter().chain(numpy);
     let output = Command::new("python3")
-        .args(["-W", "error::DeprecationWarning:himuon", "-m", "unittest", "discover", "--verbose", "--start-directory"])
+        .args([
+            "-W",
+            "error::DeprecationWarning:himuon",
+            "-m",
+            "unittest",
+            "discover",
+            "--verbose",
+            "--start-directory",
+        ])
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests"))
         .env("PYTHONPATH", std::env::join_paths(paths).unwrap())
         .env("PYTHONDONTWRITEBYTECODE", "1")
@@ -54,5 +69,8 @@ fn the_tests_of_the_package() {
     for line in said.lines().filter(|line| line.contains("skipped")) {
         println!("SKIPPED: {line}");
     }
-    assert!(said.contains("two_steps_are_the_formula"), "no test ran: {said}");
+    assert!(
+        said.contains("two_steps_are_the_formula"),
+        "no test ran: {said}"
+    );
 }

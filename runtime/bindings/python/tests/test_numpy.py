@@ -54,8 +54,8 @@ class Steps(unittest.TestCase):
     def test_the_map_is_the_published_one(self):
         matrix = np.random.default_rng(1).standard_normal((48, 40)).astype(np.float32)
         found = himuon.map(matrix, "tile=16 steps=5 coefficients=muon")
-        # Relative Frobenius distance, Gaussian; worst measured WORST_MAP.
-        self.assertLess(distance(found, mapped(matrix, 16)), 1e-5)
+        # Relative Frobenius distance, Gaussian; worst of 30 measured 7.5e-7.
+        self.assertLess(distance(found, mapped(matrix, 16)), 2.3e-6)
 
     def test_two_steps_are_the_formula(self):
         lr, decay, mu = 0.02, 0.1, 0.95
@@ -73,8 +73,8 @@ class Steps(unittest.TestCase):
             optimizer.step(weights, gradients)
         moved = weight - model()["blocks.0.q.weight"]
         way = weights["blocks.0.q.weight"] - model()["blocks.0.q.weight"].astype(np.float64)
-        # Relative Frobenius distance of the way that the weight went, Gaussian; worst measured WORST_STEP.
-        self.assertLess(distance(way, moved), 1e-5)
+        # Relative Frobenius distance of the way that the weight went, Gaussian; measured 1.1e-5, most of it the rounding of the weight.
+        self.assertLess(distance(way, moved), 3.2e-5)
 
     def test_names_route_and_explain_says_why(self):
         optimizer = tiled(model())
@@ -128,8 +128,8 @@ class Steps(unittest.TestCase):
             np.testing.assert_array_equal(weights[name], weight)
 
     def test_other_threads_run_during_a_step_and_may_not_step_too(self):
-        weights = {"w": np.ones((2048, 2048), np.float32)}
-        gradients = {"w": np.random.default_rng(0).standard_normal((2048, 2048)).astype(np.float32)}
+        weights = {"w": np.ones((1024, 1024), np.float32)}
+        gradients = {"w": np.random.default_rng(0).standard_normal((1024, 1024)).astype(np.float32)}
         optimizer = himuon.Optimizer(weights, [("w", himuon.Muon("tile=full"))], threads=1)
         stepping = threading.Thread(target=optimizer.step, args=(weights, gradients))
         stepping.start()

@@ -106,8 +106,8 @@ class Training(unittest.TestCase):
                 optimizer.step()
         way, expected = weights[0].detach() - start, weights[1].detach() - start
         distance = (torch.linalg.norm(way - expected) / torch.linalg.norm(expected)).item()
-        # Relative Frobenius distance; torch's iteration is in bfloat16, of which this is the size. Measured WORST_TORCH.
-        self.assertLess(distance, 3e-2)
+        # Relative Frobenius distance; torch iterates in bfloat16, of which this is the size: worst of 20 measured 8.5e-3.
+        self.assertLess(distance, 2.6e-2)
 
     def test_groups_have_rates_of_their_own(self):
         model = network()
