@@ -212,6 +212,10 @@ class States(unittest.TestCase):
         advance(model, optimizer, 1)
         self.assertEqual(optimizer.last_report.step, 1)
 
+    def test_copies_are_refused(self):
+        with self.assertRaisesRegex(TypeError, "state_dict"):
+            copy.deepcopy(make(network()))
+
     def test_a_group_that_is_added_later(self):
         model, twin = network(), network()
         whole = HiMuon([{"params": list(model.up.named_parameters("up"))}], lr=0.02, spec="tile=16")

@@ -13,6 +13,8 @@ float32, bfloat16 or float16 numbers by DLPack. Nobody else may use them while a
 ``torch.optim.Optimizer``.
 """
 
+from typing import TYPE_CHECKING
+
 from ._himuon import (
     AdamW,
     BuildError,
@@ -26,6 +28,11 @@ from ._himuon import (
     __version__,
     map_into,
 )
+
+if TYPE_CHECKING:
+    import numpy
+
+    from ._himuon import SupportsDlpack
 
 __all__ = [
     "AdamW",
@@ -43,7 +50,7 @@ __all__ = [
 ]
 
 
-def map(matrix, spec, *, threads=None):
+def map(matrix: "SupportsDlpack", spec: str, *, threads: int | None = None) -> "numpy.ndarray":
     """Maps every tile of a matrix on its own, without a scale: a new numpy array of float32.
 
     What a step would take the weight along, to compare with any other implementation. ``map_into`` writes into a tensor
@@ -51,6 +58,6 @@ def map(matrix, spec, *, threads=None):
     """
     import numpy
 
-    output = numpy.empty(tuple(matrix.shape), numpy.float32)
+    output = numpy.empty(tuple(matrix.shape), numpy.float32)  # type: ignore[attr-defined]
     map_into(matrix, spec, output, threads=threads)
     return output

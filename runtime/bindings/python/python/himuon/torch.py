@@ -15,6 +15,7 @@ parameter got what, and why: ``print(optimizer.explain())``.
 """
 
 import ctypes
+import functools
 import json
 
 import torch
@@ -70,10 +71,8 @@ class HiMuon(torch.optim.Optimizer):
         memory_budget: int | None = None,
         threads: int | None = None,
     ):
-        self._native = None
-        self._companions = {}
-        self._sent = []
-        self._resources = {"memory_budget": memory_budget, "threads": threads}
+        self._built = False
+        self._optimizer = functools.partial(Optimizer, memory_budget=memory_budget, threads=threads)
         self.last_report: StepReport | None = None
         defaults = {
             "lr": lr,
@@ -91,7 +90,7 @@ class HiMuon(torch.optim.Optimizer):
             "eps": eps,
         }
         super().__init__(params, defaults)
-        self._build()
+        self._take(self._made())
 
     def explain(self) -> str:
         """A line for each parameter: shape, group, tiles, bytes, and why."""
@@ -114,17 +113,16 @@ class HiMuon(torch.optim.Optimizer):
     def add_param_group(self, param_group):
         """Adds a group; what the others have gathered so far stays."""
         super().add_param_group(param_group)
-        if self._native is None:
+        if not self._built:
             return
         before = self._native
         try:
-            self._build()
-            self._native.load_state_bytes(_with_more_parameters(before.state_bytes(), self._native.state_bytes()))
+            native = self._made()
+            native.load_state_bytes(_with_more_parameters(before.state_bytes(), native.state_bytes()))
         except BaseException:
             self.param_groups.pop()
-            self._native = before
-            self._build_options()
             raise
+        self._take(native)
 
     def state_dict(self):
         """Momenta and moments by the index of their parameter, the groups, and under ``himuon`` what else a resumed run
@@ -150,24 +148,24 @@ class HiMuon(torch.optim.Optimizer):
             raise ValueError(
                 f"the state_dict has the keys {sorted(state_dict)} and no 'himuon', expected one that HiMuon.state_dict gave"
             )
-        before = ([dict(group) for group in self.param_groups], self._native)
+        before = self.param_groups
         try:
             super().load_state_dict({"state": {}, "param_groups": state_dict["param_groups"]})
-            self._build()
+            native = self._made()
             names = [name for name, _ in self._named()]
             tensors = [
                 (f"{names[index]}.{key}", _TYPE_NAMES[values.dtype], list(values.shape), _bytes_of(values))
                 for index, entries in state_dict["state"].items()
                 for key, values in entries.items()
             ]
-            self._native.load_state_bytes(write_state(state_dict["himuon"], tensors))
+            native.load_state_bytes(write_state(state_dict["himuon"], tensors))
         except BaseException:
-            for group, old in zip(self.param_groups, before[0]):
-                group.clear()
-                group.update(old)
-            self._native = before[1]
-            self._build_options()
+            self.param_groups = before
             raise
+        self._take(native)
+
+    def __getstate__(self):
+        raise TypeError("a HiMuon is neither copied nor pickled: keep its state_dict() and load it into a new one")
 
     def _named(self):
         """Every parameter under its name, or its place among groups where it has none."""
@@ -176,38 +174,32 @@ class HiMuon(torch.optim.Optimizer):
             for index, parameter in enumerate(group["params"]):
                 yield (names[index] if names else f"group{place}.{index}"), parameter
 
-    def _build(self):
-        """Makes the native optimizer. What a group's tiles leave out gets a group of AdamW at the group's own rate."""
+    def _made(self) -> Optimizer:
+        """Makes the native optimizer of the groups as they are. What a group's tiles leave out gets a group of AdamW at the group's own rate."""
         parameters = {name: _checked(name, parameter) for name, parameter in self._named()}
         if len(parameters) != sum(len(group["params"]) for group in self.param_groups):
             raise ValueError("two parameters have the same name, expected one name each: use one named_parameters()")
         names = iter(list(parameters))
-        groups = []
+        groups: list = []
         for place, group in enumerate(self.param_groups):
             own = [next(names) for _ in group["params"]]
             options = _muon(group, [parameters[name] for name in own]) if group["use_muon"] else _adamw(group, 1.0)
             groups.append(((f"group{place}", own), options))
-        native = Optimizer(parameters, groups, **self._resources)
+        native = self._optimizer(parameters, groups)
         left = {name for name, group in native.groups if group == "(rest)"}
-        companions = {}
+        companions = []
         for place, group in enumerate(self.param_groups):
             own = [name for name in groups[place][0][1] if name in left]
             if own:
-                companions[place] = f"group{place}.adamw"
-                groups.append(((companions[place], own), _adamw(group, group["adamw_lr_factor"])))
-        if companions:
-            native = Optimizer(parameters, groups, **self._resources)
-        self._native, self._companions, self._sent = native, companions, []
+                options = _adamw(group, group["adamw_lr_factor"])
+                companions.append(((f"group{place}.adamw", own), options))
+        return self._optimizer(parameters, groups + companions) if companions else native
 
-    def _build_options(self):
-        """Sends every option again: the native optimizer may have those of another time."""
-        taken = dict(self._native.groups)
-        self._companions = {
-            place: f"group{place}.adamw"
-            for place in range(len(self.param_groups))
-            if f"group{place}.adamw" in taken.values()
-        }
-        self._sent = []
+    def _take(self, native: Optimizer):
+        self._native = native
+        self._native_groups = {group for _, group in native.groups}
+        self._sent: list = []
+        self._built = True
 
     def _send_options(self):
         """Sends rates, decay and momentum where they changed: schedulers write them into the groups."""
@@ -217,14 +209,13 @@ class HiMuon(torch.optim.Optimizer):
         ]
         if options == self._sent:
             return
-        taken = {group for _, group in self._native.groups}
         for place, (lr, decay, momentum, use_muon) in enumerate(options):
             name = f"group{place}"
             self._native.set_group_lr(name, lr=lr)
             self._native.set_weight_decay(name, decay)
             if use_muon:
                 self._native.set_momentum(name, momentum)
-            if f"{name}.adamw" in taken:
+            if f"{name}.adamw" in self._native_groups:
                 self._native.set_group_lr(f"{name}.adamw", lr=lr * self.param_groups[place]["adamw_lr_factor"])
                 self._native.set_weight_decay(f"{name}.adamw", decay)
         self._sent = options

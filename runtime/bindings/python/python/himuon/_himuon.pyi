@@ -2,29 +2,27 @@ from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from typing import Any, Literal, Protocol, TypedDict
 
-import numpy
-
 __version__: str
 
 class SupportsDlpack(Protocol):
     def __dlpack__(self, *args: Any, **kwargs: Any) -> Any: ...
 
-class _Shaped(Protocol):
+class Shaped(Protocol):
     @property
     def shape(self) -> Sequence[int]: ...
 
-_Tile = int | str
+Tile = int | str
 
-class _Periodic(TypedDict, total=False):
-    tile: _Tile
-    every: _Tile
+class Periodic(TypedDict, total=False):
+    tile: Tile
+    every: Tile
     period: int
     factor: float
 
-_Schedule = _Periodic | Sequence[tuple[int, _Tile]]
-_Scale = Literal["exact", "paper", "original", "match_rms_adamw", "none"]
-_Tensors = Mapping[str, SupportsDlpack | None] | Sequence[SupportsDlpack | None]
-_Selector = str | tuple[str, Sequence[str]]
+Schedule = Periodic | Sequence[tuple[int, Tile]]
+Scale = Literal["exact", "paper", "original", "match_rms_adamw", "none"]
+Tensors = Mapping[str, SupportsDlpack | None] | Sequence[SupportsDlpack | None]
+Selector = str | tuple[str, Sequence[str]]
 
 class Error(Exception): ...
 class BuildError(Error): ...
@@ -45,11 +43,11 @@ class Muon:
         momentum: float = 0.95,
         nesterov: bool = True,
         moving_average: bool = False,
-        scale: _Scale = "exact",
+        scale: Scale = "exact",
         scale_factor: float = 0.2,
         layout: Literal["out_in", "in_out"] = "out_in",
         view: Literal["automatic", "convolution", "stack"] = "automatic",
-        schedule: _Schedule | None = None,
+        schedule: Schedule | None = None,
         row_normalisation: tuple[float, float] | None = None,
         coarse_factor: float | None = None,
         coarse_momentum: float | None = None,
@@ -99,12 +97,12 @@ class Optimizer:
 
     def __new__(
         cls,
-        parameters: Mapping[str, _Shaped | Sequence[int]] | Iterable[tuple[str, _Shaped | Sequence[int]]],
-        groups: Sequence[tuple[_Selector, Muon | AdamW]] = ...,
+        parameters: Mapping[str, Shaped | Sequence[int]] | Iterable[tuple[str, Shaped | Sequence[int]]],
+        groups: Sequence[tuple[Selector, Muon | AdamW]] = ...,
         *,
         lr: float = 0.02,
         adamw: AdamW | None = None,
-        schedule: _Schedule | None = None,
+        schedule: Schedule | None = None,
         memory_budget: int | None = None,
         threads: int | None = None,
         non_finite: Literal["skip_tile", "skip_step", "error"] = "skip_tile",
@@ -118,7 +116,7 @@ class Optimizer:
     def steps_taken(self) -> int: ...
     @property
     def warnings(self) -> list[str]: ...
-    def step(self, weights: _Tensors, gradients: _Tensors) -> StepReport: ...
+    def step(self, weights: Tensors, gradients: Tensors) -> StepReport: ...
     def set_group_lr(self, group: str, *, lr: float | None = None, lr_factor: float | None = None) -> None: ...
     def set_weight_decay(self, group: str, weight_decay: float) -> None: ...
     def set_momentum(self, group: str, momentum: float) -> None: ...
@@ -128,5 +126,6 @@ class Optimizer:
     def state_bytes(self) -> bytes: ...
     def load_state_bytes(self, state: bytes) -> list[str]: ...
 
-def map(matrix: SupportsDlpack, spec: str, *, threads: int | None = None) -> numpy.ndarray: ...
 def map_into(matrix: SupportsDlpack, spec: str, output: SupportsDlpack, *, threads: int | None = None) -> None: ...
+def read_state(state: bytes) -> tuple[dict[str, str], list[tuple[str, str, list[int], bytes]]]: ...
+def write_state(metadata: dict[str, str], tensors: Sequence[tuple[str, str, Sequence[int], bytes]]) -> bytes: ...
