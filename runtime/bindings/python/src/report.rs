@@ -23,6 +23,7 @@ pub(crate) struct StepReport {
     missing_gradients: Vec<String>,
     /// Name of the parameter for which the whole step was skipped.
     skipped_for: Option<String>,
+    /// All of it in a line.
     text: String,
 }
 

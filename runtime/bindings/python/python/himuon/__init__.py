@@ -32,7 +32,7 @@ from ._himuon import (
 if TYPE_CHECKING:
     import numpy
 
-    from ._himuon import SupportsDlpack
+    from ._himuon import _SupportsDlpack
 
 __all__ = [
     "AdamW",
@@ -50,7 +50,7 @@ __all__ = [
 ]
 
 
-def map(matrix: "SupportsDlpack", spec: str, *, threads: int | None = None) -> "numpy.ndarray":
+def map(matrix: "_SupportsDlpack", spec: str, *, threads: int | None = None) -> "numpy.ndarray":
     """Maps every tile of a matrix on its own, without a scale: a new numpy array of float32.
 
     What a step would take the weight along, to compare with any other implementation. ``map_into`` writes into a tensor

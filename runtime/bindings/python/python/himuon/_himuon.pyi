@@ -1,28 +1,28 @@
 from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
-from typing import Any, Literal, Protocol, TypedDict
+from typing import Any, Literal, Protocol, TypedDict, final
 
 __version__: str
 
-class SupportsDlpack(Protocol):
+class _SupportsDlpack(Protocol):
     def __dlpack__(self, *args: Any, **kwargs: Any) -> Any: ...
 
-class Shaped(Protocol):
+class _Shaped(Protocol):
     @property
     def shape(self) -> Sequence[int]: ...
 
-Tile = int | str
+_Tile = int | str
 
-class Periodic(TypedDict, total=False):
-    tile: Tile
-    every: Tile
+class _Periodic(TypedDict, total=False):
+    tile: _Tile
+    every: _Tile
     period: int
     factor: float
 
-Schedule = Periodic | Sequence[tuple[int, Tile]]
-Scale = Literal["exact", "paper", "original", "match_rms_adamw", "none"]
-Tensors = Mapping[str, SupportsDlpack | None] | Sequence[SupportsDlpack | None]
-Selector = str | tuple[str, Sequence[str]]
+_Schedule = _Periodic | Sequence[tuple[int, _Tile]]
+_Scale = Literal["exact", "paper", "original", "match_rms_adamw", "none"]
+_Tensors = Mapping[str, _SupportsDlpack | None] | Sequence[_SupportsDlpack | None]
+_Selector = str | tuple[str, Sequence[str]]
 
 class Error(Exception): ...
 class BuildError(Error): ...
@@ -30,6 +30,7 @@ class StepError(Error): ...
 class TornError(StepError): ...
 class StateError(Error): ...
 
+@final
 class Muon:
     """Options of a group whose matrices are mapped tile by tile."""
 
@@ -43,11 +44,11 @@ class Muon:
         momentum: float = 0.95,
         nesterov: bool = True,
         moving_average: bool = False,
-        scale: Scale = "exact",
+        scale: _Scale = "exact",
         scale_factor: float = 0.2,
         layout: Literal["out_in", "in_out"] = "out_in",
         view: Literal["automatic", "convolution", "stack"] = "automatic",
-        schedule: Schedule | None = None,
+        schedule: _Schedule | None = None,
         row_normalisation: tuple[float, float] | None = None,
         coarse_factor: float | None = None,
         coarse_momentum: float | None = None,
@@ -55,6 +56,7 @@ class Muon:
         master_weights: bool = False,
     ) -> Muon: ...
 
+@final
 class AdamW:
     """Options of a group of AdamW."""
 
@@ -70,6 +72,7 @@ class AdamW:
         master_weights: bool = False,
     ) -> AdamW: ...
 
+@final
 class StepReport:
     """What a step did."""
 
@@ -91,18 +94,21 @@ class StepReport:
     def missing_gradients(self) -> list[str]: ...
     @property
     def skipped_for(self) -> str | None: ...
+    @property
+    def text(self) -> str: ...
 
+@final
 class Optimizer:
     """An optimizer over named tensors, which stay the caller's."""
 
     def __new__(
         cls,
-        parameters: Mapping[str, Shaped | Sequence[int]] | Iterable[tuple[str, Shaped | Sequence[int]]],
-        groups: Sequence[tuple[Selector, Muon | AdamW]] = ...,
+        parameters: Mapping[str, _Shaped | Sequence[int]] | Iterable[tuple[str, _Shaped | Sequence[int]]],
+        groups: Sequence[tuple[_Selector, Muon | AdamW]] = ...,
         *,
         lr: float = 0.02,
         adamw: AdamW | None = None,
-        schedule: Schedule | None = None,
+        schedule: _Schedule | None = None,
         memory_budget: int | None = None,
         threads: int | None = None,
         non_finite: Literal["skip_tile", "skip_step", "error"] = "skip_tile",
@@ -116,7 +122,7 @@ class Optimizer:
     def steps_taken(self) -> int: ...
     @property
     def warnings(self) -> list[str]: ...
-    def step(self, weights: Tensors, gradients: Tensors) -> StepReport: ...
+    def step(self, weights: _Tensors, gradients: _Tensors) -> StepReport: ...
     def set_group_lr(self, group: str, *, lr: float | None = None, lr_factor: float | None = None) -> None: ...
     def set_weight_decay(self, group: str, weight_decay: float) -> None: ...
     def set_momentum(self, group: str, momentum: float) -> None: ...
@@ -126,6 +132,6 @@ class Optimizer:
     def state_bytes(self) -> bytes: ...
     def load_state_bytes(self, state: bytes) -> list[str]: ...
 
-def map_into(matrix: SupportsDlpack, spec: str, output: SupportsDlpack, *, threads: int | None = None) -> None: ...
+def map_into(matrix: _SupportsDlpack, spec: str, output: _SupportsDlpack, *, threads: int | None = None) -> None: ...
 def read_state(state: bytes) -> tuple[dict[str, str], list[tuple[str, str, list[int], bytes]]]: ...
 def write_state(metadata: dict[str, str], tensors: Sequence[tuple[str, str, Sequence[int], bytes]]) -> bytes: ...
