@@ -97,6 +97,14 @@ typedef struct himuon_report {
   uint64_t missing_gradients;
 } himuon_report;
 
+// From `step` on, this tile: `64`, `64x256` or `full`.
+typedef struct himuon_tile_change {
+  // The first step, counted from 0.
+  uint64_t step;
+  // The tile.
+  const char *tile;
+} himuon_tile_change;
+
 // IEEE single precision.
 #define HIMUON_F32 0
 
@@ -250,6 +258,58 @@ struct himuon_muon_options himuon_muon_options_default(void);
 
 // 0.05 times the optimizer's learning rate, decay 0.1, betas 0.95 and 0.95, epsilon 1e-8, no decay of vectors and scalars.
 struct himuon_adamw_options himuon_adamw_options_default(void);
+
+// Sets a learning rate of a group's own, from the next step on. `(rest)` is the group of what no other takes.
+//
+// # Safety
+// `optimizer` is an optimizer, `group` ends with a zero.
+enum himuon_status himuon_set_group_learning_rate(struct himuon_optimizer *optimizer,
+                                                  const char *group,
+                                                  double rate);
+
+// Sets the factor by which a group follows the optimizer's learning rate, from the next step on.
+//
+// # Safety
+// `optimizer` is an optimizer, `group` ends with a zero.
+enum himuon_status himuon_set_group_learning_rate_factor(struct himuon_optimizer *optimizer,
+                                                         const char *group,
+                                                         double factor);
+
+// Sets the decoupled weight decay of a group, from the next step on.
+//
+// # Safety
+// `optimizer` is an optimizer, `group` ends with a zero.
+enum himuon_status himuon_set_weight_decay(struct himuon_optimizer *optimizer,
+                                           const char *group,
+                                           double decay);
+
+// Sets the momentum of a group of tiles, from the next step on.
+//
+// # Safety
+// `optimizer` is an optimizer, `group` ends with a zero.
+enum himuon_status himuon_set_momentum(struct himuon_optimizer *optimizer,
+                                       const char *group,
+                                       double momentum);
+
+// The tile of all groups is `tile`, but `every` at the steps 0, `period`, 2 `period`, ... with the learning rate multiplied
+// by `factor` there. Both must be among the specifications of each group.
+//
+// # Safety
+// `builder` is a builder, both tiles end with a zero.
+enum himuon_status himuon_builder_schedule_periodic(struct himuon_builder *builder,
+                                                    const char *tile,
+                                                    const char *every,
+                                                    uint64_t period,
+                                                    double factor);
+
+// The tile of all groups changes at the steps of `changes`, of which the first is 0. Each must be among the specifications
+// of each group.
+//
+// # Safety
+// `builder` is a builder, `changes` points to `count` changes, whose tiles end with a zero.
+enum himuon_status himuon_builder_schedule_changes(struct himuon_builder *builder,
+                                                   const struct himuon_tile_change *changes,
+                                                   size_t count);
 
 // The text of the last call of this thread that failed: what was found, what was expected, what to do. Valid until the
 // next call that fails; empty before the first. Never null.

@@ -16,14 +16,14 @@ use crate::text::borrowed;
 pub struct Builder(HiMuonBuilder);
 
 impl Builder {
-    fn change(&mut self, change: impl FnOnce(HiMuonBuilder) -> HiMuonBuilder) {
+    pub(crate) fn change(&mut self, change: impl FnOnce(HiMuonBuilder) -> HiMuonBuilder) {
         self.0 = change(std::mem::take(&mut self.0));
     }
 }
 
 /// # Safety
 /// `builder` is null or comes from `himuon_builder_new` and is this thread's.
-unsafe fn builder_at<'a>(builder: *mut Builder) -> Result<&'a mut Builder, Failure> {
+pub(crate) unsafe fn builder_at<'a>(builder: *mut Builder) -> Result<&'a mut Builder, Failure> {
     // SAFETY: the caller's word.
     unsafe { builder.as_mut() }
         .ok_or_else(|| Failure::argument("the builder is null, expected one of himuon_builder_new"))

@@ -52,7 +52,9 @@ impl From<&StepReport> for Report {
 
 /// # Safety
 /// `optimizer` is null or comes from `himuon_build` and is this thread's.
-unsafe fn optimizer_at<'a>(optimizer: *mut Optimizer) -> Result<&'a mut HiMuon, Failure> {
+pub(crate) unsafe fn optimizer_at<'a>(
+    optimizer: *mut Optimizer,
+) -> Result<&'a mut HiMuon, Failure> {
     // SAFETY: the caller's word.
     let optimizer = unsafe { optimizer.as_mut() };
     optimizer

@@ -1,0 +1,139 @@
+//! Schedules, and what changes between steps.
+#![allow(unsafe_code, clippy::unwrap_used)]
+
+use std::ffi::{CStr, CString, c_char};
+use std::ptr::{null, null_mut};
+
+use himuon_c::*;
+
+fn said() -> String {
+    // SAFETY: never null, and nothing fails meanwhile.
+    let text = unsafe { CStr::from_ptr(himuon_last_error()) };
+    text.to_str().unwrap().to_owned()
+}
+
+/// An 8 x 8 parameter with tiles of 2 and 4, whose schedule `declare` sets.
+fn optimizer(declare: impl FnOnce(*mut Builder)) -> *mut Optimizer {
+    let builder = himuon_builder_new();
+    let mut optimizer = null_mut();
+    // SAFETY: what the functions ask for.
+    unsafe {
+        himuon_builder_parameter(builder, c"w".as_ptr(), [8, 8].as_ptr(), 2);
+        let specs = c"tile=2; tile=4".as_ptr();
+        himuon_builder_group(builder, c"w*".as_ptr(), specs, null());
+        himuon_builder_threads(builder, 1);
+        declare(builder);
+        assert_eq!(
+            himuon_build(builder, &mut optimizer),
+            Status::Ok,
+            "{}",
+            said()
+        );
+    }
+    optimizer
+}
+
+/// Takes a step; gives its number of tiles.
+fn step(optimizer: *mut Optimizer, weight: &mut [f32; 64]) -> u64 {
+    let mut gradient: [f32; 64] = std::array::from_fn(|i| (i as f32 * 0.7).sin());
+    let tensor = |numbers: &mut [f32; 64]| Tensor {
+        data: numbers.as_mut_ptr().cast(),
+        len: 64,
+        element: HIMUON_F32,
+    };
+    let mut report = Report::default();
+    let (weight, gradient) = (tensor(weight), tensor(&mut gradient));
+    // SAFETY: both tensors are there and apart.
+    let status = unsafe { himuon_step(optimizer, &weight, &gradient, 1, &mut report) };
+    assert_eq!(status, Status::Ok, "{}", said());
+    report.tiles
+}
+
+#[test]
+fn tiles_follow_the_schedule() {
+    let tiles = |optimizer| {
+        let mut weight = [0.5; 64];
+        let tiles: Vec<_> = (0..4).map(|_| step(optimizer, &mut weight)).collect();
+        // SAFETY: built above.
+        unsafe { himuon_free(optimizer) };
+        tiles
+    };
+    let change = |step: u64, tile: &'static CStr| TileChange {
+        step,
+        tile: tile.as_ptr(),
+    };
+    let changes = [change(0, c"2"), change(1, c"4"), change(3, c"2")];
+    // SAFETY: the builder and the changes are there.
+    let listed = optimizer(|builder| unsafe {
+        let declared = himuon_builder_schedule_changes(builder, changes.as_ptr(), changes.len());
+        assert_eq!(declared, Status::Ok, "{}", said());
+    });
+    assert_eq!(tiles(listed), [16, 4, 4, 16]);
+    // SAFETY: the builder is there.
+    let periodic = optimizer(|builder| unsafe {
+        let (tile, every) = (c"2".as_ptr(), c"4".as_ptr());
+        let declared = himuon_builder_schedule_periodic(builder, tile, every, 2, 0.5);
+        assert_eq!(declared, Status::Ok, "{}", said());
+    });
+    assert_eq!(tiles(periodic), [4, 16, 4, 16]);
+}
+
+#[test]
+fn schedules_that_are_none_are_refused() {
+    let builder = himuon_builder_new();
+    let (two, four) = (c"2".as_ptr(), c"4".as_ptr());
+    let late = TileChange { step: 1, tile: two };
+    // SAFETY: the builder is there; null is refused.
+    unsafe {
+        let refused = himuon_builder_schedule_periodic(builder, two, four, 0, 1.0);
+        assert_eq!(refused, Status::Refused);
+        assert!(said().contains("period"), "{}", said());
+        let wrong: *const c_char = c"2y2".as_ptr();
+        let refused = himuon_builder_schedule_periodic(builder, two, wrong, 2, 1.0);
+        assert_eq!(refused, Status::Refused);
+        assert!(said().contains("2y2"), "{}", said());
+        let refused = himuon_builder_schedule_changes(builder, &late, 1);
+        assert_eq!(refused, Status::Refused);
+        assert!(said().contains("step 0"), "{}", said());
+        let refused = himuon_builder_schedule_changes(builder, null(), 1);
+        assert_eq!(refused, Status::Argument);
+        himuon_builder_free(builder);
+    }
+}
+
+#[test]
+fn rates_decay_and_momentum_change_between_steps() {
+    let optimizer = optimizer(|_| {});
+    let mut weight = [0.5; 64];
+    step(optimizer, &mut weight);
+    let group = c"w*".as_ptr();
+    // SAFETY: the optimizer and the texts are there.
+    unsafe {
+        assert_eq!(
+            himuon_set_group_learning_rate(optimizer, group, 0.0),
+            Status::Ok
+        );
+        let before = weight;
+        step(optimizer, &mut weight);
+        assert_eq!(weight, before);
+        let factor = himuon_set_group_learning_rate_factor(optimizer, group, 2.0);
+        assert_eq!(factor, Status::Ok);
+        assert_eq!(himuon_set_weight_decay(optimizer, group, 0.0), Status::Ok);
+        assert_eq!(himuon_set_momentum(optimizer, group, 0.9), Status::Ok);
+        step(optimizer, &mut weight);
+        assert!(weight != before);
+
+        for (text, what) in [(c"w*", "momentum"), (c"v*", "v*")] {
+            let status = himuon_set_momentum(optimizer, text.as_ptr(), 1.0);
+            assert_eq!(status, Status::Refused);
+            assert!(said().contains(what), "{}", said());
+        }
+        let status = himuon_set_weight_decay(optimizer, CString::default().as_ptr(), 0.1);
+        assert_eq!(status, Status::Refused);
+        assert_eq!(
+            himuon_set_weight_decay(optimizer, null(), 0.1),
+            Status::Argument
+        );
+        himuon_free(optimizer);
+    }
+}
