@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use himuon_templates::Element;
 
 use super::error::BuildError;
-use super::group::{AdamWOptions, GroupOptions, LearningRate, MuonOptions};
+use super::group::{AdamWOptions, GroupOptions, Layout, LearningRate, MuonOptions};
 use super::placement::{check_groups, check_parameters, route};
 use super::probe::ProbeOptions;
 use super::{HiMuon, NonFinitePolicy, Protection};
@@ -28,6 +28,7 @@ pub struct HiMuonBuilder {
     learning_rate: f64,
     adamw: AdamWOptions,
     schedule: TileSchedule,
+    layout: Layout,
     budget_bytes: Option<u64>,
     threads: Option<usize>,
     non_finite: NonFinitePolicy,
@@ -46,6 +47,7 @@ impl Default for HiMuonBuilder {
             learning_rate: 0.02,
             adamw: AdamWOptions::default(),
             schedule: TileSchedule::default(),
+            layout: Layout::default(),
             budget_bytes: None,
             threads: None,
             non_finite: NonFinitePolicy::default(),
@@ -108,6 +110,12 @@ impl HiMuonBuilder {
     /// Which declared tile holds at which step, for groups without a schedule of their own.
     pub fn schedule(mut self, schedule: TileSchedule) -> Self {
         self.schedule = schedule;
+        self
+    }
+
+    /// How the matrices of groups are stored that do not say so themselves; [`Layout::OutIn`] by default.
+    pub fn layout(mut self, layout: Layout) -> Self {
+        self.layout = layout;
         self
     }
 
@@ -219,6 +227,7 @@ impl HiMuonBuilder {
             groups,
             adamw,
             schedule,
+            layout,
             ..
         } = self;
         check_parameters(&parameters)?;
@@ -226,7 +235,7 @@ impl HiMuonBuilder {
             probe.check()?;
         }
         let mut warnings = Vec::new();
-        let groups = check_groups(groups, adamw, &schedule, &mut warnings)?;
+        let groups = check_groups(groups, adamw, &schedule, layout, &mut warnings)?;
         let parameters = route(parameters, &groups, &mut warnings)?;
         for warning in &warnings {
             tracing::warn!("{warning}");

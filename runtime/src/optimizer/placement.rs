@@ -8,7 +8,7 @@ use super::buffers::ParameterState;
 use super::builder::REST;
 use super::check::{check_adamw, check_muon};
 use super::error::BuildError;
-use super::group::{AdamWOptions, GroupOptions};
+use super::group::{AdamWOptions, GroupOptions, Layout};
 use super::parameter::{MatrixView, Parameter};
 use super::{Group, routing};
 use crate::error::Error;
@@ -50,6 +50,7 @@ pub(super) fn check_groups(
     groups: Vec<(String, GroupOptions)>,
     rest: AdamWOptions,
     schedule: &TileSchedule,
+    layout: Layout,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<Group>, Error> {
     let mut checked = Vec::with_capacity(groups.len() + 1);
@@ -59,6 +60,7 @@ pub(super) fn check_groups(
                 check_muon(&pattern, muon)?;
                 let own = muon.schedule.get_or_insert_with(|| schedule.clone());
                 own.check(&pattern, &muon.specs)?;
+                muon.layout.get_or_insert(layout);
                 warnings.extend(muon.mimuon_warning(&pattern));
             }
             GroupOptions::AdamW(adamw) => check_adamw(&pattern, adamw)?,
