@@ -13,23 +13,23 @@ use himuon::optimizer::HiMuonBuilder;
 use himuon_burn::{HiMuon, HiMuonConfig};
 
 #[himuon::himuon(tile = 8, steps = 5)]
-pub struct Mlp;
+pub(crate) struct Mlp;
 
 #[derive(Module, Debug)]
-pub struct Block {
-    pub norm: LayerNorm,
-    pub up: Linear,
-    pub down: Linear,
+pub(crate) struct Block {
+    pub(crate) norm: LayerNorm,
+    pub(crate) up: Linear,
+    pub(crate) down: Linear,
 }
 
 #[derive(Module, Debug)]
-pub struct Model {
-    pub embedding: Embedding,
-    pub blocks: Vec<Block>,
+pub(crate) struct Model {
+    pub(crate) embedding: Embedding,
+    pub(crate) blocks: Vec<Block>,
 }
 
 /// The names of the model's parameters, in the order of its fields.
-pub const NAMES: [&str; 13] = [
+pub(crate) const NAMES: [&str; 13] = [
     "embedding.weight",
     "blocks.0.norm.gamma",
     "blocks.0.norm.beta",
@@ -45,7 +45,7 @@ pub const NAMES: [&str; 13] = [
     "blocks.1.down.bias",
 ];
 
-pub fn values(seed: usize, count: usize) -> Vec<f32> {
+pub(crate) fn values(seed: usize, count: usize) -> Vec<f32> {
     (0..count)
         .map(|i| (((i + 1) * 7919 + seed * 104_729) % 1009) as f32 / 1009.0 - 0.5)
         .collect()
@@ -67,24 +67,24 @@ impl ModuleMapper for Fixed {
     }
 }
 
-pub fn fixed<M: Module>(module: M) -> M {
+pub(crate) fn fixed<M: Module>(module: M) -> M {
     module.map(&mut Fixed(0))
 }
 
-pub fn device() -> Device {
+pub(crate) fn device() -> Device {
     Device::default().autodiff()
 }
 
-pub fn model() -> Model {
+pub(crate) fn model() -> Model {
     model_on(&device())
 }
 
-pub fn model_on(device: &Device) -> Model {
+pub(crate) fn model_on(device: &Device) -> Model {
     fixed(random_model_on(device))
 }
 
 /// Whose parameters are made when they are first asked for: what a record can be loaded into.
-pub fn random_model_on(device: &Device) -> Model {
+pub(crate) fn random_model_on(device: &Device) -> Model {
     let block = |layout: LinearLayout| Block {
         norm: LayerNormConfig::new(24).init(device),
         up: LinearConfig::new(24, 40).init(device),
@@ -98,7 +98,7 @@ pub fn random_model_on(device: &Device) -> Model {
 
 impl Model {
     /// Distance of what the model makes of eleven tokens from fixed numbers.
-    pub fn loss(&self) -> Tensor<1> {
+    pub(crate) fn loss(&self) -> Tensor<1> {
         let device = self.embedding.weight.device();
         let tokens = Tensor::<1, Int>::arange(0..11, &device).reshape([1, 11]);
         let mut x = self.embedding.forward(tokens);
@@ -113,26 +113,26 @@ impl Model {
             .mean()
     }
 
-    pub fn gradients(&self) -> GradientsParams {
+    pub(crate) fn gradients(&self) -> GradientsParams {
         GradientsParams::from_grads(self.loss().backward(), self)
     }
 }
 
-pub fn declare(builder: HiMuonBuilder) -> HiMuonBuilder {
+pub(crate) fn declare(builder: HiMuonBuilder) -> HiMuonBuilder {
     builder.group::<Mlp>("blocks.*")
 }
 
-pub fn optimizer<M: Module>(module: &M) -> HiMuon {
+pub(crate) fn optimizer<M: Module>(module: &M) -> HiMuon {
     HiMuonConfig::new().with(declare).init(module).unwrap()
 }
 
 /// Name, shape and numbers of a parameter, and of its gradient.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Line {
-    pub name: String,
-    pub shape: Vec<usize>,
-    pub weight: Vec<f32>,
-    pub gradient: Option<Vec<f32>>,
+pub(crate) struct Line {
+    pub(crate) name: String,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) weight: Vec<f32>,
+    pub(crate) gradient: Option<Vec<f32>>,
 }
 
 struct Lines<'a> {
@@ -161,7 +161,7 @@ impl ModuleVisitor for Lines<'_> {
     }
 }
 
-pub fn lines<M: Module>(module: &M, gradients: &GradientsParams) -> Vec<Line> {
+pub(crate) fn lines<M: Module>(module: &M, gradients: &GradientsParams) -> Vec<Line> {
     let mut lines = Lines {
         path: Vec::new(),
         gradients,
@@ -172,7 +172,7 @@ pub fn lines<M: Module>(module: &M, gradients: &GradientsParams) -> Vec<Line> {
 }
 
 /// The bits of all weights.
-pub fn bits<M: Module>(module: &M) -> Vec<Vec<u32>> {
+pub(crate) fn bits<M: Module>(module: &M) -> Vec<Vec<u32>> {
     let lines = lines(module, &GradientsParams::new()).into_iter();
     lines
         .map(|line| line.weight.iter().map(|value| value.to_bits()).collect())
