@@ -15,6 +15,7 @@ ALLOWED = {
     "himuon-macros": {"himuon-codegen", "himuon-templates"},
     "himuon": {"himuon-macros", "himuon-codegen", "himuon-templates"},
     "himuon-candle": {"himuon"},
+    "himuon-burn": {"himuon"},
     "himuon-c": {"himuon"},
     "himuon-python": {"himuon"},
     "himuon-example-shipped-kernels": {"himuon", "himuon-codegen"},
@@ -31,11 +32,12 @@ ONLY = {
     "tera": {"himuon-codegen"},
     "cudarc": {"himuon-codegen", "himuon"},
 }
+# The main workspace, and those beside it.
+MANIFESTS = ["Cargo.toml", "runtime/adapters/burn/Cargo.toml"]
 TEST_EQUIPMENT = {"himuon-toolkit", "himuon-emulator", "himuon-emulator-driver", "himuon-tests"}
 
 
 def violations(packages):
-    names = {package["name"] for package in packages}
     for package in packages:
         name = package["name"]
         if name not in ALLOWED:
@@ -43,7 +45,7 @@ def violations(packages):
             continue
         for dependency in package["dependencies"]:
             target, kind = dependency["name"], dependency["kind"]
-            if target in names and kind != "dev" and "*" not in ALLOWED[name] and target not in ALLOWED[name]:
+            if target in ALLOWED and kind != "dev" and "*" not in ALLOWED[name] and target not in ALLOWED[name]:
                 yield f"{name} -> {target}: allowed are {sorted(ALLOWED[name]) or 'none'}"
             if name in TEST_EQUIPMENT or kind == "dev":
                 continue
@@ -53,11 +55,18 @@ def violations(packages):
                 yield f"{name} -> {target}: test equipment is never linked into what users ship"
 
 
-def main():
+def packages_of(manifest):
     text = subprocess.run(
-        ["cargo", "metadata", "--format-version", "1", "--no-deps"], check=True, capture_output=True, text=True
+        ["cargo", "metadata", "--format-version", "1", "--no-deps", "--manifest-path", manifest],
+        check=True,
+        capture_output=True,
+        text=True,
     ).stdout
-    found = list(violations(json.loads(text)["packages"]))
+    return json.loads(text)["packages"]
+
+
+def main():
+    found = [line for manifest in MANIFESTS for line in violations(packages_of(manifest))]
     for line in found:
         print(f"arrow: {line}", file=sys.stderr)
     print(f"arrows: {len(found)} violations")

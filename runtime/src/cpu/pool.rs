@@ -3,6 +3,9 @@
 use super::error::CpuError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+/// More than any machine has: a number by mistake is refused instead of bringing the machine down.
+const MOST_THREADS: usize = 4096;
+
 /// Persistent worker threads. With one thread the caller's own is used and none is started.
 #[derive(Debug)]
 pub struct Pool {
@@ -14,7 +17,7 @@ impl Pool {
     /// `threads` workers; 0 stands for as many as the system has.
     ///
     /// # Errors
-    /// [`CpuError::Pool`] if they cannot be started.
+    /// [`CpuError::Pool`] if they cannot be started, or are more than 4096.
     ///
     /// ```
     /// assert_eq!(himuon::cpu::Pool::new(2)?.threads(), 2);
@@ -25,6 +28,12 @@ impl Pool {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             given => given,
         };
+        if threads > MOST_THREADS {
+            return Err(CpuError::Pool {
+                threads,
+                reason: format!("expected at most {MOST_THREADS}"),
+            });
+        }
         let start = || {
             rayon::ThreadPoolBuilder::new()
                 .num_threads(threads)

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use himuon_templates::Element;
 
 use super::error::BuildError;
-use super::group::{AdamWOptions, GroupOptions, LearningRate, MuonOptions};
-use super::placement::{check_groups, check_parameters, route};
+use super::group::{AdamWOptions, GroupOptions, Layout, LearningRate, MuonOptions};
+use super::placement::{check_groups, check_names, check_parameters, route};
 use super::probe::ProbeOptions;
 use super::selection::Selection;
 use super::{HiMuon, NonFinitePolicy, Protection};
@@ -29,6 +29,7 @@ pub struct HiMuonBuilder {
     learning_rate: f64,
     adamw: AdamWOptions,
     schedule: TileSchedule,
+    layout: Layout,
     budget_bytes: Option<u64>,
     threads: Option<usize>,
     non_finite: NonFinitePolicy,
@@ -47,6 +48,7 @@ impl Default for HiMuonBuilder {
             learning_rate: 0.02,
             adamw: AdamWOptions::default(),
             schedule: TileSchedule::default(),
+            layout: Layout::default(),
             budget_bytes: None,
             threads: None,
             non_finite: NonFinitePolicy::default(),
@@ -79,7 +81,8 @@ impl HiMuonBuilder {
 
     /// The matrices whose name matches `pattern` get the tiles that `#[himuon(...)]` declared on `C`.
     ///
-    /// `*` stands for any part of a name, dots included. The first group that matches takes the parameter.
+    /// `*` stands for any part of a name, dots included. The first group that matches takes the parameter; of what a group
+    /// of tiles leaves out (vectors, embeddings, heads) a later group of AdamW that matches too.
     pub fn group<C: LayerConfig>(self, pattern: impl Into<String>) -> Self {
         self.group_with(pattern, MuonOptions::of::<C>())
     }
@@ -116,7 +119,7 @@ impl HiMuonBuilder {
         self
     }
 
-    /// Options of the parameters that no group takes, and of those without a matrix.
+    /// Options of the parameters that no group takes, and of those without a matrix that no later group of AdamW matches.
     pub fn adamw(mut self, options: AdamWOptions) -> Self {
         self.adamw = options;
         self
@@ -125,6 +128,12 @@ impl HiMuonBuilder {
     /// Which declared tile holds at which step, for groups without a schedule of their own.
     pub fn schedule(mut self, schedule: TileSchedule) -> Self {
         self.schedule = schedule;
+        self
+    }
+
+    /// How the matrices of groups are stored that do not say so themselves; [`Layout::OutIn`] by default.
+    pub fn layout(mut self, layout: Layout) -> Self {
+        self.layout = layout;
         self
     }
 
@@ -236,6 +245,7 @@ impl HiMuonBuilder {
             groups,
             adamw,
             schedule,
+            layout,
             ..
         } = self;
         check_parameters(&parameters)?;
@@ -247,7 +257,8 @@ impl HiMuonBuilder {
             .iter()
             .map(|(selection, _)| selection.matcher(&parameters))
             .collect::<Result<Vec<_>, _>>()?;
-        let groups = check_groups(groups, adamw, &schedule, &mut warnings)?;
+        check_names(&groups)?;
+        let groups = check_groups(groups, adamw, &schedule, layout, &mut warnings)?;
         let parameters = route(parameters, &groups, &matchers, &mut warnings)?;
         for warning in &warnings {
             tracing::warn!("{warning}");

@@ -52,7 +52,21 @@ pub enum BuildError {
         /// The name.
         name: String,
     },
-    /// A pattern that matches no parameter, or a list without names.
+    /// A list of names under a name that another group has.
+    #[error(
+        "there is another group {group}; give each list of names, and each group but the rest, a name of its own"
+    )]
+    DuplicateGroup {
+        /// The name.
+        group: String,
+    },
+    /// A list without names.
+    #[error("group {group} names no parameter; name one or remove the group")]
+    EmptyGroup {
+        /// The group.
+        group: String,
+    },
+    /// A pattern that matches no parameter.
     #[error(
         "pattern {pattern} matches none of the {count} parameters (the first is {first}); correct it or remove the group"
     )]
@@ -69,6 +83,14 @@ pub enum BuildError {
         "group {group} is updated by AdamW, which has no momentum to set; name a group of tiles"
     )]
     NoTiles {
+        /// The group's pattern.
+        group: String,
+    },
+    /// Betas for a group of tiles.
+    #[error(
+        "group {group} is mapped tile by tile and has no moments, whose betas could be set; name a group of AdamW"
+    )]
+    NoMoments {
         /// The group's pattern.
         group: String,
     },

@@ -202,8 +202,11 @@ impl<M: Memory> HiMuon<M> {
     }
 
     fn group_lines(&self, phases: &[GroupPhase]) -> Vec<String> {
+        let rest = self.groups.len() - 1;
+        let rest_is_used = self.parameters.iter().any(|p| p.group == rest);
         self.groups
             .iter()
+            .take(if rest_is_used { rest + 1 } else { rest })
             .zip(phases)
             .map(|(group, phase)| match &group.options {
                 GroupOptions::Muon(options) => {

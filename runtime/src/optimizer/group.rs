@@ -40,9 +40,10 @@ impl LearningRate {
 }
 
 /// How the rows and columns of a stored matrix relate to the layer's outputs and inputs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Layout {
     /// Rows are outputs: torch, candle (the default).
+    #[default]
     OutIn,
     /// Rows are inputs: burn, flax. Tiles and scale rules are applied as if the matrix were transposed.
     InOut,
@@ -94,7 +95,8 @@ pub struct MuonOptions {
     pub(crate) coarse: CoarseSchedule,
     pub(crate) coarse_factor: f64,
     pub(crate) coarse_momentum: Option<f64>,
-    pub(crate) layout: Layout,
+    /// `None`: the builder's.
+    pub(crate) layout: Option<Layout>,
     pub(crate) view: View,
     pub(crate) name_rules: bool,
 }
@@ -140,7 +142,7 @@ impl MuonOptions {
             coarse: CoarseSchedule::default(),
             coarse_factor: COARSE_FACTOR,
             coarse_momentum: None,
-            layout: Layout::OutIn,
+            layout: None,
             view: View::Automatic,
             name_rules: true,
         }
@@ -233,9 +235,9 @@ impl MuonOptions {
         self
     }
 
-    /// Whether rows are outputs or inputs.
+    /// Whether rows are outputs or inputs; as [`HiMuonBuilder::layout`](super::HiMuonBuilder::layout) says by default.
     pub fn layout(mut self, layout: Layout) -> Self {
-        self.layout = layout;
+        self.layout = Some(layout);
         self
     }
 

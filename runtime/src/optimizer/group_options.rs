@@ -135,7 +135,10 @@ impl GroupOptions {
                     "row_normalisation",
                     format!("{:?}", options.row_normalisation),
                 ),
-                ("layout", format!("{:?}", options.layout)),
+                (
+                    "layout",
+                    format!("{:?}", options.layout.unwrap_or_default()),
+                ),
                 ("view", format!("{:?}", options.view)),
                 (
                     "schedule",

@@ -64,7 +64,7 @@ impl MatrixView {
             }
             View::Automatic => true,
         };
-        let transposed = options.layout == Layout::InOut && !(convolution && sides > 2);
+        let transposed = options.layout == Some(Layout::InOut) && !(convolution && sides > 2);
         if transposed && options.row_normalisation.is_some() {
             return Err(BuildError::RowNormalisationLayout {
                 name: name.to_owned(),
@@ -166,5 +166,30 @@ mod tests {
         assert_eq!(scalars.scale, ScaleRule::MatchRmsAdamW);
         let scale = scalars.scale_factor * 100f32.sqrt();
         assert!((scale - 1.0).abs() < 1e-6, "{scale}");
+    }
+
+    /// Whether the matrix of a group is taken as stored in x out, where the builder and the group say so or nothing.
+    fn turns(builder: Option<Layout>, group: Option<Layout>) -> bool {
+        let options = group.map_or_else(options, |layout| options().layout(layout));
+        let declared = crate::HiMuon::builder()
+            .parameter("w", &[64, 32])
+            .group_with("w", options);
+        let declared = match builder {
+            Some(layout) => declared.layout(layout),
+            None => declared,
+        };
+        declared.build().unwrap().parameters[0]
+            .matrices
+            .unwrap()
+            .transposed
+    }
+
+    #[test]
+    fn a_group_without_a_layout_has_the_builders() {
+        use Layout::{InOut, OutIn};
+        assert!(!turns(None, None));
+        assert!(turns(Some(InOut), None));
+        assert!(!turns(Some(InOut), Some(OutIn)));
+        assert!(turns(None, Some(InOut)));
     }
 }

@@ -230,6 +230,7 @@ impl<M: Memory> HiMuon<M> {
         if let ParameterState::AdamW { updates, .. } = &mut state {
             let saved = metadata.parameters.get(&parameter.name);
             *updates = saved.map_or(0, |saved| saved.updates);
+            check_moments(file, &parameter.name, *updates)?;
         }
         let shapes = self.buffer_shapes(parameter);
         let names = tensor_names(parameter).into_iter();
@@ -342,6 +343,21 @@ impl<M: Memory> HiMuon<M> {
         }
         self.plans.clear();
     }
+}
+
+/// Refuses updates without their moments: the next one would be far too large.
+fn check_moments<R: Read + Seek>(
+    file: &StateFile<R>,
+    name: &str,
+    updates: u64,
+) -> Result<(), StateError> {
+    let missing = ["exp_avg", "exp_avg_sq"].map(|moment| !file.has(&format!("{name}.{moment}")));
+    if missing[0] != missing[1] || (updates > 0 && missing[0]) {
+        return Err(file.foreign(format!(
+            "parameter {name} was updated {updates} times, and its moments exp_avg and exp_avg_sq are not both there"
+        )));
+    }
+    Ok(())
 }
 
 fn method_of<M: Memory>(parameter: &Parameter<M>) -> &'static str {

@@ -6,7 +6,7 @@ use super::buffers::ParameterState;
 use super::builder::REST;
 use super::check::{check_adamw, check_muon};
 use super::error::BuildError;
-use super::group::{AdamWOptions, GroupOptions};
+use super::group::{AdamWOptions, GroupOptions, Layout};
 use super::parameter::{MatrixView, Parameter};
 use super::selection::{Matcher, Selection};
 use super::{Group, routing};
@@ -44,11 +44,27 @@ pub(super) fn check_parameters(parameters: &[(String, Vec<usize>)]) -> Result<()
     Ok(())
 }
 
+/// Refuses a list of names under the name of another group: neither could be set by it.
+pub(super) fn check_names(groups: &[(Selection, GroupOptions)]) -> Result<(), BuildError> {
+    for (index, (selection, _)) in groups.iter().enumerate() {
+        let name = selection.group();
+        let mut others = groups[..index].iter().chain(&groups[index + 1..]);
+        let taken = others.any(|(other, _)| other.group() == name);
+        if name == REST || (taken && matches!(selection, Selection::Names { .. })) {
+            return Err(BuildError::DuplicateGroup {
+                group: name.to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
 /// Checks the options of all groups and adds the group of the rest.
 pub(super) fn check_groups(
     groups: impl IntoIterator<Item = (Selection, GroupOptions)>,
     rest: AdamWOptions,
     schedule: &TileSchedule,
+    layout: Layout,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<Group>, Error> {
     let mut checked = Vec::new();
@@ -59,6 +75,7 @@ pub(super) fn check_groups(
                 check_muon(&pattern, muon)?;
                 let own = muon.schedule.get_or_insert_with(|| schedule.clone());
                 own.check(&pattern, &muon.specs)?;
+                muon.layout.get_or_insert(layout);
                 warnings.extend(muon.mimuon_warning(&pattern));
             }
             GroupOptions::AdamW(adamw) => check_adamw(&pattern, adamw)?,

@@ -1,7 +1,7 @@
-//! Learning rates, weight decay and momentum over the steps: their schedules come from outside.
+//! Learning rates, weight decay, momentum and betas over the steps: their schedules come from outside.
 
 use super::HiMuon;
-use super::check::{check_decay, check_learning_rate, check_muon};
+use super::check::{check_adamw, check_decay, check_learning_rate, check_muon};
 use super::error::BuildError;
 use super::group::{GroupOptions, LearningRate, MuonOptions};
 use crate::memory::Memory;
@@ -69,6 +69,24 @@ impl<M: Memory> HiMuon<M> {
             ..options.clone()
         };
         check_muon(group, &changed)?;
+        *options = changed;
+        Ok(())
+    }
+
+    /// Sets the decay of both moments of the group of AdamW declared with the pattern `group`, `(rest)` among them. Captured
+    /// graphs follow it.
+    ///
+    /// # Errors
+    /// [`BuildError::UnknownGroup`]; [`BuildError::NoMoments`] for a group of tiles; [`BuildError::Option`] for a decay
+    /// outside of [0, 1). Nothing has changed then.
+    pub fn set_betas(&mut self, group: &str, first: f64, second: f64) -> Result<(), BuildError> {
+        let GroupOptions::AdamW(options) = self.options_of(group)? else {
+            return Err(BuildError::NoMoments {
+                group: group.to_owned(),
+            });
+        };
+        let changed = options.clone().betas(first, second);
+        check_adamw(group, &changed)?;
         *options = changed;
         Ok(())
     }

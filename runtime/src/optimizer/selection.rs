@@ -34,11 +34,6 @@ impl Selection {
         parameters: &[(String, Vec<usize>)],
     ) -> Result<Matcher, BuildError> {
         let declared = || parameters.iter().map(|(name, _)| name);
-        let unmatched = || BuildError::Unmatched {
-            pattern: self.group().to_owned(),
-            count: parameters.len(),
-            first: parameters[0].0.clone(),
-        };
         match self {
             Selection::Pattern(pattern) => {
                 let glob = Glob::new(pattern).map_err(|error| BuildError::Pattern {
@@ -51,7 +46,11 @@ impl Selection {
                 };
                 match declared().any(|name| matcher.is_match(name)) {
                     true => Ok(matcher),
-                    false => Err(unmatched()),
+                    false => Err(BuildError::Unmatched {
+                        pattern: pattern.clone(),
+                        count: parameters.len(),
+                        first: parameters[0].0.clone(),
+                    }),
                 }
             }
             Selection::Names { group, names } => {
@@ -63,7 +62,9 @@ impl Selection {
                     });
                 }
                 match names.is_empty() {
-                    true => Err(unmatched()),
+                    true => Err(BuildError::EmptyGroup {
+                        group: group.clone(),
+                    }),
                     false => Ok(Matcher::Names(names.clone())),
                 }
             }

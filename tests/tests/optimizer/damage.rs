@@ -180,3 +180,23 @@ fn a_failed_save_leaves_the_old_file() {
     let files = std::fs::read_dir(folder.path()).unwrap().count();
     assert_eq!(files, 1);
 }
+
+#[test]
+fn updates_without_their_moments_are_refused() {
+    let (_, mut optimizer) = stepped(16);
+    let saved = state_of(&optimizer);
+    let (_, header) = safetensors::SafeTensors::read_metadata(&saved).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&saved).unwrap();
+    for kept in ["", "exp_avg", "exp_avg_sq"] {
+        let rest = tensors.iter().filter(|(name, _)| {
+            !name.starts_with("bias.") || name.strip_prefix("bias.") == Some(kept)
+        });
+        let bytes = safetensors::serialize(rest, header.metadata().clone()).unwrap();
+        let bytes = himuon::state::seal(&bytes).unwrap();
+        let refused = optimizer.load_state_from_bytes(&bytes).unwrap_err();
+        let text = refused.to_string();
+        assert!(text.contains("bias was updated 1 times"), "{text}");
+    }
+    let same = safetensors::serialize(tensors.iter(), header.metadata().clone()).unwrap();
+    assert!(himuon::state::seal(&same).unwrap() == saved);
+}

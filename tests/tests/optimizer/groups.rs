@@ -79,7 +79,13 @@ fn a_group_of_names_takes_those_alone_and_keeps_to_the_rules_of_names() {
     };
     let text = refused(&["a[0].w", "c.w"]);
     assert!(text.starts_with("group listed names c.w"), "{text}");
-    assert!(refused(&[]).contains("matches none of the 3 parameters"));
+    assert!(refused(&[]).starts_with("group listed names no parameter"));
+    for name in ["*", "(rest)"] {
+        let doubled = model.builder().group_with("*", tile());
+        let doubled = doubled.group_of(name, ["b.w"], tile()).build();
+        let text = doubled.unwrap_err().to_string();
+        assert!(text.starts_with("there is another group"), "{text}");
+    }
 }
 
 #[test]

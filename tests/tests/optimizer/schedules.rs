@@ -1,6 +1,6 @@
 //! Tiles and learning rates that change from step to step.
 
-use himuon::optimizer::{LearningRate, MuonOptions};
+use himuon::optimizer::{AdamWOptions, LearningRate, MuonOptions};
 use himuon::schedule::{Phase, ScheduleError, TileSchedule};
 use himuon::{Error, KernelSpec, Tile};
 
@@ -178,6 +178,35 @@ fn momentum_and_rates_of_groups_change_between_steps() {
         let text = error.unwrap_err().to_string();
         assert!(text.contains(says), "{text}");
     }
+}
+
+#[test]
+fn betas_change_between_steps() {
+    let building = |model: &Model, first: f64, second: f64| {
+        let options = AdamWOptions::default().betas(first, second);
+        model.builder().group_with("*", options).build().unwrap()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    let mut rebuilt = model();
+    let mut optimizer = building(&rebuilt, 0.9, 0.99);
+    rebuilt.step(&mut optimizer);
+    optimizer.save_state(&path).unwrap();
+    let mut optimizer = building(&rebuilt, 0.8, 0.95);
+    optimizer.load_state(&path).unwrap();
+    rebuilt.step(&mut optimizer);
+
+    let mut set = model();
+    let mut optimizer = building(&set, 0.9, 0.99);
+    set.step(&mut optimizer);
+    optimizer.set_betas("*", 0.8, 0.95).unwrap();
+    set.step(&mut optimizer);
+    assert_eq!(set.bits(), rebuilt.bits());
+    let text = optimizer.set_betas("*", 0.8, 1.0).unwrap_err().to_string();
+    assert!(text.contains("beta"), "{text}");
+    let mut tiled = set.builder().group_with("*", both()).build().unwrap();
+    let text = tiled.set_betas("*", 0.8, 0.9).unwrap_err().to_string();
+    assert!(text.contains("has no moments"), "{text}");
 }
 
 #[test]

@@ -50,7 +50,7 @@ class Muon:
 
 def optimizers(threads):
     def tiles(tile):
-        return lambda given: HiMuon(given, spec=f"tile={tile} coefficients=muon", threads=threads)
+        return lambda given: HiMuon(given, spec=f"tile={tile} coefficients=muon", every_matrix=True, threads=threads)
 
     made = {
         "AdamW of torch, fused": lambda given: torch.optim.AdamW(given, fused=True),

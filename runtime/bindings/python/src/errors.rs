@@ -52,6 +52,11 @@ pub(crate) fn raised(error: himuon::Error) -> PyErr {
     }
 }
 
+/// The exception of an optimizer that is not built.
+pub(crate) fn unbuilt(error: himuon::Error) -> PyErr {
+    BuildError::new_err(error.to_string())
+}
+
 /// An argument that is of the right type and still none.
 pub(crate) fn argument(text: impl Into<String>) -> PyErr {
     PyValueError::new_err(text.into())

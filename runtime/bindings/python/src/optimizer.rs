@@ -8,10 +8,10 @@ use himuon::overlap::{Operand, overlap};
 use himuon::{HiMuon, ParameterStep};
 use pyo3::exceptions::{PyKeyError, PyRuntimeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyMapping, PySequence};
+use pyo3::types::{PyBytes, PyMapping};
 
-use crate::errors::{argument, raised};
-use crate::options::{AdamW, Options, Schedule, word};
+use crate::errors::{argument, raised, unbuilt};
+use crate::options::{AdamW, Schedule, word};
 use crate::report::StepReport;
 use crate::selection::{Selector, declared, with_group};
 use crate::tensor::Borrowed;
@@ -22,11 +22,18 @@ pub(crate) struct Optimizer {
     inner: Mutex<HiMuon>,
     parameters: Vec<(String, Vec<usize>)>,
     names: Vec<String>,
+    /// The process whose threads it has.
+    process: u32,
 }
 
 impl Optimizer {
     /// The optimizer, for this thread: waiting for another one here would wait for ever, as that one waits for Python.
     fn inner(&self) -> PyResult<MutexGuard<'_, HiMuon>> {
+        if self.process != std::process::id() {
+            return Err(PyRuntimeError::new_err(
+                "this optimizer was made before the process forked, and its threads are the parent's; make one here",
+            ));
+        }
         match self.inner.try_lock() {
             Ok(inner) => Ok(inner),
             Err(TryLockError::WouldBlock) => Err(PyRuntimeError::new_err(
@@ -60,17 +67,15 @@ impl Optimizer {
             };
             return self.names.iter().map(find).collect();
         }
-        let listed = given.cast::<PySequence>()?;
-        if listed.len()? != count {
-            let found = listed.len()?;
+        let listed = given.try_iter()?.map(|tensor| Ok(present(tensor?)));
+        let listed = listed.collect::<PyResult<Vec<_>>>()?;
+        if listed.len() != count {
+            let found = listed.len();
             return Err(argument(format!(
                 "{what} has {found} entries, expected one for each of the {count} parameters"
             )));
         }
-        listed
-            .try_iter()?
-            .map(|tensor| Ok(present(tensor?)))
-            .collect()
+        Ok(listed)
     }
 
     fn borrow<'py>(
@@ -121,8 +126,9 @@ impl Optimizer {
     ))]
     #[allow(clippy::too_many_arguments)]
     fn new(
+        py: Python<'_>,
         parameters: &Bound<'_, PyAny>,
-        groups: Vec<(Selector, Options<'_>)>,
+        groups: Vec<(Selector, Bound<'_, PyAny>)>,
         lr: f64,
         adamw: Option<PyRef<'_, AdamW>>,
         schedule: Option<Schedule>,
@@ -152,12 +158,15 @@ impl Optimizer {
         if let Some(threads) = threads {
             builder = builder.threads(threads);
         }
-        let builder = groups.into_iter().fold(builder, with_group);
-        let inner = builder.build().map_err(raised)?;
+        let mut groups = groups.into_iter();
+        let builder = groups.try_fold(builder, with_group)?;
+        check_rate(lr)?;
+        let inner = py.detach(|| builder.build()).map_err(unbuilt)?;
         Ok(Optimizer {
             inner: Mutex::new(inner),
             names: parameters.iter().map(|(name, _)| name.clone()).collect(),
             parameters,
+            process: std::process::id(),
         })
     }
 
@@ -217,6 +226,7 @@ impl Optimizer {
 
     #[setter]
     fn set_lr(&self, lr: f64) -> PyResult<()> {
+        check_rate(lr)?;
         self.inner()?.set_learning_rate(lr);
         Ok(())
     }
@@ -242,6 +252,11 @@ impl Optimizer {
         built(self.inner()?.set_momentum(group, momentum))
     }
 
+    /// Sets the decay of both moments of a group of AdamW.
+    fn set_betas(&self, group: &str, betas: (f64, f64)) -> PyResult<()> {
+        built(self.inner()?.set_betas(group, betas.0, betas.1))
+    }
+
     /// What was found odd when the optimizer was built.
     #[getter]
     fn warnings(&self) -> PyResult<Vec<String>> {
@@ -262,25 +277,32 @@ impl Optimizer {
     }
 
     /// Writes the state to a safetensors file, whole or not at all.
-    fn save_state(&self, path: PathBuf) -> PyResult<()> {
-        self.inner()?.save_state(path).map_err(raised)
+    fn save_state(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+        let inner: &mut HiMuon = &mut *self.inner()?;
+        py.detach(move || inner.save_state(path)).map_err(raised)
     }
 
     /// Takes over a saved state; gives the options that are not what they were.
-    fn load_state(&self, path: PathBuf) -> PyResult<Vec<String>> {
-        let report = self.inner()?.load_state(path).map_err(raised)?;
+    fn load_state(&self, py: Python<'_>, path: PathBuf) -> PyResult<Vec<String>> {
+        let inner: &mut HiMuon = &mut *self.inner()?;
+        let report = py.detach(|| inner.load_state(path)).map_err(raised)?;
         Ok(report.differences)
     }
 
     /// What `save_state` would write.
     fn state_bytes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        let bytes = self.inner()?.save_state_to_bytes().map_err(raised)?;
+        let inner: &mut HiMuon = &mut *self.inner()?;
+        let bytes = py
+            .detach(move || inner.save_state_to_bytes())
+            .map_err(raised)?;
         Ok(PyBytes::new(py, &bytes))
     }
 
     /// As `load_state`, from what `state_bytes` gave.
-    fn load_state_bytes(&self, state: &[u8]) -> PyResult<Vec<String>> {
-        let report = self.inner()?.load_state_from_bytes(state).map_err(raised)?;
+    fn load_state_bytes(&self, py: Python<'_>, state: &[u8]) -> PyResult<Vec<String>> {
+        let inner: &mut HiMuon = &mut *self.inner()?;
+        let report = py.detach(|| inner.load_state_from_bytes(state));
+        let report = report.map_err(raised)?;
         Ok(report.differences)
     }
 
@@ -295,4 +317,13 @@ impl Optimizer {
 
 fn built(done: Result<(), Build>) -> PyResult<()> {
     done.map_err(|error| raised(error.into()))
+}
+
+fn check_rate(lr: f64) -> PyResult<()> {
+    match (lr as f32).is_finite() && lr >= 0.0 {
+        true => Ok(()),
+        false => Err(argument(format!(
+            "lr is {lr}, expected a finite number of at least 0"
+        ))),
+    }
 }

@@ -7,6 +7,7 @@ use himuon::optimizer::{
 };
 use himuon::schedule::TileSchedule;
 use himuon::{KernelSpec, Tile};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
 use crate::errors::{argument, raised};
@@ -104,7 +105,7 @@ impl Muon {
     #[pyo3(signature = (
         spec=Specs::One("tile=64".to_owned()), *, lr=None, lr_factor=1.0, weight_decay=0.1, momentum=0.95, nesterov=true,
         moving_average=false, scale="exact", scale_factor=0.2, layout="out_in", view="automatic", schedule=None,
-        row_normalisation=None, coarse_factor=None, coarse_momentum=None, every_matrix=false, master_weights=false
+        row_normalisation=None, coarse_factor=None, coarse_momentum=None, every_matrix=false, master_weights=false, weight=None
     ))]
     #[allow(clippy::too_many_arguments)]
     fn new(
@@ -125,6 +126,7 @@ impl Muon {
         coarse_momentum: Option<f64>,
         every_matrix: bool,
         master_weights: bool,
+        weight: Option<&str>,
     ) -> PyResult<Self> {
         let scale = word(
             "scale",
@@ -143,7 +145,16 @@ impl Muon {
             ("convolution", View::Convolution),
             ("stack", View::Stack),
         ];
-        let mut options = MuonOptions::specs(spec.parse()?)
+        let mut specs = spec.parse()?;
+        if let Some(weight) = weight {
+            let weight = weight
+                .parse()
+                .map_err(|error| argument(format!("{error}")))?;
+            specs
+                .iter_mut()
+                .for_each(|spec| spec.storage.weight = weight);
+        }
+        let mut options = MuonOptions::specs(specs)
             .learning_rate(learning_rate(lr, lr_factor))
             .weight_decay(weight_decay)
             .momentum(momentum)
@@ -209,18 +220,15 @@ impl AdamW {
     }
 }
 
-/// Either kind of options.
-#[derive(FromPyObject)]
-pub(crate) enum Options<'py> {
-    Muon(PyRef<'py, Muon>),
-    AdamW(PyRef<'py, AdamW>),
-}
-
-impl From<Options<'_>> for GroupOptions {
-    fn from(options: Options<'_>) -> Self {
-        match options {
-            Options::Muon(options) => options.0.clone().into(),
-            Options::AdamW(options) => options.0.clone().into(),
-        }
+/// The options of a group, of either kind.
+pub(crate) fn group_options(options: &Bound<'_, PyAny>) -> PyResult<GroupOptions> {
+    if let Ok(muon) = options.cast::<Muon>() {
+        return Ok(muon.get().0.clone().into());
     }
+    if let Ok(adamw) = options.cast::<AdamW>() {
+        return Ok(adamw.get().0.clone().into());
+    }
+    Err(PyTypeError::new_err(format!(
+        "a group has options {options}, expected a himuon.Muon or a himuon.AdamW"
+    )))
 }

@@ -3,7 +3,7 @@
 use himuon::optimizer::HiMuonBuilder;
 use pyo3::prelude::*;
 
-use crate::options::Options;
+use crate::options::group_options;
 
 /// A pattern of names, or a name of the group and the parameters' names.
 #[derive(FromPyObject)]
@@ -15,12 +15,13 @@ pub(crate) enum Selector {
 /// Adds a group to a builder.
 pub(crate) fn with_group(
     builder: HiMuonBuilder,
-    (selector, options): (Selector, Options<'_>),
-) -> HiMuonBuilder {
-    match selector {
+    (selector, options): (Selector, Bound<'_, PyAny>),
+) -> PyResult<HiMuonBuilder> {
+    let options = group_options(&options)?;
+    Ok(match selector {
         Selector::Pattern(pattern) => builder.group_with(pattern, options),
         Selector::Names(group, names) => builder.group_of(group, names, options),
-    }
+    })
 }
 
 /// Names and shapes of a mapping, or of an iterable of pairs; a value is a shape or has one.

@@ -1,6 +1,6 @@
 //! States in pieces, for checkpoints of another form.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use himuon::state::seal;
 use pyo3::prelude::*;
@@ -56,6 +56,10 @@ pub(crate) fn write_state<'py>(
             Ok((name.as_str(), view))
         })
         .collect::<PyResult<Vec<_>>>()?;
+    let names: HashSet<_> = views.iter().map(|(name, _)| name).collect();
+    if names.len() < views.len() {
+        return Err(refused("two of its tensors have one name"));
+    }
     let bytes = safetensors::serialize(views, Some(metadata)).map_err(refused)?;
     Ok(PyBytes::new(py, &seal(&bytes).map_err(refused)?))
 }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use half::{bf16, f16};
 use himuon::templates::Element;
 use himuon::tensor::{TensorMut, TensorRef};
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyException, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{IntoPyDict, PyCapsule};
 
@@ -17,6 +17,7 @@ const HOST_DEVICES: [i32; 2] = [1, 3];
 const FLOAT: u8 = 2;
 const BFLOAT: u8 = 4;
 const READ_ONLY: u64 = 1;
+const COPIED: u64 = 2;
 const PLAIN: &CStr = c"dltensor";
 const VERSIONED: &CStr = c"dltensor_versioned";
 
@@ -54,14 +55,15 @@ pub(crate) struct Borrowed<'py> {
     address: usize,
     len: usize,
     element: Element,
-    read_only: bool,
+    /// Why it may not be written to.
+    unwritable: Option<&'static str>,
 }
 
 impl<'py> Borrowed<'py> {
     /// Borrows `tensor`, which is expected to have `shape`.
     pub(crate) fn new(tensor: &Bound<'py, PyAny>, what: String, shape: &[usize]) -> PyResult<Self> {
         let capsule = export(tensor, &what)?;
-        let (view, read_only) = view(&capsule, &what)?;
+        let (view, unwritable) = view(&capsule, &what)?;
         if !HOST_DEVICES.contains(&view.device) {
             return Err(argument(format!(
                 "{what} is on a device of type {} (DLPack's number), expected the CPU: move it there",
@@ -94,12 +96,18 @@ impl<'py> Borrowed<'py> {
         let strides = unsafe { sizes_or_none(view.strides, view.dimensions) };
         if strides.is_some_and(|strides| !contiguous(sizes, strides)) {
             return Err(argument(format!(
-                "{what} has strides {strides:?} for shape {sizes:?}, expected contiguous rows: make it contiguous"
+                "{what} has strides {:?} for shape {sizes:?}, expected contiguous rows: make it contiguous",
+                strides.unwrap_or_default()
             )));
         }
         let address = view.data as usize + view.byte_offset as usize;
         let width = if element == Element::F32 { 4 } else { 2 };
-        if view.data.is_null() || !address.is_multiple_of(width) {
+        if view.data.is_null() {
+            return Err(argument(format!(
+                "{what} has no memory, expected a tensor whose numbers are there"
+            )));
+        }
+        if !address.is_multiple_of(width) {
             return Err(argument(format!(
                 "{what} lies at {address:#x}, expected a multiple of {width}"
             )));
@@ -110,7 +118,7 @@ impl<'py> Borrowed<'py> {
             address,
             len: shape.iter().product(),
             element,
-            read_only,
+            unwritable,
         })
     }
 
@@ -127,12 +135,9 @@ impl<'py> Borrowed<'py> {
 
     /// Refuses what may not be written to.
     pub(crate) fn check_writable(&self) -> PyResult<()> {
-        match self.read_only {
-            false => Ok(()),
-            true => Err(argument(format!(
-                "{} may not be written to: pass an array that is not read-only",
-                self.what
-            ))),
+        match self.unwritable {
+            None => Ok(()),
+            Some(reason) => Err(argument(format!("{} {reason}", self.what))),
         }
     }
 
@@ -187,12 +192,23 @@ fn export<'py>(tensor: &Bound<'py, PyAny>, what: &str) -> PyResult<Bound<'py, Py
             type_name(tensor)
         ))
     })?;
+    // torch marks a tensor whose sign is to be turned, and exports the numbers without the mark.
+    if let Ok(marked) = tensor.call_method0("is_neg")
+        && marked.is_truthy()?
+    {
+        return Err(argument(format!(
+            "{what} is negated lazily, expected its own numbers: pass its resolve_neg()"
+        )));
+    }
     let arguments = [("max_version", (1_u32, 0_u32))].into_py_dict(py)?;
     let exported = match export.call((), Some(&arguments)) {
         Err(error) if error.is_instance_of::<PyTypeError>(py) => export.call0(),
         other => other,
     };
     let exported = exported.map_err(|error| {
+        if !error.is_instance_of::<PyException>(py) {
+            return error;
+        }
         let refused = argument(format!("{what} is not exported: {error}"));
         refused.set_cause(py, Some(error));
         refused
@@ -207,8 +223,11 @@ fn type_name(object: &Bound<'_, PyAny>) -> String {
     name.map_or_else(|_| "thing".to_owned(), |name| name.to_string())
 }
 
-/// The tensor of a capsule, and whether it may only be read.
-fn view<'a>(capsule: &'a Bound<'_, PyCapsule>, what: &str) -> PyResult<(&'a DlTensor, bool)> {
+/// The tensor of a capsule, and why it may not be written to.
+fn view<'a>(
+    capsule: &'a Bound<'_, PyCapsule>,
+    what: &str,
+) -> PyResult<(&'a DlTensor, Option<&'static str>)> {
     if capsule.is_valid_checked(Some(VERSIONED)) {
         let pointer = capsule.pointer_checked(Some(VERSIONED))?;
         // SAFETY: a capsule of this name holds this struct, whose first field is the version, and lives as long as it.
@@ -219,12 +238,21 @@ fn view<'a>(capsule: &'a Bound<'_, PyCapsule>, what: &str) -> PyResult<(&'a DlTe
                 managed.major
             )));
         }
-        return Ok((&managed.tensor, managed.flags & READ_ONLY != 0));
+        let unwritable = match managed.flags {
+            flags if flags & READ_ONLY != 0 => {
+                Some("may not be written to: pass an array that is not read-only")
+            }
+            flags if flags & COPIED != 0 => Some(
+                "is exported as a copy, which would be updated instead of it: pass a tensor that is exported as it lies",
+            ),
+            _ => None,
+        };
+        return Ok((&managed.tensor, unwritable));
     }
     let pointer = capsule.pointer_checked(Some(PLAIN))?;
     // SAFETY: a capsule of this name holds a struct that begins with the tensor, and lives as long as it.
     let tensor = unsafe { pointer.cast::<DlTensor>().as_ref() };
-    Ok((tensor, false))
+    Ok((tensor, None))
 }
 
 /// # Safety
@@ -248,9 +276,10 @@ unsafe fn sizes_or_none<'a>(start: *const i64, count: i32) -> Option<&'a [i64]> 
 
 fn contiguous(sizes: &[i64], strides: &[i64]) -> bool {
     let mut expected = 1_i64;
-    sizes.iter().zip(strides).rev().all(|(size, stride)| {
-        let holds = *size == 1 || *stride == expected;
-        expected = expected.saturating_mul(*size);
-        holds
-    })
+    sizes.contains(&0)
+        || sizes.iter().zip(strides).rev().all(|(size, stride)| {
+            let holds = *size == 1 || *stride == expected;
+            expected = expected.saturating_mul(*size);
+            holds
+        })
 }

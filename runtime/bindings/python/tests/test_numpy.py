@@ -1,6 +1,8 @@
 """Steps over numpy arrays, against the formulas in float64."""
 
+import ctypes
 import doctest
+import os
 import tempfile
 import threading
 import unittest
@@ -187,6 +189,59 @@ class Refusals(unittest.TestCase):
         del self.gradients["other"], self.weights["embed.weight"]
         self.refused(KeyError, "weight embed.weight is missing")
 
+    def test_an_interrupted_export_is_not_a_refusal(self):
+        class Interrupted:
+            shape = (20, 16)
+
+            def __dlpack__(self, **options):
+                raise KeyboardInterrupt
+
+        self.gradients["embed.weight"] = Interrupted()
+        self.refused(KeyboardInterrupt, "")
+
+    def test_copies_are_not_updated(self):
+        class Copying:
+            """Sets DLPack's flag of a copy, the second bit of the flags behind version, context and deleter."""
+
+            def __init__(self, array):
+                self.array = array
+
+            def __dlpack__(self, **options):
+                capsule = self.array.__dlpack__(**options)
+                pointer = ctypes.pythonapi.PyCapsule_GetPointer
+                pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+                ctypes.c_uint64.from_address(pointer(capsule, b"dltensor_versioned") + 24).value |= 2
+                return capsule
+
+        if np.lib.NumpyVersion(np.__version__) < "2.1.0":
+            self.skipTest("numpy before 2.1 exports no flags")
+        self.weights["embed.weight"] = Copying(self.weights["embed.weight"])
+        self.refused(ValueError, "weight embed.weight is exported as a copy")
+
+    def test_a_forked_process_makes_its_own(self):
+        if not hasattr(os, "fork"):
+            self.skipTest("no fork on this system")
+        child = os.fork()
+        if child == 0:
+            try:
+                self.optimizer.step(self.weights, self.gradients)
+            except RuntimeError as error:
+                os._exit(7 if "forked" in str(error) else 1)
+            os._exit(2)
+        self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 7)
+        self.optimizer.step(self.weights, self.gradients)
+
+    def test_rates(self):
+        for rate in (-1.0, float("nan")):
+            with self.assertRaisesRegex(ValueError, "lr is .*, expected a finite number"):
+                tiled(self.weights, lr=rate)
+            with self.assertRaisesRegex(ValueError, "lr is"):
+                self.optimizer.lr = rate
+        with self.assertRaisesRegex(himuon.BuildError, "budget"):
+            tiled(self.weights, memory_budget=1)
+        with self.assertRaisesRegex(ValueError, "at most 4096"):
+            himuon.map(self.weights["embed.weight"], "tile=4", threads=10**12)
+
     def test_counts(self):
         self.gradients = [None]
         self.refused(ValueError, "gradients has 1 entries, expected one for each of the 3 parameters")
@@ -203,6 +258,8 @@ class Refusals(unittest.TestCase):
                 himuon.Optimizer(self.weights, [("*", himuon.Muon(**options))])
         with self.assertRaisesRegex(himuon.BuildError, "none of the 3 parameters"):
             himuon.Optimizer(self.weights, [("heads.*", himuon.AdamW())])
+        with self.assertRaisesRegex(TypeError, "expected a himuon.Muon or a himuon.AdamW"):
+            himuon.Optimizer(self.weights, [("*", "tile=4")])
         with self.assertRaisesRegex(himuon.Error, "names x, which no parameter is called"):
             himuon.Optimizer(self.weights, [(("g", ["x"]), himuon.AdamW())])
 
@@ -236,6 +293,8 @@ class States(unittest.TestCase):
         metadata, tensors = _himuon.read_state(state)
         self.assertEqual(metadata["himuon.step"], "1")
         self.assertEqual(_himuon.write_state(metadata, tensors[::-1]), state)
+        with self.assertRaisesRegex(himuon.StateError, "one name"):
+            _himuon.write_state(metadata, tensors + tensors[:1])
         with self.assertRaisesRegex(himuon.StateError, "type F99"):
             _himuon.write_state(metadata, [("x", "F99", [1], b"0")])
 

@@ -4,6 +4,7 @@ import copy
 import doctest
 import io
 import unittest
+import warnings
 
 try:
     import torch
@@ -46,7 +47,7 @@ def same(model, other):
 
 
 def make(model, **options):
-    return HiMuon(model.named_parameters(), lr=0.02, spec="tile=16 steps=5", **options)
+    return HiMuon(model.named_parameters(), **({"lr": 0.02, "spec": "tile=16 steps=5"} | options))
 
 
 class Training(unittest.TestCase):
@@ -88,6 +89,7 @@ class Training(unittest.TestCase):
         self.assertEqual(names, plain.names)
         self.assertTrue(same(model, twin))
 
+    @unittest.skipUnless(hasattr(torch.optim, "Muon"), "this torch has no Muon")
     def test_whole_matrices_step_as_torch_muon_does(self):
         weights = [torch.nn.Parameter(torch.randn(32, 48, generator=torch.Generator().manual_seed(1))) for _ in range(2)]
         ours = HiMuon(
@@ -149,10 +151,100 @@ class Training(unittest.TestCase):
 
     def test_unnamed_parameters(self):
         model = network()
-        optimizer = HiMuon(model.up.parameters(), lr=0.02, spec="tile=16")
+        with self.assertWarnsRegex(UserWarning, "without names"):
+            optimizer = HiMuon(model.up.parameters(), lr=0.02, spec="tile=16")
         advance(model, optimizer, 0)
         self.assertEqual(optimizer.last_report.tiles, 6)
         self.assertIn("group0.1", optimizer.explain())
+
+    def test_a_graph_of_before_the_step_is_refused(self):
+        weight = torch.nn.Parameter(torch.eye(4))
+        optimizer = HiMuon([("w", weight)], spec="tile=4")
+        x = torch.ones(4, requires_grad=True)
+        loss = (weight @ x).square().sum()
+        loss.backward(retain_graph=True)
+        optimizer.step()
+        with self.assertRaisesRegex(RuntimeError, "modified by an inplace operation"):
+            loss.backward()
+
+    def test_options_may_change_between_steps(self):
+        for option, value in [
+            ("spec", "tile=8"),
+            ("betas", (0.5, 0.5)),
+            ("nesterov", False),
+            ("scale", "original"),
+            ("adamw_lr_factor", 0.5),
+            ("eps", 1e-3),
+            ("momentum", 0.5),
+            ("weight_decay", 0.0),
+        ]:
+            with self.subTest(option):
+                model, twin, plain = network(), network(), network()
+                changed, other, unchanged = make(model), make(twin), make(plain)
+                for net, optimizer in ((model, changed), (twin, other), (plain, unchanged)):
+                    advance(net, optimizer, 0)
+                changed.param_groups[0][option] = value
+                resumed = make(twin, **{option: value})
+                state = other.state_dict()
+                state["param_groups"][0][option] = value
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    resumed.load_state_dict(state)
+                for net, optimizer in ((model, changed), (twin, resumed), (plain, unchanged)):
+                    advance(net, optimizer, 1)
+                self.assertTrue(same(model, twin))
+                self.assertFalse(same(model, plain))
+        model = network()
+        optimizer = make(model)
+        advance(model, optimizer, 0)
+        optimizer.param_groups[0]["use_muon"] = False
+        with self.assertRaisesRegex(himuon.StateError, "up.weight was updated by muon there, by adamw here"):
+            optimizer.step()
+
+    def test_one_cycle_resumes(self):
+        model = network()
+        optimizer = make(model)
+        scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.02, total_steps=9)
+        for step in range(6):
+            if step == 3:
+                resumed = copy.deepcopy(model)
+                other = make(resumed)
+                other.load_state_dict(optimizer.state_dict())
+                later = torch.optim.lr_scheduler.OneCycleLR(make(network()), 0.02, total_steps=9)
+                later.load_state_dict(scheduler.state_dict())
+                later.optimizer = other
+            advance(model, optimizer, step)
+            scheduler.step()
+            if step >= 3:
+                advance(resumed, other, step)
+                later.step()
+        self.assertTrue(same(model, resumed))
+
+    def test_types_may_change(self):
+        model = network()
+        optimizer = make(model)
+        advance(model, optimizer, 0)
+        model.to(torch.bfloat16)
+        advance(model, optimizer, 1)
+        self.assertEqual((optimizer.last_report.step, optimizer.last_report.tiles), (1, 6))
+        model.embed.to(torch.float32)
+        optimizer.zero_grad()
+        optimizer.step()
+
+    def test_master_weights(self):
+        model = network(dtype=torch.bfloat16)
+        optimizer = make(model, master_weights=True)
+        advance(model, optimizer, 0)
+        state = optimizer.state_dict()["state"]
+        self.assertIn("master_remainder", state[1])
+        self.assertIn("master_remainder", state[0])
+
+    def test_empty_groups(self):
+        model = network()
+        groups = [{"params": list(model.parameters())}, {"params": []}]
+        optimizer = HiMuon(groups, spec="tile=16", every_matrix=True)
+        advance(model, optimizer, 0)
+        self.assertEqual(len(optimizer.state_dict()["param_groups"]), 2)
 
     def test_strided_gradients(self):
         model, twin = network(), network()
@@ -185,6 +277,29 @@ class States(unittest.TestCase):
             advance(resumed, other, step)
         self.assertTrue(same(model, resumed))
 
+    def test_the_order_of_parameters_is_that_of_the_state(self):
+        model = network()
+        optimizer = make(model)
+        advance(model, optimizer, 0)
+        state = optimizer.state_dict()
+        turned = HiMuon(reversed(list(model.named_parameters())), lr=0.02, spec="tile=16 steps=5")
+        with self.assertRaisesRegex(ValueError, "the state_dict has embed.weight where this optimizer has head.weight"):
+            turned.load_state_dict(state)
+        wrapped = [(f"module.{name}", parameter) for name, parameter in model.named_parameters()]
+        wrapped = HiMuon(wrapped, lr=0.02, spec="tile=16 steps=5")
+        wrapped.load_state_dict(state)
+        self.assertIn("module.up.weight", wrapped.explain())
+        self.assertEqual(wrapped.state_dict()["himuon"]["metadata"]["himuon.step"], "1")
+
+    def test_a_bad_option_does_not_cost_the_checkpoint(self):
+        model = network()
+        optimizer = make(model)
+        advance(model, optimizer, 0)
+        optimizer.param_groups[0]["momentum"] = 2.0
+        self.assertEqual(set(optimizer.state_dict()["state"][1]), {"momentum_buffer"})
+        with self.assertRaisesRegex(himuon.BuildError, "the momentum is 2"):
+            optimizer.step()
+
     def test_the_state_has_torch_names(self):
         model = network()
         optimizer = make(model)
@@ -205,7 +320,7 @@ class States(unittest.TestCase):
         foreign = HiMuon(other.named_parameters(), lr=0.5, spec="tile=4").state_dict()
         with self.assertRaisesRegex(himuon.StateError, "embed.weight"):
             optimizer.load_state_dict(foreign)
-        with self.assertRaisesRegex(ValueError, "no 'himuon'"):
+        with self.assertRaisesRegex(ValueError, r"no \['himuon'\]"):
             optimizer.load_state_dict(torch.optim.SGD(model.parameters()).state_dict())
         self.assertEqual(optimizer.param_groups[0]["lr"], 0.02)
         self.assertEqual(optimizer.state_dict()["himuon"], before["himuon"])
@@ -252,10 +367,25 @@ class Refusals(unittest.TestCase):
         with self.assertRaisesRegex(ValueError, "gradient of w .* dense"):
             optimizer.step()
 
+    def test_a_group_of_adamw_states_its_rate(self):
+        weight = torch.nn.Parameter(torch.zeros(4, 4))
+        with self.assertRaisesRegex(ValueError, "use_muon=False has no lr"):
+            HiMuon([{"params": [("w", weight)], "use_muon": False}])
+        HiMuon([("w", weight)], lr=1e-3, use_muon=False)
+
+    def test_lazily_negated_parameters(self):
+        negated = torch.imag(torch.conj(torch.ones(4, 4, dtype=torch.complex64))).contiguous()
+        weight = torch.nn.Parameter(torch._neg_view(negated))
+        optimizer = HiMuon([("w", weight)], spec="tile=4")
+        weight.grad = torch.ones(4, 4)
+        with self.assertRaisesRegex(ValueError, "negated lazily"):
+            optimizer.step()
+
     def test_mixed_types(self):
         mixed = [("a", torch.nn.Parameter(torch.zeros(4, 4))), ("b", torch.nn.Parameter(torch.zeros(4, 4).bfloat16()))]
         with self.assertRaisesRegex(ValueError, "one type"):
             HiMuon(mixed)
+        HiMuon([("embed.w", mixed[0][1]), mixed[1]])
 
 
 def load_tests(loader, tests, pattern):

@@ -45,11 +45,11 @@ __all__ = [
     "StepReport",
     "TornError",
     "__version__",
-    "map",
     "map_into",
 ]
 
 
+# Left out of __all__: `from himuon import *` shall not replace Python's own.
 def map(matrix: "_SupportsDlpack", spec: str, *, threads: int | None = None) -> "numpy.ndarray":
     """Maps every tile of a matrix on its own, without a scale: a new numpy array of float32.
 

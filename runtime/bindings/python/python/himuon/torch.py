@@ -10,18 +10,23 @@
 step 0: 2 launches, 6 tiles
 
 Pass ``model.named_parameters()``: by their names embeddings and heads go to AdamW, as vectors do, at ``adamw_lr_factor``
-times the group's learning rate. A group with ``use_muon=False`` goes to AdamW whole, at its own learning rate. Which
-parameter got what, and why: ``print(optimizer.explain())``.
+times the group's learning rate and without decay of vectors. A group with ``use_muon=False`` goes to AdamW whole: it states
+its own ``lr``, and all of it decays, as in ``torch.optim.AdamW``. Which parameter got what, and why:
+``print(optimizer.explain())``.
 """
 
+import copy
 import ctypes
 import functools
 import json
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch.optim.optimizer import ParamsT
 
-from . import AdamW, Muon, Optimizer, StepReport
+from . import AdamW, Error, Muon, Optimizer, StepReport
 from ._himuon import read_state, write_state
 
 __all__ = ["HiMuon"]
@@ -30,23 +35,31 @@ _TYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16, "I
 _TYPE_NAMES = {type: name for name, type in _TYPES.items()}
 # What a specification calls the type of its weights.
 _WEIGHTS = {torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}
+# Options that the native optimizer takes between steps; another one makes it anew.
+_SENT = ("lr", "weight_decay", "momentum", "betas")
+# What wrappers of modules put before the names of parameters.
+_PREFIXES = ("module.", "_orig_mod.")
 
 
 class HiMuon(torch.optim.Optimizer):
     """Hierarchical Muon on matrices, AdamW on the rest.
 
+    All options but the last three may differ from group to group, and change between steps.
+
     Args:
-        params: parameters, named parameters, or groups of either, as for any optimizer of torch. All options below but
-            the last two may differ from group to group.
-        lr: learning rate; schedulers set it in each group.
+        params: parameters, named parameters, or groups of either, as for any optimizer of torch.
+        lr: learning rate.
         spec: tile, steps and the rest as text, or one text per tile that ``schedule`` may use.
         momentum, nesterov, weight_decay: as in ``torch.optim.Muon``, with a heavy ball unless ``moving_average``.
         moving_average: whether ``buf = mu buf + (1 - mu) g``, as in ``torch.optim.Muon``.
-        scale: ``exact``, ``paper``, ``original``, ``match_rms_adamw`` or ``none``.
+        scale: ``exact``, ``paper``, ``original``, ``match_rms_adamw`` or ``none``; ``scale_factor`` is its factor.
+        view: what parameters of three or more dimensions are: ``automatic``, ``convolution`` or ``stack``.
         schedule: ``{"tile": 64, "every": "full", "period": 5, "factor": 0.5}``, or ``[(step, tile), ...]``.
         every_matrix: whether embeddings and heads are mapped too.
+        master_weights: whether 16 more bits of bfloat16 weights are kept as state.
         use_muon: whether matrices of the group are mapped at all.
         adamw_lr_factor, betas, eps: of what goes to AdamW.
+        non_finite: what a NaN or an infinity does: ``skip_tile``, ``skip_step`` or ``error``.
         memory_budget: bytes of scratch memory that no launch may pass.
         threads: threads of a step; all that the system offers by default.
     """
@@ -62,17 +75,26 @@ class HiMuon(torch.optim.Optimizer):
         *,
         moving_average: bool = False,
         scale: str = "exact",
-        schedule=None,
+        scale_factor: float = 0.2,
+        view: str = "automatic",
+        schedule: Any = None,
         every_matrix: bool = False,
+        master_weights: bool = False,
         use_muon: bool = True,
         adamw_lr_factor: float = 0.05,
         betas: tuple[float, float] = (0.95, 0.95),
         eps: float = 1e-8,
+        non_finite: str = "skip_tile",
         memory_budget: int | None = None,
         threads: int | None = None,
     ):
-        self._built = False
-        self._optimizer = functools.partial(Optimizer, memory_budget=memory_budget, threads=threads)
+        self._native: Optimizer | None = None
+        self._optimizer: Callable[..., Optimizer] = functools.partial(
+            Optimizer,
+            non_finite=non_finite,  # type: ignore[arg-type]
+            memory_budget=memory_budget,
+            threads=threads,
+        )
         self.last_report: StepReport | None = None
         defaults = {
             "lr": lr,
@@ -82,8 +104,11 @@ class HiMuon(torch.optim.Optimizer):
             "weight_decay": weight_decay,
             "moving_average": moving_average,
             "scale": scale,
+            "scale_factor": scale_factor,
+            "view": view,
             "schedule": schedule,
             "every_matrix": every_matrix,
+            "master_weights": master_weights,
             "use_muon": use_muon,
             "adamw_lr_factor": adamw_lr_factor,
             "betas": betas,
@@ -91,83 +116,108 @@ class HiMuon(torch.optim.Optimizer):
         }
         super().__init__(params, defaults)
         self._take(self._made())
+        for warning in self._current().warnings:
+            warnings.warn(warning, stacklevel=2)
 
     def explain(self) -> str:
         """A line for each parameter: shape, group, tiles, bytes, and why."""
-        return self._native.explain()
+        self._send_options()
+        return self._current().explain()
 
     @torch.no_grad()
-    def step(self, closure=None):
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Takes one step over all groups; parameters without a gradient stay as they are."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
         self._send_options()
-        parameters = [parameter for _, parameter in self._named()]
-        weights = [parameter.detach() for parameter in parameters]
-        gradients = [_gradient(name, parameter) for name, parameter in self._named()]
-        self.last_report = self._native.step(weights, gradients)
+        named = list(self._named())
+        weights = [parameter.detach() for _, parameter in named]
+        gradients = [_gradient(name, parameter) for name, parameter in named]
+        self.last_report = self._current().step(weights, gradients)
+        # A graph that was made before the step must not go on with what is there now.
+        for (_, parameter), gradient in zip(named, gradients):
+            if gradient is not None:
+                torch.autograd.graph.increment_version(parameter)
         return loss
 
-    def add_param_group(self, param_group):
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Adds a group; what the others have gathered so far stays."""
+        if self.defaults["use_muon"] and not param_group.get("use_muon", True) and "lr" not in param_group:
+            raise ValueError(
+                "a group with use_muon=False has no lr, and that of the tiles is far too large for AdamW: state one"
+            )
         super().add_param_group(param_group)
-        if not self._built:
+        group = self.param_groups[-1]
+        matrices = any(parameter.ndim > 1 for parameter in group["params"])
+        if matrices and group["use_muon"] and not group["every_matrix"] and "param_names" not in group:
+            warnings.warn(
+                "parameters without names: embeddings and heads among them are mapped like any matrix; pass "
+                "model.named_parameters(), or every_matrix=True to say so",
+                stacklevel=3,
+            )
+        if self._native is None:
             return
-        before = self._native
         try:
-            native = self._made()
-            native.load_state_bytes(_with_more_parameters(before.state_bytes(), native.state_bytes()))
+            self._rebuild()
         except BaseException:
             self.param_groups.pop()
             raise
-        self._take(native)
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Any]:
         """Momenta and moments by the index of their parameter, the groups, and under ``himuon`` what else a resumed run
         needs: a run resumed from it has the same bits."""
-        self._send_options()
+        try:
+            self._send_options()
+        except (Error, TypeError, ValueError):
+            # An option that the next step will refuse is no reason to lose the earlier ones.
+            pass
         packed = super().state_dict()
-        metadata, tensors = read_state(self._native.state_bytes())
-        places = {name: index for index, (name, _) in enumerate(self._named())}
-        state = {}
+        metadata, tensors = read_state(self._current().state_bytes())
+        names = [name for name, _ in self._named()]
+        places = {name: index for index, name in enumerate(names)}
+        state: dict[int, dict[str, torch.Tensor]] = {}
         for name, element, shape, data in tensors:
             parameter, key = name.rsplit(".", 1)
             values = torch.frombuffer(bytearray(data), dtype=_TYPES[element]).reshape(shape)
             state.setdefault(places[parameter], {})[key] = values
         packed["state"] = state
-        packed["himuon"] = metadata
+        packed["himuon"] = {"metadata": metadata, "names": names}
         return packed
 
     @torch.no_grad()
-    def load_state_dict(self, state_dict):
-        """Takes over what ``state_dict`` gave, for the same parameters; one that does not fit is refused, and nothing
-        changes."""
-        if "himuon" not in state_dict:
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes over what ``state_dict`` gave, for the same parameters in the same order; one that does not fit is
+        refused, and nothing changes."""
+        missing = {"state", "param_groups", "himuon"} - set(state_dict)
+        if missing:
             raise ValueError(
-                f"the state_dict has the keys {sorted(state_dict)} and no 'himuon', expected one that HiMuon.state_dict gave"
+                f"the state_dict has no {sorted(missing)}, only {sorted(state_dict)}, expected one that HiMuon.state_dict gave"
             )
         before = self.param_groups
         try:
             super().load_state_dict({"state": {}, "param_groups": state_dict["param_groups"]})
+            for old, new in zip(before, self.param_groups):
+                _keep_names(old, new)
             native = self._made()
             names = [name for name, _ in self._named()]
-            tensors = [
-                (f"{names[index]}.{key}", _TYPE_NAMES[values.dtype], list(values.shape), _bytes_of(values))
-                for index, entries in state_dict["state"].items()
-                for key, values in entries.items()
-            ]
-            native.load_state_bytes(write_state(state_dict["himuon"], tensors))
+            differences = native.load_state_bytes(_joined(state_dict, names))
         except BaseException:
             self.param_groups = before
             raise
         self._take(native)
+        for difference in differences:
+            warnings.warn(f"resumed with another option: {difference}", stacklevel=2)
 
     def __getstate__(self):
         raise TypeError("a HiMuon is neither copied nor pickled: keep its state_dict() and load it into a new one")
 
-    def _named(self):
+    def _current(self) -> Optimizer:
+        assert self._native is not None
+        return self._native
+
+    def _named(self) -> Iterator[tuple[str, torch.Tensor]]:
         """Every parameter under its name, or its place among groups where it has none."""
         for place, group in enumerate(self.param_groups):
             names = group.get("param_names")
@@ -175,53 +225,81 @@ class HiMuon(torch.optim.Optimizer):
                 yield (names[index] if names else f"group{place}.{index}"), parameter
 
     def _made(self) -> Optimizer:
-        """Makes the native optimizer of the groups as they are. What a group's tiles leave out gets a group of AdamW at the group's own rate."""
-        parameters = {name: _checked(name, parameter) for name, parameter in self._named()}
-        if len(parameters) != sum(len(group["params"]) for group in self.param_groups):
+        """Makes the native optimizer of the groups as they are. What a group's tiles leave out gets a group of AdamW at the
+        group's own rate."""
+        named = list(self._named())
+        parameters = {name: _checked(name, parameter) for name, parameter in named}
+        if len(parameters) != len(named):
             raise ValueError("two parameters have the same name, expected one name each: use one named_parameters()")
         names = iter(list(parameters))
-        groups: list = []
-        for place, group in enumerate(self.param_groups):
-            own = [next(names) for _ in group["params"]]
-            options = _muon(group, [parameters[name] for name in own]) if group["use_muon"] else _adamw(group, 1.0)
-            groups.append(((f"group{place}", own), options))
-        native = self._optimizer(parameters, groups)
-        left = {name for name, group in native.groups if group == "(rest)"}
-        companions = []
-        for place, group in enumerate(self.param_groups):
-            own = [name for name in groups[place][0][1] if name in left]
-            if own:
-                options = _adamw(group, group["adamw_lr_factor"])
-                companions.append(((f"group{place}.adamw", own), options))
-        return self._optimizer(parameters, groups + companions) if companions else native
+        own = [[next(names) for _ in group["params"]] for group in self.param_groups]
+        filled = [(place, group) for place, group in enumerate(self.param_groups) if group["params"]]
+        # The type of what is mapped is known once it is known what is mapped.
+        groups = [((f"group{place}", own[place]), _options(group, _likely_type(group))) for place, group in filled]
+        left = {name for name, group in self._optimizer(parameters, groups).groups if group == "(rest)"}
+        groups = []
+        for place, group in filled:
+            mapped = [name for name in own[place] if name not in left]
+            rest = [name for name in own[place] if name in left]
+            weight = _weight_type(place, {parameters[name].dtype for name in mapped}) if group["use_muon"] else "f32"
+            if mapped or not group["use_muon"]:
+                groups.append(((f"group{place}", own[place]), _options(group, weight)))
+            if rest:
+                options = _adamw(group, group["adamw_lr_factor"], {parameters[name].dtype for name in rest})
+                groups.append(((f"group{place}.adamw", rest), options))
+        return self._optimizer(parameters, groups)
 
-    def _take(self, native: Optimizer):
+    def _take(self, native: Optimizer) -> None:
         self._native = native
         self._native_groups = {group for _, group in native.groups}
-        self._sent: list = []
-        self._built = True
+        self._made_for = self._structure()
+        self._sent = self._options_to_send()
 
-    def _send_options(self):
-        """Sends rates, decay and momentum where they changed: schedulers write them into the groups."""
-        options = [
-            (float(group["lr"]), float(group["weight_decay"]), float(group["momentum"]), group["use_muon"])
+    def _rebuild(self) -> None:
+        """Makes the native optimizer anew, and goes on with its state."""
+        native = self._made()
+        native.load_state_bytes(_with_more_parameters(self._current().state_bytes(), native.state_bytes()))
+        self._take(native)
+
+    def _structure(self) -> list[Any]:
+        """What the native optimizer was made for, and cannot be told between steps."""
+        kept = [{k: v for k, v in group.items() if k != "params" and k not in _SENT} for group in self.param_groups]
+        types = [[parameter.dtype for parameter in group["params"]] for group in self.param_groups]
+        return copy.deepcopy([kept, types])
+
+    def _options_to_send(self) -> list[Any]:
+        return [
+            (float(group["lr"]), float(group["weight_decay"]), float(group["momentum"]), tuple(group["betas"]))
             for group in self.param_groups
         ]
+
+    def _send_options(self) -> None:
+        """Brings the native optimizer to what the groups say now: schedulers, and whoever likes, write into them."""
+        if self._structure() != self._made_for:
+            self._rebuild()
+        options = self._options_to_send()
         if options == self._sent:
             return
-        for place, (lr, decay, momentum, use_muon) in enumerate(options):
-            name = f"group{place}"
-            self._native.set_group_lr(name, lr=lr)
-            self._native.set_weight_decay(name, decay)
-            if use_muon:
-                self._native.set_momentum(name, momentum)
-            if f"{name}.adamw" in self._native_groups:
-                self._native.set_group_lr(f"{name}.adamw", lr=lr * self.param_groups[place]["adamw_lr_factor"])
-                self._native.set_weight_decay(f"{name}.adamw", decay)
+        native = self._current()
+        # One that is refused half way is sent whole again by the next step.
+        self._sent = []
+        for place, (lr, decay, momentum, betas) in enumerate(options):
+            name, companion, group = f"group{place}", f"group{place}.adamw", self.param_groups[place]
+            if name in self._native_groups:
+                native.set_group_lr(name, lr=lr)
+                native.set_weight_decay(name, decay)
+                if group["use_muon"]:
+                    native.set_momentum(name, momentum)
+                else:
+                    native.set_betas(name, betas)
+            if companion in self._native_groups:
+                native.set_group_lr(companion, lr=lr * group["adamw_lr_factor"])
+                native.set_weight_decay(companion, decay)
+                native.set_betas(companion, betas)
         self._sent = options
 
 
-def _checked(name, parameter):
+def _checked(name: str, parameter: torch.Tensor) -> torch.Tensor:
     if parameter.device.type != "cpu":
         raise ValueError(f"parameter {name} is on {parameter.device}, expected the CPU, whose kernels this package has")
     if parameter.dtype not in _WEIGHTS:
@@ -231,7 +309,7 @@ def _checked(name, parameter):
     return parameter
 
 
-def _gradient(name, parameter):
+def _gradient(name: str, parameter: torch.Tensor) -> torch.Tensor | None:
     gradient = parameter.grad
     if gradient is None:
         return None
@@ -241,43 +319,90 @@ def _gradient(name, parameter):
     return gradient.detach().resolve_neg().contiguous()
 
 
-def _muon(group, parameters):
-    types = {parameter.dtype for parameter in parameters if parameter.ndim >= 2}
+def _likely_type(group: dict[str, Any]) -> str:
+    types = {parameter.dtype for parameter in group["params"]}
+    return next((_WEIGHTS[type] for type in (torch.bfloat16, torch.float16) if type in types), "f32")
+
+
+def _weight_type(place: int, types: set[torch.dtype]) -> str:
     if len(types) > 1:
-        raise ValueError(f"a group has matrices of {sorted(map(str, types))}, expected one type: make a group of each")
-    specs = [group["spec"]] if isinstance(group["spec"], str) else list(group["spec"])
-    stated = [field.split("=")[0] for field in specs[0].split()]
-    if types and "weight" not in stated:
-        specs = [f"{spec} weight={_WEIGHTS[next(iter(types))]}" for spec in specs]
+        raise ValueError(
+            f"group {place} has matrices of {sorted(map(str, types))}, expected one type: make a group of each"
+        )
+    return _WEIGHTS[next(iter(types))] if types else "f32"
+
+
+def _options(group: dict[str, Any], weight: str) -> Muon | AdamW:
+    if not group["use_muon"]:
+        return _adamw(group, 1.0, {parameter.dtype for parameter in group["params"]})
     return Muon(
-        specs,
+        group["spec"],
         lr=float(group["lr"]),
         weight_decay=group["weight_decay"],
         momentum=group["momentum"],
         nesterov=group["nesterov"],
         moving_average=group["moving_average"],
         scale=group["scale"],
+        scale_factor=group["scale_factor"],
+        view=group["view"],
         schedule=group["schedule"],
         every_matrix=group["every_matrix"],
+        master_weights=group["master_weights"] and weight == "bf16",
+        weight=weight,  # type: ignore[arg-type]
     )
 
 
-def _adamw(group, factor):
+def _adamw(group: dict[str, Any], factor: float, types: set[torch.dtype]) -> AdamW:
     return AdamW(
         lr=float(group["lr"]) * factor,
         betas=tuple(group["betas"]),
         eps=group["eps"],
         weight_decay=group["weight_decay"],
         decay_vectors=not group["use_muon"],
+        master_weights=group["master_weights"] and types == {torch.bfloat16},
     )
 
 
-def _bytes_of(values):
+def _bare(name: str) -> str:
+    while name.startswith(_PREFIXES):
+        name = name.split(".", 1)[1]
+    return name
+
+
+def _keep_names(old: dict[str, Any], new: dict[str, Any]) -> None:
+    """Keeps the names that parameters have here; names of another order or model are refused."""
+    here, there = old.get("param_names"), new.pop("param_names", None)
+    if here is None:
+        return
+    new["param_names"] = here
+    for mine, saved in zip(here, there if there is not None and there is not here else []):
+        if _bare(mine) != _bare(saved):
+            raise ValueError(f"the state_dict has {saved} where this optimizer has {mine}: pass parameters in the same order")
+
+
+def _joined(state_dict: dict[str, Any], names: list[str]) -> bytes:
+    """The native state of a state_dict, under the names that parameters have here."""
+    saved, metadata = state_dict["himuon"]["names"], dict(state_dict["himuon"]["metadata"])
+    if len(saved) != len(names):
+        raise ValueError(f"the state_dict has {len(saved)} parameters, expected the {len(names)} of this optimizer")
+    here = dict(zip(saved, names))
+    records = json.loads(metadata["himuon.parameters"])
+    metadata["himuon.parameters"] = json.dumps({here[name]: record for name, record in records.items()})
+    tensors = []
+    for index, entries in state_dict["state"].items():
+        for key, values in entries.items():
+            if values.dtype not in _TYPE_NAMES:
+                raise ValueError(f"the state_dict has {key} of {values.dtype}, expected one of {list(_TYPE_NAMES)}")
+            tensors.append((f"{names[index]}.{key}", _TYPE_NAMES[values.dtype], list(values.shape), _bytes_of(values)))
+    return write_state(metadata, tensors)
+
+
+def _bytes_of(values: torch.Tensor) -> bytes:
     values = values.detach().cpu().contiguous()
     return ctypes.string_at(values.data_ptr(), values.numel() * values.element_size())
 
 
-def _with_more_parameters(state, fresh):
+def _with_more_parameters(state: bytes, fresh: bytes) -> bytes:
     """The state, with the parameters that only the fresh one knows as it knows them."""
     metadata, tensors = read_state(state)
     more, _ = read_state(fresh)
