@@ -42,9 +42,12 @@ impl HostTensors {
             let Some(&index) = places.get(found.name.as_str()) else {
                 continue;
             };
-            let declared = &declared[index];
-            check_shape("parameter", &found.name, &found.shape, &declared.shape)?;
-            pairs[index] = Some(HostPair::placeholder(found)?);
+            check_shape(
+                "parameter",
+                &found.name,
+                &found.shape,
+                &declared[index].shape,
+            )?;
         }
         let mut reader = Reader {
             path: ModulePath::default(),
@@ -57,6 +60,13 @@ impl HostTensors {
         module.visit(&mut reader);
         if let Some(failure) = reader.failure {
             return Err(failure);
+        }
+        for found in found {
+            if let Some(&index) = places.get(found.name.as_str())
+                && pairs[index].is_none()
+            {
+                pairs[index] = Some(HostPair::without_gradient(found)?);
+            }
         }
         let named = declared.iter().zip(pairs);
         let pairs = named
@@ -102,9 +112,9 @@ impl HostTensors {
 }
 
 impl HostPair {
-    fn placeholder(found: &Found) -> Result<Self, BurnError> {
+    /// Stands for a parameter that is left alone, and so is not read from its device.
+    fn without_gradient(found: &Found) -> Result<Self, BurnError> {
         let len = found.shape.iter().product();
-        // Zeroed memory that is never touched is never given pages.
         let weight = match found.dtype {
             DType::F32 => TensorData::new(vec![0.0_f32; len], found.shape.clone()),
             DType::BF16 => TensorData::new(vec![bf16::ZERO; len], found.shape.clone()),

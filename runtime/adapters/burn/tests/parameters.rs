@@ -9,7 +9,7 @@ use burn_core::module::{Module, Param, ParamId};
 use burn_core::tensor::{Bool, DType, Int, Tensor};
 use burn_nn::{Linear, LinearConfig};
 use burn_optim::GradientsParams;
-use common::{Model, bits, device, fixed, model, optimizer};
+use common::{Model, bits, device, fixed, lines, model, optimizer};
 use himuon::optimizer::MuonOptions;
 use himuon::{KernelSpec, Tile};
 use himuon_burn::{BurnError, HiMuonConfig};
@@ -151,6 +151,27 @@ fn one_identifier_for_two_shapes_is_refused() {
         &error.to_string(),
         &["first.weight", "second.weight", "[16, 16]", "[16, 8]"],
     );
+}
+
+/// An adapter of low rank is found below the weight that it adapts, which is frozen.
+#[test]
+fn adapters_are_stepped_and_the_weights_below_them_are_not() {
+    let model = model().apply_lora(burn_core::module::Lora::new(8, 8.0));
+    let group = "blocks.*.up.weight.lora.*";
+    let config = HiMuonConfig::new().with(|b| b.group::<common::Mlp>(group));
+    let mut adapter = config.init(&model).unwrap();
+    let mut after = model.clone();
+    for _ in 0..2 {
+        after = adapter.step(0.02, &after, after.gradients()).unwrap();
+    }
+    let old = lines(&model, &GradientsParams::new());
+    let new = lines(&after, &GradientsParams::new());
+    let is_adapter = |name: &str| name.contains(".lora.");
+    assert!(old.iter().any(|line| is_adapter(&line.name)), "{old:?}");
+    for (old, new) in old.iter().zip(&new) {
+        let changed = old.weight != new.weight;
+        assert_eq!(changed, is_adapter(&old.name), "{}", old.name);
+    }
 }
 
 #[derive(Module, Debug)]
