@@ -85,7 +85,7 @@ impl<M: Memory> HiMuon<M> {
                 group: group.to_owned(),
             });
         };
-        let changed = options.clone().betas(first, second);
+        let changed = options.betas(first, second);
         check_adamw(group, &changed)?;
         *options = changed;
         Ok(())

@@ -147,7 +147,7 @@ impl Optimizer {
             .learning_rate(lr)
             .non_finite(word("non_finite", non_finite, &policies)?);
         if let Some(adamw) = adamw {
-            builder = builder.adamw(adamw.0.clone());
+            builder = builder.adamw(adamw.0);
         }
         if let Some(schedule) = schedule {
             builder = builder.schedule(schedule.parse()?);

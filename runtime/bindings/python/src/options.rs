@@ -226,7 +226,7 @@ pub(crate) fn group_options(options: &Bound<'_, PyAny>) -> PyResult<GroupOptions
         return Ok(muon.get().0.clone().into());
     }
     if let Ok(adamw) = options.cast::<AdamW>() {
-        return Ok(adamw.get().0.clone().into());
+        return Ok(adamw.get().0.into());
     }
     Err(PyTypeError::new_err(format!(
         "a group has options {options}, expected a himuon.Muon or a himuon.AdamW"
