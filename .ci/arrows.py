@@ -18,6 +18,7 @@ ALLOWED = {
     "himuon-c": {"himuon"},
     "himuon-example-shipped-kernels": {"himuon", "himuon-codegen"},
     "himuon-autotune": {"himuon", "himuon-codegen", "himuon-templates"},
+    "himuon-macros-runtime": {"himuon-macros", "himuon-templates"},
     "himuon-toolkit": set(),
     "himuon-emulator": set(),
     "himuon-emulator-driver": {"himuon-emulator"},
@@ -30,7 +31,13 @@ ONLY = {
     "tera": {"himuon-codegen"},
     "cudarc": {"himuon-codegen", "himuon"},
 }
-TEST_EQUIPMENT = {"himuon-toolkit", "himuon-emulator", "himuon-emulator-driver", "himuon-tests"}
+TEST_EQUIPMENT = {
+    "himuon-macros-runtime",
+    "himuon-toolkit",
+    "himuon-emulator",
+    "himuon-emulator-driver",
+    "himuon-tests",
+}
 
 
 def violations(packages):
