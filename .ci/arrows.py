@@ -20,6 +20,7 @@ ALLOWED = {
     "himuon-python": {"himuon"},
     "himuon-example-shipped-kernels": {"himuon", "himuon-codegen"},
     "himuon-autotune": {"himuon", "himuon-codegen", "himuon-templates"},
+    "himuon-macros-runtime": {"himuon-macros", "himuon-templates"},
     "himuon-toolkit": set(),
     "himuon-emulator": set(),
     "himuon-emulator-driver": {"himuon-emulator"},
@@ -34,7 +35,13 @@ ONLY = {
 }
 # The main workspace, and those beside it.
 MANIFESTS = ["Cargo.toml", "runtime/adapters/burn/Cargo.toml"]
-TEST_EQUIPMENT = {"himuon-toolkit", "himuon-emulator", "himuon-emulator-driver", "himuon-tests"}
+TEST_EQUIPMENT = {
+    "himuon-macros-runtime",
+    "himuon-toolkit",
+    "himuon-emulator",
+    "himuon-emulator-driver",
+    "himuon-tests",
+}
 
 
 def violations(packages):

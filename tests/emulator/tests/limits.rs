@@ -144,21 +144,29 @@ fn a_pointer_to_freed_memory_is_told() {
 
 #[test]
 fn an_endless_kernel_is_given_up() {
-    let text =
-        ".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry k()\n{\nHERE: bra HERE;\n}";
-    let device = device_for("sm_80");
-    let options = ExecutionOptions {
-        max_instructions_per_block: 10_000,
-        ..ExecutionOptions::default()
-    };
-    let fault = launch(
-        &device,
-        &Module::parse(text).unwrap(),
-        "k",
-        Shape::linear(1, 32),
-        &Params::new(),
-        options,
-    )
-    .unwrap_err();
-    assert_eq!(fault.kind, FaultKind::InstructionLimit { limit: 10_000 });
+    // A loop that waits for nobody, and one that waits for its own warps in each turn.
+    for turn in ["", "bar.sync 0;"] {
+        let text = format!(
+            ".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry k()\n{{\nHERE: {turn} bra HERE;\n}}"
+        );
+        let device = device_for("sm_80");
+        let options = ExecutionOptions {
+            max_instructions_per_block: 10_000,
+            ..ExecutionOptions::default()
+        };
+        let fault = launch(
+            &device,
+            &Module::parse(&text).unwrap(),
+            "k",
+            Shape::linear(1, 32),
+            &Params::new(),
+            options,
+        )
+        .unwrap_err();
+        assert_eq!(
+            fault.kind,
+            FaultKind::InstructionLimit { limit: 10_000 },
+            "{turn}"
+        );
+    }
 }

@@ -194,6 +194,8 @@ fn the_example_steps_where_there_is_no_compiler() {
     let target = himuon_toolkit::target_folder();
     let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .args(["build", "--package", "himuon-example-shipped-kernels"])
+        // The runtime without `jit` is compiled for this program alone, and optimising it would take most of the time.
+        .args(["--config", "profile.dev.package.himuon.opt-level=0"])
         .args([
             "--message-format",
             "json-render-diagnostics",

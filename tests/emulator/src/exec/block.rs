@@ -12,7 +12,7 @@ use super::shared::SharedMemory;
 use super::splits::State;
 use super::tally::Tally;
 use super::trouble::{Step, Trouble};
-use super::warp::{Pause, Warp};
+use super::warp::Warp;
 use crate::fault::{Access, Fault, FaultKind, Site, Space};
 use crate::isa::BarrierReduce;
 use crate::lanes::WARP;
@@ -116,13 +116,12 @@ impl Block {
                 .as_mut()
                 .map_or(SLICE, |random| 1 + random.below(RANDOM_SLICE));
             let before = self.warps[warp].executed;
-            let pause = self.warps[warp].run(env, &mut self.core, slice);
-            let pause = pause.map_err(|trouble| self.explain(env, warp, *trouble))?;
+            let ran = self.warps[warp].run(env, &mut self.core, slice);
+            ran.map_err(|trouble| self.explain(env, warp, *trouble))?;
             executed += self.warps[warp].executed - before;
             self.last = warp;
-            if pause == Pause::Slice {
-                self.check_limit(env)?;
-            }
+            // An endless loop need not end a slice: it may wait at a barrier in each turn.
+            self.check_limit(env)?;
             self.release()
                 .map_err(|trouble| self.fault(env, warp, *trouble))?;
         }

@@ -13,15 +13,6 @@ use crate::fault::FaultKind;
 use crate::isa::{Address, Inst, Op, Reg, Src};
 use crate::lanes::{Lanes, WARP};
 
-/// Why a warp stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pause {
-    /// Every split waits, or the warp has finished.
-    Waiting,
-    /// It used up its slice, or gave way.
-    Slice,
-}
-
 /// What follows an instruction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Next {
@@ -70,7 +61,7 @@ impl Warp {
     }
 
     /// Runs until every split waits or `slice` instructions are over.
-    pub(super) fn run(&mut self, env: &Env<'_>, core: &mut Core, slice: u64) -> Step<Pause> {
+    pub(super) fn run(&mut self, env: &Env<'_>, core: &mut Core, slice: u64) -> Step<()> {
         let limit = self.executed.saturating_add(slice);
         let mut rotate = false;
         while self.splits.select(rotate) {
@@ -78,7 +69,7 @@ impl Warp {
             // The selected split runs until it must meet others, waits, or gives way.
             loop {
                 if self.executed >= limit {
-                    return Ok(Pause::Slice);
+                    return Ok(());
                 }
                 if !self.splits.meet() {
                     break;
@@ -89,12 +80,12 @@ impl Warp {
                         rotate = true;
                         break;
                     }
-                    Next::Yield => return Ok(Pause::Slice),
+                    Next::Yield => return Ok(()),
                     _ => break,
                 }
             }
         }
-        Ok(Pause::Waiting)
+        Ok(())
     }
 
     #[inline(always)]

@@ -2,7 +2,7 @@
 
 use super::rounding::{
     Format, Mode, add_odd, bf16_bits, bf16_from_f32, f16_bits, flush, power_of_two, round,
-    saturate, to_f32,
+    saturate, tf32_from_f32, to_f32,
 };
 use super::{Lane, LaneFn, lane_fn, vector_fn};
 use crate::ptx::types::Type;
@@ -318,6 +318,11 @@ fn common_float(dst: Type, src: Type, m: Modifiers) -> Option<LaneFn> {
     let plain = m.mode == Mode::NearestEven && !m.integral && !m.ftz && !m.sat && !m.relu;
     match (dst, src) {
         (Type::Bf16, Type::F32) if plain => Some(lane_fn!(|a: f32| bf16_from_f32(a))),
+        (Type::Tf32, Type::F32)
+            if m.mode == Mode::NearestAway && !m.integral && !m.sat && !m.relu =>
+        {
+            Some(lane_fn!(|a: f32| tf32_from_f32(a)))
+        }
         (Type::F32, Type::Bf16) if plain => Some(lane_fn!(|a: u16| u32::from(a) << 16)),
         (Type::F32, Type::F32) if plain => Some(lane_fn!(|a: f32| a)),
         (Type::F32, Type::F32) if m.sat && !m.integral && !m.ftz => {

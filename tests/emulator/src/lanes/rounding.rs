@@ -185,9 +185,37 @@ pub(crate) fn bf16_from_f32(value: f32) -> u16 {
     if value.is_nan() { 0x7fff } else { rounded }
 }
 
+/// The tf32 of an f32, to nearest, ties away from zero: the thirteen bits below the last are rounded off in the integer,
+/// whose carry is that of the number.
+#[inline(always)]
+pub(crate) fn tf32_from_f32(value: f32) -> f32 {
+    if value.is_nan() {
+        f32::from_bits(0x7fff_ffff)
+    } else {
+        f32::from_bits(value.to_bits().wrapping_add(0x1000) & !0x1fff)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_tf32_of_every_kind_of_f32_is_that_of_the_exact_rounding() {
+        // Every sign and exponent, with the fractions around each tie of the rounding and random ones.
+        let around = [
+            0, 1, 0xfff, 0x1000, 0x1001, 0x1fff, 0x7f_efff, 0x7f_f000, 0x7f_ffff,
+        ];
+        for upper in 0..512_u32 {
+            for fraction in (0..64).map(|i| (i * 0x9e_3779) & 0x7f_ffff).chain(around) {
+                let value = f32::from_bits(upper << 23 | fraction);
+                if !value.is_nan() {
+                    let exact = round(f64::from(value), Format::TF32, Mode::NearestAway) as f32;
+                    assert_eq!(tf32_from_f32(value).to_bits(), exact.to_bits(), "{value:e}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn ties_go_to_even_away_or_inward() {
