@@ -1,4 +1,4 @@
-//! `himuon apply` against numpy's decomposition, where Python and numpy are installed.
+//! `himuon apply` against numpy's decomposition.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -11,6 +11,7 @@ use common::{Folder, apply};
 use himuon::templates::Element;
 use himuon_tests::inputs::{gaussian, rounded};
 use himuon_tests::random::Random;
+use himuon_toolkit::python_packages;
 use std::process::Command;
 
 /// Reads both files without any library but numpy and prints the relative error to U V^T.
@@ -34,13 +35,13 @@ print(np.linalg.norm(mapped - polar) / np.linalg.norm(polar))
 
 #[test]
 fn the_polar_factor_of_numpy() {
-    let installed = Command::new("python3")
-        .args(["-c", "import numpy"])
-        .output();
-    if !installed.is_ok_and(|output| output.status.success()) {
-        println!("SKIPPED: python3 with numpy is not installed");
-        return;
-    }
+    let numpy = match python_packages("numpy", &["numpy"]) {
+        Ok(folder) => folder,
+        Err(reason) => {
+            println!("SKIPPED: python3 with numpy is not installed: {reason}");
+            return;
+        }
+    };
     let folder = Folder::new();
     let matrix = rounded(&gaussian(48, 120, &mut Random::new(1)), Element::F32);
     let input = folder.write_matrix("m.safetensors", &matrix);
@@ -62,6 +63,7 @@ fn the_polar_factor_of_numpy() {
         .arg("-c")
         .arg(SCRIPT)
         .args([&input, &output])
+        .envs(numpy.map(|folder| ("PYTHONPATH", folder)))
         .output()
         .unwrap();
     assert!(
@@ -74,5 +76,6 @@ fn the_polar_factor_of_numpy() {
         .trim()
         .parse()
         .unwrap();
+    println!("relative error to the polar factor: {error:e}");
     assert!(error < 2e-6, "{error}");
 }

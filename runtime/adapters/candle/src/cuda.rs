@@ -135,6 +135,8 @@ impl Optimizer for CudaHiMuon {
             .iter()
             .map(|named| (named.name.clone(), named.variable.dims().to_vec()));
         let backend = CudaBackend::new(&stream).map_err(Error::wrap)?;
+        let shipped = config.shipped.into_iter();
+        let backend = shipped.fold(backend, CudaBackend::kernels);
         let inner = config
             .builder
             .parameters(declared)

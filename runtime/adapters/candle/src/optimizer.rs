@@ -7,6 +7,7 @@ use candle_core::{Error, Result, Tensor, Var};
 use candle_nn::{Optimizer, VarMap};
 use himuon::ParameterStep;
 use himuon::optimizer::{HiMuonBuilder, StepReport};
+use himuon::templates::CompiledKernel;
 
 use crate::error::CandleError;
 use crate::stack::with_stack_for;
@@ -19,6 +20,8 @@ pub struct HiMuonConfig {
     pub variables: VarMap,
     /// Groups and options. Parameters are declared by [`HiMuon::new`].
     pub builder: HiMuonBuilder,
+    /// Kernels for CUDA devices that the program carries compiled; see [`kernels`](Self::kernels).
+    pub shipped: Vec<&'static [CompiledKernel]>,
 }
 
 impl HiMuonConfig {
@@ -27,7 +30,15 @@ impl HiMuonConfig {
         Self {
             variables: variables.clone(),
             builder: himuon::HiMuon::builder(),
+            shipped: Vec::new(),
         }
+    }
+
+    /// Uses kernels that the program carries compiled, as `himuon::bundles!()` gives them, on CUDA devices; called again, it
+    /// adds to them. A `CudaHiMuon` takes what is not among them from the cache or compiles it; on the CPU they have no effect.
+    pub fn kernels(mut self, kernels: &'static [CompiledKernel]) -> Self {
+        self.shipped.push(kernels);
+        self
     }
 
     /// Declares groups and options.
