@@ -76,6 +76,6 @@ fn the_polar_factor_of_numpy() {
         .trim()
         .parse()
         .unwrap();
-    println!("relative error to the polar factor: {error:e}");
-    assert!(error < 2e-6, "{error}");
+    // Relative Frobenius distance, Gaussian input; measured 2.2e-7.
+    assert!(error < 6.7e-7, "{error}");
 }

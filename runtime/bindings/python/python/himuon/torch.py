@@ -16,9 +16,7 @@ its own ``lr``, and all of it decays, as in ``torch.optim.AdamW``. Which paramet
 """
 
 import copy
-import ctypes
 import functools
-import json
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -27,18 +25,15 @@ import torch
 from torch.optim.optimizer import ParamsT
 
 from . import AdamW, Error, Muon, Optimizer, StepReport
-from ._himuon import read_state, write_state
+from ._himuon import read_state
+from ._torch_state import TYPES, joined, keep_names, with_more_parameters
 
 __all__ = ["HiMuon"]
 
-_TYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16, "I16": torch.int16}
-_TYPE_NAMES = {type: name for name, type in _TYPES.items()}
 # What a specification calls the type of its weights.
 _WEIGHTS = {torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}
 # Options that the native optimizer takes between steps; another one makes it anew.
 _SENT = ("lr", "weight_decay", "momentum", "betas")
-# What wrappers of modules put before the names of parameters.
-_PREFIXES = ("module.", "_orig_mod.")
 
 
 class HiMuon(torch.optim.Optimizer):
@@ -180,7 +175,7 @@ class HiMuon(torch.optim.Optimizer):
         state: dict[int, dict[str, torch.Tensor]] = {}
         for name, element, shape, data in tensors:
             parameter, key = name.rsplit(".", 1)
-            values = torch.frombuffer(bytearray(data), dtype=_TYPES[element]).reshape(shape)
+            values = torch.frombuffer(bytearray(data), dtype=TYPES[element]).reshape(shape)
             state.setdefault(places[parameter], {})[key] = values
         packed["state"] = state
         packed["himuon"] = {"metadata": metadata, "names": names}
@@ -199,10 +194,10 @@ class HiMuon(torch.optim.Optimizer):
         try:
             super().load_state_dict({"state": {}, "param_groups": state_dict["param_groups"]})
             for old, new in zip(before, self.param_groups):
-                _keep_names(old, new)
+                keep_names(old, new)
             native = self._made()
             names = [name for name, _ in self._named()]
-            differences = native.load_state_bytes(_joined(state_dict, names))
+            differences = native.load_state_bytes(joined(state_dict, names))
         except BaseException:
             self.param_groups = before
             raise
@@ -258,7 +253,7 @@ class HiMuon(torch.optim.Optimizer):
     def _rebuild(self) -> None:
         """Makes the native optimizer anew, and goes on with its state."""
         native = self._made()
-        native.load_state_bytes(_with_more_parameters(self._current().state_bytes(), native.state_bytes()))
+        native.load_state_bytes(with_more_parameters(self._current().state_bytes(), native.state_bytes()))
         self._take(native)
 
     def _structure(self) -> list[Any]:
@@ -361,52 +356,3 @@ def _adamw(group: dict[str, Any], factor: float, types: set[torch.dtype]) -> Ada
         decay_vectors=not group["use_muon"],
         master_weights=group["master_weights"] and types == {torch.bfloat16},
     )
-
-
-def _bare(name: str) -> str:
-    while name.startswith(_PREFIXES):
-        name = name.split(".", 1)[1]
-    return name
-
-
-def _keep_names(old: dict[str, Any], new: dict[str, Any]) -> None:
-    """Keeps the names that parameters have here; names of another order or model are refused."""
-    here, there = old.get("param_names"), new.pop("param_names", None)
-    if here is None:
-        return
-    new["param_names"] = here
-    for mine, saved in zip(here, there if there is not None and there is not here else []):
-        if _bare(mine) != _bare(saved):
-            raise ValueError(f"the state_dict has {saved} where this optimizer has {mine}: pass parameters in the same order")
-
-
-def _joined(state_dict: dict[str, Any], names: list[str]) -> bytes:
-    """The native state of a state_dict, under the names that parameters have here."""
-    saved, metadata = state_dict["himuon"]["names"], dict(state_dict["himuon"]["metadata"])
-    if len(saved) != len(names):
-        raise ValueError(f"the state_dict has {len(saved)} parameters, expected the {len(names)} of this optimizer")
-    here = dict(zip(saved, names))
-    records = json.loads(metadata["himuon.parameters"])
-    metadata["himuon.parameters"] = json.dumps({here[name]: record for name, record in records.items()})
-    tensors = []
-    for index, entries in state_dict["state"].items():
-        for key, values in entries.items():
-            if values.dtype not in _TYPE_NAMES:
-                raise ValueError(f"the state_dict has {key} of {values.dtype}, expected one of {list(_TYPE_NAMES)}")
-            tensors.append((f"{names[index]}.{key}", _TYPE_NAMES[values.dtype], list(values.shape), _bytes_of(values)))
-    return write_state(metadata, tensors)
-
-
-def _bytes_of(values: torch.Tensor) -> bytes:
-    values = values.detach().cpu().contiguous()
-    return ctypes.string_at(values.data_ptr(), values.numel() * values.element_size())
-
-
-def _with_more_parameters(state: bytes, fresh: bytes) -> bytes:
-    """The state, with the parameters that only the fresh one knows as it knows them."""
-    metadata, tensors = read_state(state)
-    more, _ = read_state(fresh)
-    parameters = json.loads(more["himuon.parameters"]) | json.loads(metadata["himuon.parameters"])
-    metadata["himuon.parameters"] = json.dumps(parameters)
-    metadata["himuon.groups"] = more["himuon.groups"]
-    return write_state(metadata, tensors)
