@@ -247,7 +247,7 @@ class HiMuon(torch.optim.Optimizer):
     def _take(self, native: Optimizer) -> None:
         self._native = native
         self._native_groups = {group for _, group in native.groups}
-        self._made_for = self._structure()
+        self._made_for = copy.deepcopy(self._structure())
         self._sent = self._options_to_send()
 
     def _rebuild(self) -> None:
@@ -258,9 +258,9 @@ class HiMuon(torch.optim.Optimizer):
 
     def _structure(self) -> list[Any]:
         """What the native optimizer was made for, and cannot be told between steps."""
-        kept = [{k: v for k, v in group.items() if k != "params" and k not in _SENT} for group in self.param_groups]
+        kept = [[group.get(option) for option in self.defaults if option not in _SENT] for group in self.param_groups]
         types = [[parameter.dtype for parameter in group["params"]] for group in self.param_groups]
-        return copy.deepcopy([kept, types])
+        return [kept, types]
 
     def _options_to_send(self) -> list[Any]:
         return [
