@@ -244,7 +244,7 @@ fn one_step(
         let name = format!("{name} {}x{}", pair.rows, pair.columns);
         judge_weight(case, pair, &before.weight, &mapped, &name, report);
         judge_state(case, pair, &name, report);
-        judge_diagnostics(map, &mapped, diagnostics, &name, report);
+        judge_diagnostics(map, pair, &mapped, diagnostics, &name, report);
         adopt(pair, case);
     }
     report.tiles += expected.tiles;

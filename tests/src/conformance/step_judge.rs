@@ -4,9 +4,11 @@ use super::step_case::{BETWEEN, Pair, StepCase};
 use crate::inputs::rounded;
 use crate::report::Report;
 use crate::storage::half_ulp;
-use crate::tolerances::{DIAGNOSTICS, INNER_PRODUCT_OF_BF16_MOMENTUM, MOMENTUM, STEP};
+use crate::tolerances::{
+    DIAGNOSTICS, INNER_PRODUCT_OF_BF16_MOMENTUM, MOMENTUM, NORM, SECOND_MOMENT, STEP,
+};
 use himuon::launch::TileDiagnostics;
-use himuon::reference::{MappedMatrix, Matrix, ReferenceMap};
+use himuon::reference::{MappedMatrix, Matrix, ReferenceMap, TileBounds};
 use himuon::templates::Element;
 
 /// The weight: unchanged in non-finite tiles and between the rows, near the reference elsewhere.
@@ -46,15 +48,33 @@ pub(super) fn judge_weight(
             continue;
         }
         let expected = pair.expected.weight.cut(bounds);
-        judge_update(element, &found, &expected, &before, &place(), report);
+        let cancellation = cancellation(pair, bounds, tile.norm);
+        judge_update(
+            element,
+            [&found, &expected, &before],
+            cancellation,
+            &place(),
+            report,
+        );
     }
 }
 
+/// How much larger than M the momentum is, at least 1: where M's two terms cancel (in a tile of one or a few elements they
+/// may nearly vanish), the rounding of the momentum is that much larger beside M.
+fn cancellation(pair: &Pair, bounds: &TileBounds, norm: f64) -> f64 {
+    let momentum = pair.expected.momentum.cut(bounds).norm();
+    if momentum > norm && norm > 0.0 {
+        momentum / norm
+    } else {
+        1.0
+    }
+}
+
+/// The weight of one tile as found, as expected, and before the step.
 fn judge_update(
     element: Element,
-    found: &Matrix,
-    expected: &Matrix,
-    before: &Matrix,
+    [found, expected, before]: [&Matrix; 3],
+    cancellation: f64,
     place: &str,
     report: &mut Report,
 ) {
@@ -76,7 +96,7 @@ fn judge_update(
         let largest = change.values().iter().fold(0.0, |m: f64, v| m.max(v.abs()));
         ("step, 16-bit weight", excess / largest)
     };
-    report.measured(quantity.to_owned(), Ok(STEP), error, place);
+    report.measured(quantity.to_owned(), Ok(STEP), error / cancellation, place);
 }
 
 /// Momentum and row moments.
@@ -96,7 +116,7 @@ pub(super) fn judge_state(case: &StepCase, pair: &Pair, name: &str, report: &mut
     if let Some(moments) = &pair.expected.row_moments {
         for (found, expected) in pair.row_moments.iter().zip(&moments.values) {
             let error = (f64::from(*found) - expected).abs() / expected.abs().max(1e-30);
-            report.measured("second moment".to_owned(), Ok(STEP), error, name);
+            report.measured("second moment".to_owned(), Ok(SECOND_MOMENT), error, name);
         }
     }
 }
@@ -104,6 +124,7 @@ pub(super) fn judge_state(case: &StepCase, pair: &Pair, name: &str, report: &mut
 /// What was reported of each tile.
 pub(super) fn judge_diagnostics(
     map: &ReferenceMap,
+    pair: &Pair,
     mapped: &MappedMatrix,
     found: &[TileDiagnostics],
     name: &str,
@@ -121,23 +142,34 @@ pub(super) fn judge_diagnostics(
         report.holds(found.orthogonalised == tile.orthogonalised, || {
             format!("{}: {found:?}", place())
         });
-        let mut facts = vec![("norm", found.norm, tile.norm)];
+        let relative = |found: f32, expected: f64| {
+            (f64::from(found) - expected).abs() / expected.abs().max(1e-30)
+        };
+        let error = relative(found.norm, tile.norm) / cancellation(pair, bounds, tile.norm);
+        report.measured("diagnostics norm".to_owned(), Ok(NORM), error, &place());
         // What an unorthogonalised tile would have been mapped to, a kernel need not know.
-        if always {
-            facts.push(("<X, O>", found.inner_product, tile.inner_product));
-            let squared = tile.values.norm_squared();
-            facts.push(("||O||^2", found.mapped_norm_squared, squared));
+        if !always {
+            continue;
         }
-        for (what, found, expected) in facts {
-            let error = (f64::from(found) - expected).abs() / expected.abs().max(1e-30);
-            let (quantity, tolerance) = match (what, map.spec().storage.momentum) {
-                ("<X, O>", Element::Bf16) => (
-                    format!("diagnostics {what}, bf16 momentum"),
-                    INNER_PRODUCT_OF_BF16_MOMENTUM,
-                ),
-                _ => (format!("diagnostics {what}"), DIAGNOSTICS),
-            };
-            report.measured(quantity, Ok(tolerance), error, &place());
+        let inner_product = match map.spec().storage.momentum {
+            Element::Bf16 => (
+                "diagnostics <X, O>, bf16 momentum",
+                INNER_PRODUCT_OF_BF16_MOMENTUM,
+            ),
+            _ => ("diagnostics <X, O>", DIAGNOSTICS),
+        };
+        let squared = tile.values.norm_squared();
+        let facts = [
+            (inner_product, found.inner_product, tile.inner_product),
+            (
+                ("diagnostics ||O||^2", DIAGNOSTICS),
+                found.mapped_norm_squared,
+                squared,
+            ),
+        ];
+        for ((quantity, tolerance), found, expected) in facts {
+            let error = relative(found, expected);
+            report.measured(quantity.to_owned(), Ok(tolerance), error, &place());
         }
     }
 }

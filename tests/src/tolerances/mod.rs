@@ -177,12 +177,21 @@ impl Class {
 }
 
 /// ||W - W_ref||_F of one `f32` tile over ||W_ref - W_before||_F, besides the last bit of W; of 16-bit weights
-/// what an element may be off beyond its rounding, over the largest change.
+/// what an element may be off beyond its rounding, over the largest change. Both in units of ||buf|| / ||M|| where M's two
+/// terms cancel.
 ///
-/// The worst is `cans` on a 5 x 1 tile; without `cans` it is 2e-5.
+/// The worst of 830,000 launches drawn at random (edges up to 69, half of the matrices with a row or column of at most 3) is
+/// `cans` on a 1 x 38 tile; without `cans` it is 6.5e-5.
 pub const STEP: Tolerance = Tolerance {
-    bound: 1.8e-4,
-    worst: 5.9e-5,
+    bound: 3.5e-4,
+    worst: 1.15e-4,
+};
+
+/// Relative error of the second moment of a row, a mean of squares: twice that of the map where a row has a single element.
+/// The worst of the same launches is `cans` on a 15 x 1 tile; without `cans` it is 1.6e-4.
+pub const SECOND_MOMENT: Tolerance = Tolerance {
+    bound: 9.5e-4,
+    worst: 3.2e-4,
 };
 
 /// |buf - buf_ref| of one element of Gaussian momentum, beyond its rounding to storage. With one rounding (a
@@ -192,10 +201,17 @@ pub const MOMENTUM: Tolerance = Tolerance {
     worst: 5.6e-9,
 };
 
-/// Relative error of ||M||_F, <X, O> and ||O||_F^2. The worst is `cans` on a 1 x 16 tile.
+/// Relative error of ||M||_F, in units of ||buf|| / ||M|| where M's two terms cancel. The worst of the same launches is a
+/// 6 x 1 tile.
+pub const NORM: Tolerance = Tolerance {
+    bound: 5.7e-7,
+    worst: 1.9e-7,
+};
+
+/// Relative error of <X, O> and ||O||_F^2. The worst of the same launches is ||O||_F^2 of `cans` on a 46 x 1 tile.
 pub const DIAGNOSTICS: Tolerance = Tolerance {
-    bound: 2.2e-4,
-    worst: 7.2e-5,
+    bound: 4.2e-4,
+    worst: 1.4e-4,
 };
 
 /// Relative error of <X, O> where the momentum is bfloat16 and a kernel reads M again from it as stored: its own rounding,
