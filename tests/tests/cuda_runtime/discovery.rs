@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use himuon::cuda::{self, CudaError};
+use himuon::cuda::{self, CudaError, CurrentContext};
 
 use crate::emulator::emulated;
 
@@ -109,5 +109,27 @@ fn a_driver_without_a_device_is_an_error() {
     emulated(test, &[("HIMUON_EMULATOR_DEVICES", "none")], || {
         let error = cuda::devices().unwrap_err();
         assert!(matches!(error, CudaError::NoDevice { .. }), "{error}");
+    });
+}
+
+/// As a program of CUDA's runtime takes its thread's device from what is current.
+#[test]
+fn what_is_current_for_the_caller_stays_so() {
+    let test = "discovery::what_is_current_for_the_caller_stays_so";
+    let devices = [("HIMUON_EMULATOR_DEVICES", "sm_80;sm_80")];
+    emulated(test, &devices, || {
+        let callers = cuda::open(0).unwrap();
+        let is_current = || {
+            let current = cudarc::driver::result::ctx::get_current().unwrap();
+            current == Some(callers.cu_ctx())
+        };
+        assert!(is_current());
+        {
+            let _current = CurrentContext::keep().unwrap();
+            let stream = cuda::open(1).unwrap().default_stream();
+            drop(stream.alloc_zeros::<f32>(4).unwrap());
+            assert!(!is_current());
+        }
+        assert!(is_current());
     });
 }

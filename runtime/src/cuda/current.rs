@@ -1,0 +1,52 @@
+//! What is current for the caller's thread.
+#![allow(unsafe_code)]
+
+use std::sync::OnceLock;
+
+use cudarc::driver::{result, sys};
+
+use super::driver::driver_version;
+use super::error::CudaError;
+
+/// What is current for this thread, made so again when this is dropped.
+///
+/// Whatever is asked of a device makes it current, as in all of cudarc. Programs of CUDA's runtime, PyTorch among them, take
+/// the thread's device from what is current: they keep it around their calls.
+///
+/// ```no_run
+/// use himuon::cuda::{self, CurrentContext};
+///
+/// let _current = CurrentContext::keep()?;
+/// let context = cuda::open(1)?; // current until both are dropped
+/// # Ok::<(), cuda::CudaError>(())
+/// ```
+#[derive(Debug)]
+pub struct CurrentContext(Option<sys::CUcontext>);
+
+impl CurrentContext {
+    /// Keeps what is current now.
+    ///
+    /// # Errors
+    /// No driver, or it does not tell.
+    pub fn keep() -> Result<Self, CudaError> {
+        static STARTED: OnceLock<()> = OnceLock::new();
+        let action = "asking for the current context";
+        if STARTED.get().is_none() {
+            // cudarc would panic without a driver.
+            driver_version()?;
+            result::init().map_err(CudaError::call(action))?;
+            STARTED.get_or_init(|| ());
+        }
+        let current = result::ctx::get_current().map_err(CudaError::call(action))?;
+        Ok(CurrentContext(current))
+    }
+}
+
+impl Drop for CurrentContext {
+    fn drop(&mut self) {
+        let current = self.0.unwrap_or(std::ptr::null_mut());
+        // SAFETY: null, or what the driver named as current in this thread, which nobody else may destroy meanwhile. The
+        // driver refuses one that is gone after all, and there is nobody to tell.
+        let _ = unsafe { result::ctx::set_current(current) };
+    }
+}
