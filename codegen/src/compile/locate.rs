@@ -40,7 +40,7 @@ impl Compiler {
     }
 
     /// Looks at `HIMUON_NVRTC_PATH` (`HIMUON_PTXAS_PATH`, `HIMUON_NVDISASM_PATH`), then below `CUDA_HOME`, `CUDA_PATH`,
-    /// `/usr/local/cuda` and the package folders of `python3`, in this order.
+    /// `/usr/local/cuda` and the package folders of the interpreter `HIMUON_PYTHON`, else `python3`, in this order.
     ///
     /// # Errors
     /// [`CompileError::NotFound`] when there is no NVRTC.
@@ -104,7 +104,8 @@ fn roots() -> Vec<PathBuf> {
 fn python_packages() -> Vec<PathBuf> {
     let script =
         "import site; print(*site.getsitepackages(), site.getusersitepackages(), sep='\\n')";
-    Command::new("python3")
+    let interpreter = env::var_os("HIMUON_PYTHON").filter(|path| !path.is_empty());
+    Command::new(interpreter.unwrap_or_else(|| "python3".into()))
         .args(["-c", script])
         .output()
         .map(|output| {

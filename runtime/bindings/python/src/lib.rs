@@ -1,13 +1,14 @@
 //! The native part of the Python package `himuon`.
 //!
-//! Tensors come in by DLPack and are used where they lie: numpy arrays, torch tensors on the CPU, and others. Nothing is
-//! copied. While a step runs, other Python threads run too.
+//! Tensors come in by DLPack and are used where they lie: numpy arrays, torch tensors, and others, on the CPU or a CUDA
+//! device. Nothing is copied. While a step runs, other Python threads run too.
 #![allow(unsafe_code)]
 
 mod errors;
 mod map;
 mod optimizer;
 mod options;
+mod place;
 mod report;
 mod selection;
 mod state;
@@ -27,7 +28,7 @@ mod _himuon {
     #[pymodule_export]
     use super::options::{AdamW, Muon};
     #[pymodule_export]
-    use super::report::StepReport;
+    use super::report::{StepReport, TileCounts};
     #[pymodule_export]
     use super::state::{read_state, write_state};
 

@@ -8,6 +8,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
 use crate::errors::argument;
+use crate::place::Place;
 use crate::tensor::Borrowed;
 
 /// Maps every tile of a matrix on its own, without a scale, into `output`, a float32 matrix of the same shape.
@@ -28,8 +29,8 @@ pub(crate) fn map_into(
             "the matrix has shape {shape:?}, expected two dimensions"
         )));
     };
-    let matrix = Borrowed::new(matrix, "the matrix".to_owned(), &shape)?;
-    let output = Borrowed::new(output, "the output".to_owned(), &shape)?;
+    let matrix = Borrowed::new(matrix, "the matrix".to_owned(), &shape, Place::Cpu)?;
+    let output = Borrowed::new(output, "the output".to_owned(), &shape, Place::Cpu)?;
     output.check_writable()?;
     if overlap(&[output.range()], &[Some(matrix.range())]).is_some() {
         return Err(argument(

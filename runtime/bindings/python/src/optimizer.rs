@@ -10,16 +10,18 @@ use pyo3::exceptions::{PyKeyError, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyMapping};
 
-use crate::errors::{argument, raised, unbuilt};
+use crate::errors::{argument, raised};
 use crate::options::{AdamW, Schedule, word};
-use crate::report::StepReport;
+use crate::place::{Place, Placed, on_either};
+use crate::report::{StepReport, TileCounts};
 use crate::selection::{Selector, declared, with_group};
 use crate::tensor::Borrowed;
 
 /// An optimizer over named tensors, which stay the caller's.
 #[pyclass(frozen, module = "himuon")]
 pub(crate) struct Optimizer {
-    inner: Mutex<HiMuon>,
+    inner: Mutex<Placed>,
+    place: Place,
     parameters: Vec<(String, Vec<usize>)>,
     names: Vec<String>,
     /// The process whose threads it has.
@@ -28,7 +30,7 @@ pub(crate) struct Optimizer {
 
 impl Optimizer {
     /// The optimizer, for this thread: waiting for another one here would wait for ever, as that one waits for Python.
-    fn inner(&self) -> PyResult<MutexGuard<'_, HiMuon>> {
+    fn inner(&self) -> PyResult<MutexGuard<'_, Placed>> {
         if self.process != std::process::id() {
             return Err(PyRuntimeError::new_err(
                 "this optimizer was made before the process forked, and its threads are the parent's; make one here",
@@ -43,6 +45,19 @@ impl Optimizer {
                 "a defect: an earlier call panicked; make the optimizer again and load a saved state",
             )),
         }
+    }
+
+    /// Asks the library while other Python threads run, with what is current for this one kept.
+    fn detached<T: Send>(
+        &self,
+        py: Python<'_>,
+        ask: impl FnOnce(&mut Placed) -> Result<T, himuon::Error> + Send,
+    ) -> PyResult<T> {
+        let inner: &mut Placed = &mut *self.inner()?;
+        py.detach(move || {
+            let _current = self.place.keep_context()?;
+            ask(inner).map_err(raised)
+        })
     }
 
     /// One tensor or nothing for each parameter, by name or in the declared order.
@@ -88,7 +103,8 @@ impl Optimizer {
         tensors
             .zip(&self.parameters)
             .map(|(tensor, (name, shape))| {
-                let borrow = |tensor| Borrowed::new(&tensor, format!("{each} {name}"), shape);
+                let what = || format!("{each} {name}");
+                let borrow = |tensor| Borrowed::new(&tensor, what(), shape, self.place);
                 tensor.map(borrow).transpose()
             })
             .collect()
@@ -122,7 +138,7 @@ impl Optimizer {
     #[new]
     #[pyo3(signature = (
         parameters, groups=Vec::new(), *, lr=0.02, adamw=None, schedule=None, memory_budget=None, threads=None,
-        non_finite="skip_tile"
+        non_finite="skip_tile", device="cpu"
     ))]
     #[allow(clippy::too_many_arguments)]
     fn new(
@@ -135,7 +151,9 @@ impl Optimizer {
         memory_budget: Option<u64>,
         threads: Option<usize>,
         non_finite: &str,
+        device: &str,
     ) -> PyResult<Self> {
+        let place = Place::parse(device)?;
         let policies = [
             ("skip_tile", NonFinitePolicy::SkipTile),
             ("skip_step", NonFinitePolicy::SkipStep),
@@ -155,15 +173,21 @@ impl Optimizer {
         if let Some(bytes) = memory_budget {
             builder = builder.memory_budget(bytes);
         }
-        if let Some(threads) = threads {
-            builder = builder.threads(threads);
+        match (threads, place) {
+            (Some(threads), Place::Cpu) => builder = builder.threads(threads),
+            (Some(threads), Place::Cuda(_)) => {
+                return Err(argument(format!(
+                    "threads is {threads}, expected None for {place}, whose threads are its own"
+                )));
+            }
+            (None, _) => {}
         }
         let mut groups = groups.into_iter();
         let builder = groups.try_fold(builder, with_group)?;
         check_rate(lr)?;
-        let inner = py.detach(|| builder.build()).map_err(unbuilt)?;
         Ok(Optimizer {
-            inner: Mutex::new(inner),
+            inner: Mutex::new(Placed::build(py, builder, place)?),
+            place,
             names: parameters.iter().map(|(name, _)| name.clone()).collect(),
             parameters,
             process: std::process::id(),
@@ -189,21 +213,41 @@ impl Optimizer {
         self.check(&weights, &gradients)?;
         let mut inner = self.inner()?;
         let types: Vec<_> = weights.iter().map(Borrowed::element).collect();
-        inner.check_weight_types(&types).map_err(raised)?;
-        let mut steps: Vec<_> = weights
-            .iter()
-            .zip(&gradients)
-            .map(|(weight, gradient)| ParameterStep {
-                // SAFETY: borrowed until the end of this function, writable and apart from all others by `check`; that
-                // no other thread uses it meanwhile is what the package's documentation asks.
-                weight: unsafe { weight.write() },
-                // SAFETY: borrowed until the end of this function and apart from the weights by `check`.
-                gradient: gradient.as_ref().map(|gradient| unsafe { gradient.read() }),
-            })
-            .collect();
-        let inner: &mut HiMuon = &mut inner;
-        let report = py.detach(|| inner.step(&mut steps)).map_err(raised)?;
-        Ok(StepReport::new(&report, &self.names))
+        on_either!(&*inner, inner => inner.check_weight_types(&types)).map_err(raised)?;
+        let pairs = weights.iter().zip(&gradients);
+        // SAFETY, of both: borrowed until the end of this function, writable and apart from all others by `check`, and at the
+        // optimizer's place, as `borrow` asked. That no other thread uses them meanwhile, and on a device that they stay until
+        // its stream has passed the step, is what the package's documentation asks.
+        let report = match &mut *inner {
+            Placed::Host(inner) => {
+                let mut steps: Vec<_> = pairs
+                    .map(|(weight, gradient)| ParameterStep {
+                        weight: unsafe { weight.write() },
+                        gradient: gradient.as_ref().map(|gradient| unsafe { gradient.read() }),
+                    })
+                    .collect();
+                py.detach(|| inner.step(&mut steps))
+            }
+            Placed::Device(inner) => {
+                let mut steps: Vec<_> = pairs
+                    .map(|(weight, gradient)| ParameterStep {
+                        weight: unsafe { weight.write_on_device() },
+                        gradient: gradient
+                            .as_ref()
+                            .map(|gradient| unsafe { gradient.read_on_device() }),
+                    })
+                    .collect();
+                let place = self.place;
+                py.detach(|| place.keep_context().map(|_current| inner.step(&mut steps)))?
+            }
+        };
+        Ok(StepReport::new(&report.map_err(raised)?, &self.names))
+    }
+
+    /// What was left alone since the optimizer was made; waits for a device.
+    fn tile_counts(&self, py: Python<'_>) -> PyResult<TileCounts> {
+        let counts = self.detached(py, |inner| on_either!(inner, inner => inner.tile_counts()))?;
+        Ok(counts.into())
     }
 
     /// Names of the parameters, in the declared order.
@@ -215,19 +259,19 @@ impl Optimizer {
     /// Steps taken so far.
     #[getter]
     fn steps_taken(&self) -> PyResult<u64> {
-        Ok(self.inner()?.steps_taken())
+        Ok(on_either!(&*self.inner()?, inner => inner.steps_taken()))
     }
 
     /// The learning rate that groups follow.
     #[getter]
     fn lr(&self) -> PyResult<f64> {
-        Ok(self.inner()?.learning_rate())
+        Ok(on_either!(&*self.inner()?, inner => inner.learning_rate()))
     }
 
     #[setter]
     fn set_lr(&self, lr: f64) -> PyResult<()> {
         check_rate(lr)?;
-        self.inner()?.set_learning_rate(lr);
+        on_either!(&mut *self.inner()?, inner => inner.set_learning_rate(lr));
         Ok(())
     }
 
@@ -239,75 +283,82 @@ impl Optimizer {
             (None, Some(factor)) => LearningRate::Factor(factor),
             _ => return Err(argument("expected either lr or lr_factor")),
         };
-        built(self.inner()?.set_group_learning_rate(group, rate))
+        built(on_either!(&mut *self.inner()?, inner => inner.set_group_learning_rate(group, rate)))
     }
 
     /// Sets the decoupled weight decay of a group.
     fn set_weight_decay(&self, group: &str, weight_decay: f64) -> PyResult<()> {
-        built(self.inner()?.set_weight_decay(group, weight_decay))
+        built(on_either!(&mut *self.inner()?, inner => inner.set_weight_decay(group, weight_decay)))
     }
 
     /// Sets the momentum of a group of tiles.
     fn set_momentum(&self, group: &str, momentum: f64) -> PyResult<()> {
-        built(self.inner()?.set_momentum(group, momentum))
+        built(on_either!(&mut *self.inner()?, inner => inner.set_momentum(group, momentum)))
     }
 
     /// Sets the decay of both moments of a group of AdamW.
     fn set_betas(&self, group: &str, betas: (f64, f64)) -> PyResult<()> {
-        built(self.inner()?.set_betas(group, betas.0, betas.1))
+        built(on_either!(&mut *self.inner()?, inner => inner.set_betas(group, betas.0, betas.1)))
     }
 
     /// What was found odd when the optimizer was built.
     #[getter]
     fn warnings(&self) -> PyResult<Vec<String>> {
-        Ok(self.inner()?.warnings().to_vec())
+        Ok(on_either!(&*self.inner()?, inner => inner.warnings().to_vec()))
     }
 
     /// A line for each parameter: shape, group, tiles, bytes, and why.
-    fn explain(&self) -> PyResult<String> {
-        Ok(self.inner()?.explain().map_err(raised)?.to_string())
+    fn explain(&self, py: Python<'_>) -> PyResult<String> {
+        let explained = self.detached(py, |inner| on_either!(inner, inner => inner.explain()))?;
+        Ok(explained.to_string())
     }
 
     /// The group of each parameter, by name.
     #[getter]
-    fn groups(&self) -> PyResult<Vec<(String, String)>> {
-        let explained = self.inner()?.explain().map_err(raised)?;
+    fn groups(&self, py: Python<'_>) -> PyResult<Vec<(String, String)>> {
+        let explained = self.detached(py, |inner| on_either!(inner, inner => inner.explain()))?;
         let parameters = explained.parameters.into_iter();
         Ok(parameters.map(|line| (line.name, line.group)).collect())
     }
 
     /// Writes the state to a safetensors file, whole or not at all.
     fn save_state(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
-        let inner: &mut HiMuon = &mut *self.inner()?;
-        py.detach(move || inner.save_state(path)).map_err(raised)
+        self.detached(
+            py,
+            |inner| on_either!(inner, inner => inner.save_state(path)),
+        )
     }
 
     /// Takes over a saved state; gives the options that are not what they were.
     fn load_state(&self, py: Python<'_>, path: PathBuf) -> PyResult<Vec<String>> {
-        let inner: &mut HiMuon = &mut *self.inner()?;
-        let report = py.detach(|| inner.load_state(path)).map_err(raised)?;
-        Ok(report.differences)
+        let load = |inner: &mut Placed| on_either!(inner, inner => inner.load_state(path));
+        Ok(self.detached(py, load)?.differences)
     }
 
     /// What `save_state` would write.
     fn state_bytes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        let inner: &mut HiMuon = &mut *self.inner()?;
-        let bytes = py
-            .detach(move || inner.save_state_to_bytes())
-            .map_err(raised)?;
-        Ok(PyBytes::new(py, &bytes))
+        let save = |inner: &mut Placed| on_either!(inner, inner => inner.save_state_to_bytes());
+        Ok(PyBytes::new(py, &self.detached(py, save)?))
     }
 
     /// As `load_state`, from what `state_bytes` gave.
     fn load_state_bytes(&self, py: Python<'_>, state: &[u8]) -> PyResult<Vec<String>> {
-        let inner: &mut HiMuon = &mut *self.inner()?;
-        let report = py.detach(|| inner.load_state_from_bytes(state));
-        let report = report.map_err(raised)?;
-        Ok(report.differences)
+        let load =
+            |inner: &mut Placed| on_either!(inner, inner => inner.load_state_from_bytes(state));
+        Ok(self.detached(py, load)?.differences)
+    }
+
+    /// `cpu` or `cuda:N`, as tensors are to be.
+    #[getter]
+    fn device(&self) -> String {
+        match self.place {
+            Place::Cpu => "cpu".to_owned(),
+            cuda @ Place::Cuda(_) => cuda.to_string(),
+        }
     }
 
     fn __repr__(&self) -> PyResult<String> {
-        let steps = self.inner()?.steps_taken();
+        let steps = self.steps_taken()?;
         let count = self.names.len();
         Ok(format!(
             "himuon.Optimizer({count} parameters, {steps} steps taken)"

@@ -9,6 +9,8 @@ pub(crate) struct StepReport {
     step: u64,
     /// Kernels that were launched.
     launches: usize,
+    /// Whether the counts of what was left alone are still on the device: `Optimizer.tile_counts` waits for them.
+    counts_pending: bool,
     /// Tiles of all launches.
     tiles: usize,
     /// Tiles left unchanged because gradient or momentum held a NaN or an infinity.
@@ -33,6 +35,7 @@ impl StepReport {
         StepReport {
             step: report.step,
             launches: report.launches,
+            counts_pending: report.counts_pending,
             tiles: report.tiles,
             non_finite_tiles: report.non_finite_tiles,
             unorthogonalised_tiles: report.unorthogonalised_tiles,
@@ -49,5 +52,36 @@ impl StepReport {
 impl StepReport {
     fn __repr__(&self) -> &str {
         &self.text
+    }
+}
+
+/// Counts of all steps of an optimizer.
+#[pyclass(frozen, get_all, module = "himuon")]
+pub(crate) struct TileCounts {
+    /// Tiles left unchanged because gradient or momentum held a NaN or an infinity.
+    non_finite_tiles: u64,
+    /// Tiles that a criterion left unorthogonalised.
+    unorthogonalised_tiles: u64,
+    /// Numbers of AdamW's parameters that a device left unchanged.
+    non_finite_numbers: u64,
+}
+
+impl From<himuon::launch::TileCounts> for TileCounts {
+    fn from(counts: himuon::launch::TileCounts) -> Self {
+        TileCounts {
+            non_finite_tiles: counts.non_finite_tiles,
+            unorthogonalised_tiles: counts.unorthogonalised_tiles,
+            non_finite_numbers: counts.non_finite_numbers,
+        }
+    }
+}
+
+#[pymethods]
+impl TileCounts {
+    fn __repr__(&self) -> String {
+        format!(
+            "{} non-finite tiles, {} tiles not orthogonalised, {} non-finite numbers",
+            self.non_finite_tiles, self.unorthogonalised_tiles, self.non_finite_numbers
+        )
     }
 }

@@ -4,16 +4,18 @@ use std::ffi::{CStr, c_void};
 use std::ops::Range;
 
 use half::{bf16, f16};
+use himuon::cuda::{DeviceMut, DeviceRef};
 use himuon::templates::Element;
 use himuon::tensor::{TensorMut, TensorRef};
 use pyo3::exceptions::{PyException, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{IntoPyDict, PyCapsule};
+use pyo3::types::{PyCapsule, PyDict};
 
 use crate::errors::argument;
+use crate::place::Place;
 
-/// `kDLCPU` and `kDLCUDAHost`: memory that this process reads and writes.
-const HOST_DEVICES: [i32; 2] = [1, 3];
+/// The legacy default stream, as DLPack names it to those who export.
+const DEFAULT_STREAM: i64 = 1;
 const FLOAT: u8 = 2;
 const BFLOAT: u8 = 4;
 const READ_ONLY: u64 = 1;
@@ -60,15 +62,17 @@ pub(crate) struct Borrowed<'py> {
 }
 
 impl<'py> Borrowed<'py> {
-    /// Borrows `tensor`, which is expected to have `shape`.
-    pub(crate) fn new(tensor: &Bound<'py, PyAny>, what: String, shape: &[usize]) -> PyResult<Self> {
-        let capsule = export(tensor, &what)?;
+    /// Borrows `tensor`, which is expected to have `shape` and to be at `place`.
+    pub(crate) fn new(
+        tensor: &Bound<'py, PyAny>,
+        what: String,
+        shape: &[usize],
+        place: Place,
+    ) -> PyResult<Self> {
+        let capsule = export(tensor, &what, place)?;
         let (view, unwritable) = view(&capsule, &what)?;
-        if !HOST_DEVICES.contains(&view.device) {
-            return Err(argument(format!(
-                "{what} is on a device of type {} (DLPack's number), expected the CPU: move it there",
-                view.device
-            )));
+        if !place.has(view.device, view.device_id) {
+            return Err(elsewhere(&what, view.device, view.device_id, place));
         }
         let element = match (view.code, view.bits, view.lanes) {
             (FLOAT, 32, 1) => Element::F32,
@@ -142,7 +146,8 @@ impl<'py> Borrowed<'py> {
     }
 
     /// # Safety
-    /// Nobody writes to the numbers for as long as the result is used, which `self` outlives.
+    /// Nobody writes to the numbers for as long as the result is used, which `self` outlives. They are in this process's
+    /// memory.
     pub(crate) unsafe fn read<'a>(&self) -> TensorRef<'a> {
         // SAFETY: aligned and not null by `new`; long enough by DLPack and the shape that `new` compared; not written to
         // by the caller's word.
@@ -156,7 +161,22 @@ impl<'py> Borrowed<'py> {
     }
 
     /// # Safety
+    /// As [`DeviceRef::from_raw`]; they are on the optimizer's device, which `new` checked.
+    pub(crate) unsafe fn read_on_device<'a>(&self) -> DeviceRef<'a> {
+        // SAFETY: aligned by `new`; long enough by DLPack and the shape that `new` compared; the rest is the caller's word.
+        unsafe { DeviceRef::from_raw(self.address as u64, self.element, self.len) }
+    }
+
+    /// # Safety
+    /// As [`DeviceMut::from_raw`]; they are on the optimizer's device, which `new` checked, and `check_writable` was `Ok`.
+    pub(crate) unsafe fn write_on_device<'a>(&self) -> DeviceMut<'a> {
+        // SAFETY: as in `read_on_device`.
+        unsafe { DeviceMut::from_raw(self.address as u64, self.element, self.len) }
+    }
+
+    /// # Safety
     /// The numbers are nobody else's for as long as the result is used, which `self` outlives; `check_writable` was `Ok`.
+    /// They are in this process's memory.
     pub(crate) unsafe fn write<'a>(&self) -> TensorMut<'a> {
         // SAFETY: as in `read`; nobody else's by the caller's word.
         unsafe {
@@ -183,8 +203,13 @@ unsafe fn slice_mut<'a, T>(address: usize, len: usize) -> &'a mut [T] {
     unsafe { std::slice::from_raw_parts_mut(address as *mut T, len) }
 }
 
-/// Asks for DLPack 1, which tells what may be written to, and takes what there was before it where that is not known.
-fn export<'py>(tensor: &Bound<'py, PyAny>, what: &str) -> PyResult<Bound<'py, PyCapsule>> {
+/// Asks for DLPack 1, which tells what may be written to, and takes what there was before it where that is not known. What is
+/// on a device is to be there in the order of the stream that steps are submitted to.
+fn export<'py>(
+    tensor: &Bound<'py, PyAny>,
+    what: &str,
+    place: Place,
+) -> PyResult<Bound<'py, PyCapsule>> {
     let py = tensor.py();
     let export = tensor.getattr("__dlpack__").map_err(|_| {
         PyTypeError::new_err(format!(
@@ -200,22 +225,42 @@ fn export<'py>(tensor: &Bound<'py, PyAny>, what: &str) -> PyResult<Bound<'py, Py
             "{what} is negated lazily, expected its own numbers: pass its resolve_neg()"
         )));
     }
-    let arguments = [("max_version", (1_u32, 0_u32))].into_py_dict(py)?;
+    let plain = PyDict::new(py);
+    if let Place::Cuda(_) = place {
+        plain.set_item("stream", DEFAULT_STREAM)?;
+    }
+    let arguments = plain.copy()?;
+    arguments.set_item("max_version", (1_u32, 0_u32))?;
     let exported = match export.call((), Some(&arguments)) {
-        Err(error) if error.is_instance_of::<PyTypeError>(py) => export.call0(),
+        Err(error) if error.is_instance_of::<PyTypeError>(py) => export.call((), Some(&plain)),
         other => other,
     };
     let exported = exported.map_err(|error| {
         if !error.is_instance_of::<PyException>(py) {
             return error;
         }
-        let refused = argument(format!("{what} is not exported: {error}"));
+        // What is elsewhere need not know of streams.
+        let device = tensor.call_method0("__dlpack_device__");
+        let refused = match device.and_then(|device| device.extract::<(i32, i32)>()) {
+            Ok((kind, number)) if !place.has(kind, number) => elsewhere(what, kind, number, place),
+            _ => argument(format!("{what} is not exported: {error}")),
+        };
         refused.set_cause(py, Some(error));
         refused
     })?;
     exported.cast_into::<PyCapsule>().map_err(|error| {
         PyTypeError::new_err(format!("{what}: __dlpack__ gave no capsule: {error}"))
     })
+}
+
+fn elsewhere(what: &str, kind: i32, number: i32, expected: Place) -> PyErr {
+    let found = match Place::of(kind, number) {
+        Some(found) => found.to_string(),
+        None => format!("a device of type {kind} (DLPack's number)"),
+    };
+    argument(format!(
+        "{what} is on {found}, expected {expected}, which the optimizer was made for: move it there"
+    ))
 }
 
 fn type_name(object: &Bound<'_, PyAny>) -> String {

@@ -36,6 +36,23 @@ fn installed(folder: &Path) -> PathBuf {
     folder.to_owned()
 }
 
+/// Gives a program the emulated driver, the compiler, and the cache of compiled kernels that tests share.
+#[cfg(unix)]
+fn with_device(command: &mut Command) {
+    let toolkit = himuon_toolkit::Toolkit::locate_or_install().unwrap();
+    let driver = himuon_toolkit::emulated::EmulatedDriver::build().unwrap();
+    driver.provide_to(command);
+    let cache = himuon_toolkit::target_folder().join("cuda-test-cache");
+    command
+        .env("HIMUON_NVRTC_PATH", toolkit.nvrtc_library())
+        .env("HIMUON_CACHE_DIR", cache)
+        .env("HIMUON_DETERMINISTIC", "1");
+}
+
+/// There is no emulated driver, and the tests say so.
+#[cfg(not(unix))]
+fn with_device(_command: &mut Command) {}
+
 #[test]
 fn the_tests_of_the_package() {
     let numpy = match python_packages("numpy", &["numpy"]) {
@@ -47,7 +64,9 @@ fn the_tests_of_the_package() {
     };
     let folder = tempfile::tempdir().unwrap();
     let paths = [installed(folder.path())].into_iter().chain(numpy);
-    let output = Command::new("python3")
+    let mut command = Command::new("python3");
+    with_device(&mut command);
+    let output = command
         .args([
             "-W",
             "error::DeprecationWarning:himuon",
@@ -60,7 +79,6 @@ fn the_tests_of_the_package() {
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests"))
         .env("PYTHONPATH", std::env::join_paths(paths).unwrap())
         .env("PYTHONDONTWRITEBYTECODE", "1")
-        .env("HIMUON_CACHE_DIR", folder.path().join("cache"))
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
@@ -69,7 +87,7 @@ fn the_tests_of_the_package() {
     for line in said.lines().filter(|line| line.contains("... skipped")) {
         println!("SKIPPED: {line}");
     }
-    for file in ["test_numpy", "test_torch"] {
+    for file in ["test_numpy", "test_torch", "test_cuda"] {
         assert!(said.contains(file), "{file} was not found: {said}");
     }
 }

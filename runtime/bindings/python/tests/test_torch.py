@@ -5,6 +5,7 @@ import doctest
 import io
 import unittest
 import warnings
+from unittest import mock
 
 try:
     import torch
@@ -14,6 +15,7 @@ except ImportError:
 import himuon
 import himuon.torch
 from himuon.torch import HiMuon
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 
 def network(seed=0, dtype=torch.float32):
@@ -386,6 +388,50 @@ class Refusals(unittest.TestCase):
         with self.assertRaisesRegex(ValueError, "one type"):
             HiMuon(mixed)
         HiMuon([("embed.w", mixed[0][1]), mixed[1]])
+
+
+class Devices(unittest.TestCase):
+    """What can be seen of CUDA without a device: tensors that are nowhere, and torch's calls written down."""
+
+    def made_for(self, *devices):
+        with FakeTensorMode():
+            parameters = [(f"layer{i}.weight", torch.nn.Parameter(torch.empty(32, 16, device=d))) for i, d in enumerate(devices)]
+            with mock.patch("himuon.torch.Optimizer", wraps=self.recorded):
+                return HiMuon(parameters, spec="tile=16")
+
+    def recorded(self, parameters, groups, **options):
+        self.devices.append(options.pop("device", "cpu"))
+        optimizer = mock.Mock(wraps=himuon.Optimizer(parameters, groups, **options))
+        optimizer.configure_mock(device=self.devices[-1], groups=[(name, "group0") for name in parameters], warnings=[])
+        return optimizer
+
+    def setUp(self):
+        self.devices = []
+
+    def test_an_optimizer_is_made_where_its_parameters_are(self):
+        self.assertEqual(self.made_for("cuda:1", "cuda:1")._device, torch.device("cuda:1"))
+        self.assertEqual(self.devices[-1], "cuda:1")
+        self.assertEqual(self.made_for("cpu")._device, torch.device("cpu"))
+        with self.assertRaisesRegex(ValueError, "several devices .*layer0.weight on cuda:0.*layer1.weight on cuda:1"):
+            self.made_for("cuda:0", "cuda:1")
+        with self.assertRaisesRegex(ValueError, "is on meta, expected the CPU or a CUDA device"):
+            HiMuon([("a", torch.nn.Parameter(torch.empty(4, 4, device="meta")))])
+
+    def test_the_current_stream_waits_for_the_step(self):
+        cuda = mock.MagicMock()
+        cuda.is_current_stream_capturing.return_value = False
+        with mock.patch("torch.cuda", cuda):
+            with himuon.torch._in_order(torch.device("cuda:1")):
+                cuda.device.assert_called_once_with(torch.device("cuda:1"))
+                cuda.current_stream().wait_stream.assert_not_called()
+            cuda.current_stream().wait_stream.assert_called_once_with(cuda.default_stream())
+            cuda.default_stream.return_value = cuda.current_stream()
+            with himuon.torch._in_order(torch.device("cuda:1")):
+                pass
+            cuda.current_stream().wait_stream.assert_called_once()
+            cuda.is_current_stream_capturing.return_value = True
+            with self.assertRaisesRegex(RuntimeError, "being captured"), himuon.torch._in_order(torch.device("cuda:1")):
+                self.fail("a step was taken")
 
 
 def load_tests(loader, tests, pattern):

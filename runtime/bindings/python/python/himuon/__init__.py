@@ -8,9 +8,13 @@
 >>> optimizer.step(weights, gradients)
 step 0: 2 launches, 6 tiles
 
-Weights are updated in place and belong to the caller: numpy arrays, torch tensors on the CPU, whatever exports contiguous
-float32, bfloat16 or float16 numbers by DLPack. Nobody else may use them while a step runs. ``himuon.torch.HiMuon`` is a
+Weights are updated in place and belong to the caller: numpy arrays, torch tensors, whatever exports contiguous float32,
+bfloat16 or float16 numbers by DLPack. Nobody else may use them while a step runs. ``himuon.torch.HiMuon`` is a
 ``torch.optim.Optimizer``.
+
+With ``device="cuda:0"`` weights and gradients are on that device. Steps are submitted to its legacy default stream and not
+waited for: they come after what was submitted to other streams before, as exports by DLPack say, and whoever reads weights
+or frees gradients on another stream lets it wait for the default one first.
 """
 
 from typing import TYPE_CHECKING
@@ -24,6 +28,7 @@ from ._himuon import (
     StateError,
     StepError,
     StepReport,
+    TileCounts,
     TornError,
     __version__,
     map_into,
@@ -43,6 +48,7 @@ __all__ = [
     "StateError",
     "StepError",
     "StepReport",
+    "TileCounts",
     "TornError",
     "__version__",
     "map_into",

@@ -1,4 +1,4 @@
-"""HiMuon as a ``torch.optim.Optimizer``, for parameters on the CPU (offloaded ones too).
+"""HiMuon as a ``torch.optim.Optimizer``, for parameters on the CPU (offloaded ones too) or on one CUDA device.
 
 >>> import torch
 >>> from himuon.torch import HiMuon
@@ -13,8 +13,12 @@ Pass ``model.named_parameters()``: by their names embeddings and heads go to Ada
 times the group's learning rate and without decay of vectors. A group with ``use_muon=False`` goes to AdamW whole: it states
 its own ``lr``, and all of it decays, as in ``torch.optim.AdamW``. Which parameter got what, and why:
 ``print(optimizer.explain())``.
+
+On a CUDA device steps are submitted in the order of the current stream and not waited for; ``optimizer.tile_counts()``
+waits, and says what was not finite.
 """
 
+import contextlib
 import copy
 import functools
 import warnings
@@ -24,7 +28,7 @@ from typing import Any
 import torch
 from torch.optim.optimizer import ParamsT
 
-from . import AdamW, Error, Muon, Optimizer, StepReport
+from . import AdamW, Error, Muon, Optimizer, StepReport, TileCounts
 from ._himuon import read_state
 from ._torch_state import TYPES, joined, keep_names, with_more_parameters
 
@@ -56,7 +60,7 @@ class HiMuon(torch.optim.Optimizer):
         adamw_lr_factor, betas, eps: of what goes to AdamW.
         non_finite: what a NaN or an infinity does: ``skip_tile``, ``skip_step`` or ``error``.
         memory_budget: bytes of scratch memory that no launch may pass.
-        threads: threads of a step; all that the system offers by default.
+        threads: threads of a step on the CPU; all that the system offers by default.
     """
 
     def __init__(
@@ -88,8 +92,8 @@ class HiMuon(torch.optim.Optimizer):
             Optimizer,
             non_finite=non_finite,  # type: ignore[arg-type]
             memory_budget=memory_budget,
-            threads=threads,
         )
+        self._threads = threads
         self.last_report: StepReport | None = None
         defaults = {
             "lr": lr,
@@ -130,12 +134,17 @@ class HiMuon(torch.optim.Optimizer):
         named = list(self._named())
         weights = [parameter.detach() for _, parameter in named]
         gradients = [_gradient(name, parameter) for name, parameter in named]
-        self.last_report = self._current().step(weights, gradients)
+        with _in_order(self._device):
+            self.last_report = self._current().step(weights, gradients)
         # A graph that was made before the step must not go on with what is there now.
         for (_, parameter), gradient in zip(named, gradients):
             if gradient is not None:
                 torch.autograd.graph.increment_version(parameter)
         return loss
+
+    def tile_counts(self) -> TileCounts:
+        """What was left alone by all steps so far because it was not finite; waits for a CUDA device."""
+        return self._current().tile_counts()
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Adds a group; what the others have gathered so far stays."""
@@ -205,7 +214,7 @@ class HiMuon(torch.optim.Optimizer):
         for difference in differences:
             warnings.warn(f"resumed with another option: {difference}", stacklevel=2)
 
-    def __getstate__(self):
+    def __getstate__(self) -> Any:
         raise TypeError("a HiMuon is neither copied nor pickled: keep its state_dict() and load it into a new one")
 
     def _current(self) -> Optimizer:
@@ -231,7 +240,8 @@ class HiMuon(torch.optim.Optimizer):
         filled = [(place, group) for place, group in enumerate(self.param_groups) if group["params"]]
         # The type of what is mapped is known once it is known what is mapped.
         groups = [((f"group{place}", own[place]), _options(group, _likely_type(group))) for place, group in filled]
-        left = {name for name, group in self._optimizer(parameters, groups).groups if group == "(rest)"}
+        routed = self._optimizer(parameters, groups, threads=1).groups
+        left = {name for name, group in routed if group == "(rest)"}
         groups = []
         for place, group in filled:
             mapped = [name for name in own[place] if name not in left]
@@ -242,10 +252,14 @@ class HiMuon(torch.optim.Optimizer):
             if rest:
                 options = _adamw(group, group["adamw_lr_factor"], {parameters[name].dtype for name in rest})
                 groups.append(((f"group{place}.adamw", rest), options))
-        return self._optimizer(parameters, groups)
+        device = _one_device(parameters)
+        if device.type == "cpu":
+            return self._optimizer(parameters, groups, threads=self._threads)
+        return self._optimizer(parameters, groups, device=str(device))
 
     def _take(self, native: Optimizer) -> None:
         self._native = native
+        self._device = torch.device(native.device)
         self._native_groups = {group for _, group in native.groups}
         self._made_for = copy.deepcopy(self._structure())
         self._sent = self._options_to_send()
@@ -259,7 +273,7 @@ class HiMuon(torch.optim.Optimizer):
     def _structure(self) -> list[Any]:
         """What the native optimizer was made for, and cannot be told between steps."""
         kept = [[group.get(option) for option in self.defaults if option not in _SENT] for group in self.param_groups]
-        types = [[parameter.dtype for parameter in group["params"]] for group in self.param_groups]
+        types = [[(parameter.dtype, parameter.device) for parameter in group["params"]] for group in self.param_groups]
         return [kept, types]
 
     def _options_to_send(self) -> list[Any]:
@@ -295,13 +309,40 @@ class HiMuon(torch.optim.Optimizer):
 
 
 def _checked(name: str, parameter: torch.Tensor) -> torch.Tensor:
-    if parameter.device.type != "cpu":
-        raise ValueError(f"parameter {name} is on {parameter.device}, expected the CPU, whose kernels this package has")
+    if parameter.device.type not in ("cpu", "cuda"):
+        raise ValueError(f"parameter {name} is on {parameter.device}, expected the CPU or a CUDA device")
     if parameter.dtype not in _WEIGHTS:
         raise TypeError(f"parameter {name} is of {parameter.dtype}, expected one of {list(_WEIGHTS)}")
     if not parameter.is_contiguous():
         raise ValueError(f"parameter {name} has strides {parameter.stride()}, expected contiguous rows")
     return parameter
+
+
+def _one_device(parameters: dict[str, torch.Tensor]) -> torch.device:
+    devices = {parameter.device: name for name, parameter in parameters.items()}
+    if len(devices) > 1:
+        found = ", ".join(f"{name} on {device}" for device, name in devices.items())
+        raise ValueError(f"parameters are on several devices ({found}), expected one: make an optimizer for each")
+    return next(iter(devices), torch.device("cpu"))
+
+
+@contextlib.contextmanager
+def _in_order(device: torch.device) -> Iterator[None]:
+    """Steps are submitted to a device's default stream, which waits for the current one as tensors are exported; here the
+    current one waits for them."""
+    if device.type != "cuda":
+        yield
+        return
+    # torch exports what is on the current device alone.
+    with torch.cuda.device(device):
+        if torch.cuda.is_current_stream_capturing():
+            raise RuntimeError("the current stream is being captured, expected a step outside of CUDA graphs: take it after a replay")
+        try:
+            yield
+        finally:
+            current, default = torch.cuda.current_stream(), torch.cuda.default_stream()
+            if current != default:
+                current.wait_stream(default)
 
 
 def _gradient(name: str, parameter: torch.Tensor) -> torch.Tensor | None:
