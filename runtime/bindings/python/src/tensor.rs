@@ -49,9 +49,10 @@ struct Versioned {
     tensor: DlTensor,
 }
 
-/// Contiguous numbers of another library's tensor. The capsule, which is not consumed, keeps them alive.
+/// Contiguous numbers of another library's tensor. The capsule, which is not consumed, keeps them alive; where there is none,
+/// the caller does.
 pub(crate) struct Borrowed<'py> {
-    _capsule: Bound<'py, PyCapsule>,
+    _capsule: Option<Bound<'py, PyCapsule>>,
     /// For errors: `weight blocks.0.q.weight`.
     what: String,
     address: usize,
@@ -104,32 +105,48 @@ impl<'py> Borrowed<'py> {
                 strides.unwrap_or_default()
             )));
         }
-        let address = view.data as usize + view.byte_offset as usize;
-        let width = if element == Element::F32 { 4 } else { 2 };
-        if view.data.is_null() {
+        let address = match view.data.is_null() {
+            true => 0,
+            false => view.data as usize + view.byte_offset as usize,
+        };
+        Ok(Borrowed {
+            unwritable,
+            _capsule: Some(capsule),
+            ..Borrowed::at(address, element, what, shape)?
+        })
+    }
+
+    /// The numbers at an address, which are as many as `shape` says and stay there by the caller's word.
+    pub(crate) fn at(
+        address: usize,
+        element: Element,
+        what: String,
+        shape: &[usize],
+    ) -> PyResult<Self> {
+        if address == 0 {
             return Err(argument(format!(
                 "{what} has no memory, expected a tensor whose numbers are there"
             )));
         }
-        if !address.is_multiple_of(width) {
+        if !address.is_multiple_of(element.bytes()) {
             return Err(argument(format!(
-                "{what} lies at {address:#x}, expected a multiple of {width}"
+                "{what} lies at {address:#x}, expected a multiple of {}",
+                element.bytes()
             )));
         }
         Ok(Borrowed {
-            _capsule: capsule,
+            _capsule: None,
             what,
             address,
             len: shape.iter().product(),
             element,
-            unwritable,
+            unwritable: None,
         })
     }
 
     /// The addresses of its numbers.
     pub(crate) fn range(&self) -> Range<usize> {
-        let width = if self.element == Element::F32 { 4 } else { 2 };
-        self.address..self.address + self.len * width
+        self.address..self.address + self.len * self.element.bytes()
     }
 
     /// The type of its numbers.

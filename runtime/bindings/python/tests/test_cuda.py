@@ -68,6 +68,26 @@ class Steps(unittest.TestCase):
         asked = [array.streams for array in (weights | gradients).values()]
         self.assertEqual(asked, [[1]] * len(asked), "the legacy default stream, as DLPack numbers it")
 
+    def test_addresses_are_tensors_that_their_owner_knows(self):
+        weights, same, gradients = on_device(model()), on_device(model()), on_device(model(1))
+        at = lambda arrays: [(array.data.value, "f32") for array in arrays.values()]
+        made(weights).step(weights, gradients)
+        report = made(same)._step_at(at(same), at(gradients)[:2] + [None])
+        self.assertEqual(report.missing_gradients, ["embed.weight"])
+        for name in ("blocks.0.q.weight", "blocks.0.q.bias"):
+            np.testing.assert_array_equal(same[name].read(), weights[name].read())
+        self.assertEqual(weights["embed.weight"].streams, [1])
+        self.assertEqual(same["embed.weight"].streams, [])
+        for weights_at, reason in [
+            (at(weights)[:2], "2 entries"),
+            ([(0, "f32")] + at(weights)[1:], "has no memory"),
+            ([(at(weights)[0][0] + 2, "f32")] + at(weights)[1:], "expected a multiple of 4"),
+            ([(at(weights)[0][0], "f64")] + at(weights)[1:], "f64"),
+            (at(weights)[:2] + at(gradients)[2:], "share memory"),
+        ]:
+            with self.assertRaisesRegex(ValueError, reason):
+                made(weights)._step_at(weights_at, at(gradients))
+
     def test_bfloat16(self):
         random = np.random.default_rng(0)
         upper = lambda values: (values.astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)

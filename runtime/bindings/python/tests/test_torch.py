@@ -14,6 +14,7 @@ except ImportError:
 
 import himuon
 import himuon.torch
+from himuon._torch_tensors import in_order
 from himuon.torch import HiMuon
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -377,11 +378,39 @@ class Refusals(unittest.TestCase):
 
     def test_lazily_negated_parameters(self):
         negated = torch.imag(torch.conj(torch.ones(4, 4, dtype=torch.complex64))).contiguous()
-        weight = torch.nn.Parameter(torch._neg_view(negated))
+        weight = torch.nn.Parameter(torch.ones(4, 4))
         optimizer = HiMuon([("w", weight)], spec="tile=4")
         weight.grad = torch.ones(4, 4)
-        with self.assertRaisesRegex(ValueError, "negated lazily"):
+        weight.data = torch._neg_view(negated)
+        with self.assertRaisesRegex(ValueError, "parameter w is negated lazily"):
             optimizer.step()
+        with self.assertRaisesRegex(ValueError, "parameter w is negated lazily"):
+            HiMuon([("w", weight)])
+
+    def test_parameters_that_are_no_longer_what_they_were(self):
+        weight = torch.nn.Parameter(torch.ones(4, 6))
+        optimizer = HiMuon([("w", weight)], spec="tile=4")
+        weight.grad = torch.ones(4, 6)
+        optimizer.step()
+        taken = weight.detach().clone()
+        for data, kind, text in [
+            (torch.ones(6, 4).T, ValueError, "strides"),
+            (torch.ones(6, 6), himuon.StateError, "w"),
+            (torch.ones(4, 6, dtype=torch.float64), TypeError, "float64"),
+        ]:
+            with self.subTest(text):
+                weight.data = data
+                with self.assertRaisesRegex(kind, text):
+                    optimizer.step()
+                self.assertTrue((weight == 1).all())
+        weight.data = taken.clone()
+        optimizer.step()
+        self.assertEqual(optimizer.last_report.step, 1)
+        # torch compares a gradient with its parameter when it is assigned, and no later.
+        weight.data, gradient = torch.ones(3, 6), weight.grad
+        self.assertEqual(gradient.shape, (4, 6))
+        with self.assertRaisesRegex(ValueError, r"the gradient of w is \[4, 6\] on cpu, expected \[3, 6\]"):
+            HiMuon([("w", weight)], spec="tile=4").step()
 
     def test_mixed_types(self):
         mixed = [("a", torch.nn.Parameter(torch.zeros(4, 4))), ("b", torch.nn.Parameter(torch.zeros(4, 4).bfloat16()))]
@@ -421,16 +450,18 @@ class Devices(unittest.TestCase):
         cuda = mock.MagicMock()
         cuda.is_current_stream_capturing.return_value = False
         with mock.patch("torch.cuda", cuda):
-            with himuon.torch._in_order(torch.device("cuda:1")):
+            with in_order(torch.device("cuda:1")):
                 cuda.device.assert_called_once_with(torch.device("cuda:1"))
+                cuda.default_stream().wait_stream.assert_called_once_with(cuda.current_stream())
                 cuda.current_stream().wait_stream.assert_not_called()
             cuda.current_stream().wait_stream.assert_called_once_with(cuda.default_stream())
+            # On the default stream itself nobody waits.
             cuda.default_stream.return_value = cuda.current_stream()
-            with himuon.torch._in_order(torch.device("cuda:1")):
+            with in_order(torch.device("cuda:1")):
                 pass
             cuda.current_stream().wait_stream.assert_called_once()
             cuda.is_current_stream_capturing.return_value = True
-            with self.assertRaisesRegex(RuntimeError, "being captured"), himuon.torch._in_order(torch.device("cuda:1")):
+            with self.assertRaisesRegex(RuntimeError, "being captured"), in_order(torch.device("cuda:1")):
                 self.fail("a step was taken")
 
 

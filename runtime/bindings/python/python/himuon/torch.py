@@ -18,7 +18,6 @@ On a CUDA device steps are submitted in the order of the current stream and not 
 waits, and says what was not finite.
 """
 
-import contextlib
 import copy
 import functools
 import warnings
@@ -31,11 +30,10 @@ from torch.optim.optimizer import ParamsT
 from . import AdamW, Error, Muon, Optimizer, StepReport, TileCounts
 from ._himuon import read_state
 from ._torch_state import TYPES, joined, keep_names, with_more_parameters
+from ._torch_tensors import WEIGHTS, checked, form, gradient_of, in_order, one_device
 
 __all__ = ["HiMuon"]
 
-# What a specification calls the type of its weights.
-_WEIGHTS = {torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}
 # Options that the native optimizer takes between steps; another one makes it anew.
 _SENT = ("lr", "weight_decay", "momentum", "betas")
 
@@ -132,10 +130,11 @@ class HiMuon(torch.optim.Optimizer):
                 loss = closure()
         self._send_options()
         named = list(self._named())
-        weights = [parameter.detach() for _, parameter in named]
-        gradients = [_gradient(name, parameter) for name, parameter in named]
-        with _in_order(self._device):
-            self.last_report = self._current().step(weights, gradients)
+        weights = [(parameter.data_ptr(), WEIGHTS[parameter.dtype]) for _, parameter in named]
+        gradients = [gradient_of(name, parameter) for name, parameter in named]
+        there = [None if g is None else (g.data_ptr(), WEIGHTS[g.dtype]) for g in gradients]
+        with in_order(self._device):
+            self.last_report = self._current()._step_at(weights, there)
         # A graph that was made before the step must not go on with what is there now.
         for (_, parameter), gradient in zip(named, gradients):
             if gradient is not None:
@@ -232,7 +231,7 @@ class HiMuon(torch.optim.Optimizer):
         """Makes the native optimizer of the groups as they are. What a group's tiles leave out gets a group of AdamW at the
         group's own rate."""
         named = list(self._named())
-        parameters = {name: _checked(name, parameter) for name, parameter in named}
+        parameters = {name: checked(name, parameter) for name, parameter in named}
         if len(parameters) != len(named):
             raise ValueError("two parameters have the same name, expected one name each: use one named_parameters()")
         names = iter(list(parameters))
@@ -252,7 +251,7 @@ class HiMuon(torch.optim.Optimizer):
             if rest:
                 options = _adamw(group, group["adamw_lr_factor"], {parameters[name].dtype for name in rest})
                 groups.append(((f"group{place}.adamw", rest), options))
-        device = _one_device(parameters)
+        device = one_device(parameters)
         if device.type == "cpu":
             return self._optimizer(parameters, groups, threads=self._threads)
         return self._optimizer(parameters, groups, device=str(device))
@@ -273,8 +272,7 @@ class HiMuon(torch.optim.Optimizer):
     def _structure(self) -> list[Any]:
         """What the native optimizer was made for, and cannot be told between steps."""
         kept = [[group.get(option) for option in self.defaults if option not in _SENT] for group in self.param_groups]
-        types = [[(parameter.dtype, parameter.device) for parameter in group["params"]] for group in self.param_groups]
-        return [kept, types]
+        return [kept, [[form(parameter) for parameter in group["params"]] for group in self.param_groups]]
 
     def _options_to_send(self) -> list[Any]:
         return [
@@ -308,56 +306,9 @@ class HiMuon(torch.optim.Optimizer):
         self._sent = options
 
 
-def _checked(name: str, parameter: torch.Tensor) -> torch.Tensor:
-    if parameter.device.type not in ("cpu", "cuda"):
-        raise ValueError(f"parameter {name} is on {parameter.device}, expected the CPU or a CUDA device")
-    if parameter.dtype not in _WEIGHTS:
-        raise TypeError(f"parameter {name} is of {parameter.dtype}, expected one of {list(_WEIGHTS)}")
-    if not parameter.is_contiguous():
-        raise ValueError(f"parameter {name} has strides {parameter.stride()}, expected contiguous rows")
-    return parameter
-
-
-def _one_device(parameters: dict[str, torch.Tensor]) -> torch.device:
-    devices = {parameter.device: name for name, parameter in parameters.items()}
-    if len(devices) > 1:
-        found = ", ".join(f"{name} on {device}" for device, name in devices.items())
-        raise ValueError(f"parameters are on several devices ({found}), expected one: make an optimizer for each")
-    return next(iter(devices), torch.device("cpu"))
-
-
-@contextlib.contextmanager
-def _in_order(device: torch.device) -> Iterator[None]:
-    """Steps are submitted to a device's default stream, which waits for the current one as tensors are exported; here the
-    current one waits for them."""
-    if device.type != "cuda":
-        yield
-        return
-    # torch exports what is on the current device alone.
-    with torch.cuda.device(device):
-        if torch.cuda.is_current_stream_capturing():
-            raise RuntimeError("the current stream is being captured, expected a step outside of CUDA graphs: take it after a replay")
-        try:
-            yield
-        finally:
-            current, default = torch.cuda.current_stream(), torch.cuda.default_stream()
-            if current != default:
-                current.wait_stream(default)
-
-
-def _gradient(name: str, parameter: torch.Tensor) -> torch.Tensor | None:
-    gradient = parameter.grad
-    if gradient is None:
-        return None
-    if gradient.layout != torch.strided:
-        raise ValueError(f"the gradient of {name} is {gradient.layout}, expected a dense one: use sparse=False")
-    # A gradient may be expanded, transposed or negated lazily.
-    return gradient.detach().resolve_neg().contiguous()
-
-
 def _likely_type(group: dict[str, Any]) -> str:
     types = {parameter.dtype for parameter in group["params"]}
-    return next((_WEIGHTS[type] for type in (torch.bfloat16, torch.float16) if type in types), "f32")
+    return next((WEIGHTS[type] for type in (torch.bfloat16, torch.float16) if type in types), "f32")
 
 
 def _weight_type(place: int, types: set[torch.dtype]) -> str:
@@ -365,7 +316,7 @@ def _weight_type(place: int, types: set[torch.dtype]) -> str:
         raise ValueError(
             f"group {place} has matrices of {sorted(map(str, types))}, expected one type: make a group of each"
         )
-    return _WEIGHTS[next(iter(types))] if types else "f32"
+    return WEIGHTS[next(iter(types))] if types else "f32"
 
 
 def _options(group: dict[str, Any], weight: str) -> Muon | AdamW:

@@ -1,21 +1,21 @@
 //! The optimizer over the caller's own tensors.
 
+mod step;
+
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, TryLockError};
 
+use himuon::HiMuon;
 use himuon::optimizer::{BuildError as Build, LearningRate, NonFinitePolicy};
-use himuon::overlap::{Operand, overlap};
-use himuon::{HiMuon, ParameterStep};
 use pyo3::exceptions::{PyKeyError, PyRuntimeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyMapping};
+use pyo3::types::PyBytes;
 
 use crate::errors::{argument, raised};
 use crate::options::{AdamW, Schedule, word};
 use crate::place::{Place, Placed, on_either};
 use crate::report::{StepReport, TileCounts};
 use crate::selection::{Selector, declared, with_group};
-use crate::tensor::Borrowed;
 
 /// An optimizer over named tensors, which stay the caller's.
 #[pyclass(frozen, module = "himuon")]
@@ -58,78 +58,6 @@ impl Optimizer {
             let _current = self.place.keep_context()?;
             ask(inner).map_err(raised)
         })
-    }
-
-    /// One tensor or nothing for each parameter, by name or in the declared order.
-    fn ordered<'py>(
-        &self,
-        given: &Bound<'py, PyAny>,
-        what: &str,
-    ) -> PyResult<Vec<Option<Bound<'py, PyAny>>>> {
-        let present = |tensor: Bound<'py, PyAny>| (!tensor.is_none()).then_some(tensor);
-        let count = self.names.len();
-        if let Ok(by_name) = given.cast::<PyMapping>() {
-            for name in by_name.keys()?.iter() {
-                let name: String = name.extract()?;
-                if !self.names.contains(&name) {
-                    let text = format!("{what} has {name}, which is not declared");
-                    return Err(PyKeyError::new_err(text));
-                }
-            }
-            let find = |name: &String| match by_name.contains(name)? {
-                true => Ok(present(by_name.get_item(name)?)),
-                false => Ok(None),
-            };
-            return self.names.iter().map(find).collect();
-        }
-        let listed = given.try_iter()?.map(|tensor| Ok(present(tensor?)));
-        let listed = listed.collect::<PyResult<Vec<_>>>()?;
-        if listed.len() != count {
-            let found = listed.len();
-            return Err(argument(format!(
-                "{what} has {found} entries, expected one for each of the {count} parameters"
-            )));
-        }
-        Ok(listed)
-    }
-
-    fn borrow<'py>(
-        &self,
-        given: &Bound<'py, PyAny>,
-        what: &str,
-        each: &str,
-    ) -> PyResult<Vec<Option<Borrowed<'py>>>> {
-        let tensors = self.ordered(given, what)?.into_iter();
-        tensors
-            .zip(&self.parameters)
-            .map(|(tensor, (name, shape))| {
-                let what = || format!("{each} {name}");
-                let borrow = |tensor| Borrowed::new(&tensor, what(), shape, self.place);
-                tensor.map(borrow).transpose()
-            })
-            .collect()
-    }
-
-    /// Refuses weights that may not be written to or share memory with other tensors.
-    fn check(&self, weights: &[Borrowed<'_>], gradients: &[Option<Borrowed<'_>>]) -> PyResult<()> {
-        weights.iter().try_for_each(Borrowed::check_writable)?;
-        let weight_ranges: Vec<_> = weights.iter().map(Borrowed::range).collect();
-        let gradient_ranges: Vec<_> = gradients
-            .iter()
-            .map(|gradient| gradient.as_ref().map(Borrowed::range))
-            .collect();
-        let Some((first, second)) = overlap(&weight_ranges, &gradient_ranges) else {
-            return Ok(());
-        };
-        let named = |operand| match operand {
-            Operand::Weight(index) => format!("weight {}", self.names[index]),
-            Operand::Gradient(index) => format!("gradient {}", self.names[index]),
-        };
-        Err(argument(format!(
-            "{} and {} share memory; a weight must be nobody else's",
-            named(first),
-            named(second)
-        )))
     }
 }
 
@@ -210,38 +138,26 @@ impl Optimizer {
             })
             .collect::<PyResult<Vec<_>>>()?;
         let gradients = self.borrow(gradients, "gradients", "gradient")?;
-        self.check(&weights, &gradients)?;
-        let mut inner = self.inner()?;
-        let types: Vec<_> = weights.iter().map(Borrowed::element).collect();
-        on_either!(&*inner, inner => inner.check_weight_types(&types)).map_err(raised)?;
-        let pairs = weights.iter().zip(&gradients);
-        // SAFETY, of both: borrowed until the end of this function, writable and apart from all others by `check`, and at the
-        // optimizer's place, as `borrow` asked. That no other thread uses them meanwhile, and on a device that they stay until
-        // its stream has passed the step, is what the package's documentation asks.
-        let report = match &mut *inner {
-            Placed::Host(inner) => {
-                let mut steps: Vec<_> = pairs
-                    .map(|(weight, gradient)| ParameterStep {
-                        weight: unsafe { weight.write() },
-                        gradient: gradient.as_ref().map(|gradient| unsafe { gradient.read() }),
-                    })
-                    .collect();
-                py.detach(|| inner.step(&mut steps))
-            }
-            Placed::Device(inner) => {
-                let mut steps: Vec<_> = pairs
-                    .map(|(weight, gradient)| ParameterStep {
-                        weight: unsafe { weight.write_on_device() },
-                        gradient: gradient
-                            .as_ref()
-                            .map(|gradient| unsafe { gradient.read_on_device() }),
-                    })
-                    .collect();
-                let place = self.place;
-                py.detach(|| place.keep_context().map(|_current| inner.step(&mut steps)))?
-            }
-        };
-        Ok(StepReport::new(&report.map_err(raised)?, &self.names))
+        self.step_over(py, &weights, &gradients)
+    }
+
+    /// As `step`, over `(address, type)` of contiguous numbers at the optimizer's place, as many as are declared: for those
+    /// who know their tensors, and order streams themselves.
+    #[pyo3(name = "_step_at")]
+    fn step_at(
+        &self,
+        py: Python<'_>,
+        weights: Vec<(usize, String)>,
+        gradients: Vec<Option<(usize, String)>>,
+    ) -> PyResult<StepReport> {
+        let weights = weights.into_iter().map(Some).collect();
+        let weights = self.located(weights, "weight")?;
+        let gradients = self.located(gradients, "gradient")?;
+        self.step_over(
+            py,
+            &weights.into_iter().flatten().collect::<Vec<_>>(),
+            &gradients,
+        )
     }
 
     /// What was left alone since the optimizer was made; waits for a device.
