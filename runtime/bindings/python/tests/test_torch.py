@@ -465,6 +465,58 @@ class Devices(unittest.TestCase):
                 self.fail("a step was taken")
 
 
+class Shards(unittest.TestCase):
+    """One process of several, which are not there: nothing of a step may need them."""
+
+    def setUp(self):
+        if not torch.distributed.is_available():
+            self.skipTest("torch is built without torch.distributed")
+        from torch.distributed.tensor import Shard, distribute_tensor
+        from torch.testing._internal.distributed.fake_pg import FakeStore
+
+        torch.distributed.init_process_group("fake", store=FakeStore(), rank=1, world_size=2)
+        self.addCleanup(torch.distributed.destroy_process_group)
+        mesh = torch.distributed.device_mesh.init_device_mesh("cpu", (2,))
+        self.shard = lambda whole, dim=0: distribute_tensor(whole, mesh, [Shard(dim)], src_data_rank=None)
+
+    def test_a_shard_gets_the_bits_of_its_rows(self):
+        torch.manual_seed(0)
+        shapes = {"layer.weight": (64, 48), "layer.bias": (64,), "scale": (1,)}
+        values = {name: torch.randn(shape) for name, shape in shapes.items()}
+        whole = {name: torch.nn.Parameter(value.clone()) for name, value in values.items()}
+        part = {name: torch.nn.Parameter(self.shard(value)) for name, value in values.items()}
+        self.assertEqual(part["scale"].to_local().numel(), 0, "the other process has all of it")
+        optimizers = [HiMuon(list(each.items()), spec="tile=16") for each in (whole, part)]
+        for _ in range(2):
+            for name, shape in shapes.items():
+                whole[name].grad = torch.randn(shape)
+                part[name].grad = self.shard(whole[name].grad)
+            for optimizer in optimizers:
+                optimizer.step()
+        self.assertEqual(optimizers[1].last_report.tiles, 6)
+        for name in ("layer.weight", "layer.bias"):
+            self.assertTrue(torch.equal(part[name].to_local(), whole[name][32:]), name)
+        # A state is that of the process.
+        state = optimizers[1].state_dict()
+        self.assertEqual(state["state"][0]["momentum_buffer"].shape, (32, 48))
+        resumed = HiMuon(list(part.items()), spec="tile=16")
+        resumed.load_state_dict(state)
+        self.assertEqual(resumed.state_dict()["himuon"]["names"], list(shapes))
+        optimizers[0].step()
+        resumed.step()
+        self.assertTrue(torch.equal(part["layer.weight"].to_local(), whole["layer.weight"][32:]))
+
+    def test_refusals(self):
+        whole = torch.ones(32, 16)
+        with self.assertWarnsRegex(UserWarning, "the whole of each shard"):
+            HiMuon([("w", torch.nn.Parameter(self.shard(whole)))], spec="tile=full")
+        weight = torch.nn.Parameter(self.shard(whole))
+        optimizer = HiMuon([("w", weight)], spec="tile=16")
+        weight.grad = self.shard(whole, 1)
+        with self.assertRaisesRegex(ValueError, r"placed as \(Shard\(dim=1\),\), expected \(Shard\(dim=0\),\)"):
+            optimizer.step()
+
+
 def load_tests(loader, tests, pattern):
     tests.addTests(doctest.DocTestSuite(himuon.torch))
     return tests

@@ -6,11 +6,32 @@ from typing import Any
 
 import torch
 
+try:
+    from torch.distributed._functional_collectives import AsyncCollectiveTensor
+    from torch.distributed.tensor import DTensor
+except ImportError:  # torch may be built without
+    DTensor = AsyncCollectiveTensor = ()  # type: ignore[assignment, misc]
+
 # What a specification calls the type of its weights.
 WEIGHTS = {torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}
 
 
+def is_sharded(tensor: torch.Tensor) -> bool:
+    return isinstance(tensor, DTensor) and not all(placement.is_replicate() for placement in tensor.placements)
+
+
+@torch.no_grad()
+def local(tensor: torch.Tensor) -> torch.Tensor:
+    """What of a tensor is here: its shard, where it is one of several."""
+    if isinstance(tensor, DTensor):
+        tensor = tensor.to_local()
+        if isinstance(tensor, AsyncCollectiveTensor):
+            tensor = tensor.wait()
+    return tensor
+
+
 def checked(name: str, parameter: torch.Tensor) -> torch.Tensor:
+    parameter = local(parameter)
     if parameter.device.type not in ("cpu", "cuda"):
         raise ValueError(f"parameter {name} is on {parameter.device}, expected the CPU or a CUDA device")
     if parameter.dtype not in WEIGHTS:
@@ -23,7 +44,8 @@ def checked(name: str, parameter: torch.Tensor) -> torch.Tensor:
 
 
 def form(parameter: torch.Tensor) -> tuple[Any, ...]:
-    """What lies where a parameter is: what was checked stays true while this is the same."""
+    """What is here of a parameter: what was checked stays true while this is the same."""
+    parameter = local(parameter)
     plain = parameter.is_contiguous() and not parameter.is_neg()
     return parameter.dtype, parameter.device, tuple(parameter.shape), plain
 
@@ -62,6 +84,9 @@ def gradient_of(name: str, parameter: torch.Tensor) -> torch.Tensor | None:
         return None
     if gradient.layout != torch.strided:
         raise ValueError(f"the gradient of {name} is {gradient.layout}, expected a dense one: use sparse=False")
+    if isinstance(parameter, DTensor) and isinstance(gradient, DTensor) and gradient.placements != parameter.placements:
+        raise ValueError(f"the gradient of {name} is placed as {gradient.placements}, expected {parameter.placements}")
+    gradient, parameter = local(gradient), local(parameter)
     if gradient.dtype not in WEIGHTS:
         raise TypeError(f"the gradient of {name} is of {gradient.dtype}, expected one of {list(WEIGHTS)}")
     if gradient.shape != parameter.shape or gradient.device != parameter.device:

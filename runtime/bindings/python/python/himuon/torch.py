@@ -14,6 +14,9 @@ times the group's learning rate and without decay of vectors. A group with ``use
 its own ``lr``, and all of it decays, as in ``torch.optim.AdamW``. Which parameter got what, and why:
 ``print(optimizer.explain())``.
 
+Of sharded parameters (``DTensor``, as FSDP2 makes them) each process updates its own part; nothing is gathered. Where the
+parts end between tiles the update has the bits of the whole model's.
+
 On a CUDA device steps are submitted in the order of the current stream and not waited for; ``optimizer.tile_counts()``
 waits, and says what was not finite.
 """
@@ -30,7 +33,7 @@ from torch.optim.optimizer import ParamsT
 from . import AdamW, Error, Muon, Optimizer, StepReport, TileCounts
 from ._himuon import read_state
 from ._torch_state import TYPES, joined, keep_names, with_more_parameters
-from ._torch_tensors import WEIGHTS, checked, form, gradient_of, in_order, one_device
+from ._torch_tensors import WEIGHTS, checked, form, gradient_of, in_order, is_sharded, local, one_device
 
 __all__ = ["HiMuon"]
 
@@ -129,8 +132,8 @@ class HiMuon(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         self._send_options()
-        named = list(self._named())
-        weights = [(parameter.data_ptr(), WEIGHTS[parameter.dtype]) for _, parameter in named]
+        named = [(name, parameter) for name, parameter in self._named() if local(parameter).numel()]
+        weights = [(local(parameter).data_ptr(), WEIGHTS[parameter.dtype]) for _, parameter in named]
         gradients = [gradient_of(name, parameter) for name, parameter in named]
         there = [None if g is None else (g.data_ptr(), WEIGHTS[g.dtype]) for g in gradients]
         with in_order(self._device):
@@ -160,6 +163,8 @@ class HiMuon(torch.optim.Optimizer):
                 "model.named_parameters(), or every_matrix=True to say so",
                 stacklevel=3,
             )
+        if "full" in str(group["spec"]) and any(is_sharded(parameter) for parameter in group["params"]):
+            warnings.warn("tile=full is the whole of each shard, not of the matrix, whose parts are elsewhere", stacklevel=3)
         if self._native is None:
             return
         try:
@@ -234,9 +239,11 @@ class HiMuon(torch.optim.Optimizer):
         parameters = {name: checked(name, parameter) for name, parameter in named}
         if len(parameters) != len(named):
             raise ValueError("two parameters have the same name, expected one name each: use one named_parameters()")
-        names = iter(list(parameters))
-        own = [[next(names) for _ in group["params"]] for group in self.param_groups]
-        filled = [(place, group) for place, group in enumerate(self.param_groups) if group["params"]]
+        # Of a shard there may be nothing here.
+        parameters = {name: parameter for name, parameter in parameters.items() if parameter.numel()}
+        names = iter([name for name, _ in named])
+        own = [[name for _, name in zip(group["params"], names) if name in parameters] for group in self.param_groups]
+        filled = [(place, group) for place, group in enumerate(self.param_groups) if own[place]]
         # The type of what is mapped is known once it is known what is mapped.
         groups = [((f"group{place}", own[place]), _options(group, _likely_type(group))) for place, group in filled]
         routed = self._optimizer(parameters, groups, threads=1).groups
