@@ -31,9 +31,8 @@ const FOLDER: &str = "himuon-kernels";
 /// What `himuon::bundles!()` includes.
 const INDEX: &str = "himuon_bundles.rs";
 /// What decides which compiler is found.
-const VARIABLES: [&str; 6] = [
+const VARIABLES: [&str; 5] = [
     "HIMUON_NVRTC_PATH",
-    "HIMUON_PYTHON",
     "HIMUON_PTXAS_PATH",
     "HIMUON_NVDISASM_PATH",
     "CUDA_HOME",

@@ -4,6 +4,7 @@ use super::CompileError;
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{PoisonError, RwLock};
 
 /// NVRTC, and `ptxas` and `nvdisasm` where they are found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,8 +40,8 @@ impl Compiler {
         }
     }
 
-    /// Looks at `HIMUON_NVRTC_PATH` (`HIMUON_PTXAS_PATH`, `HIMUON_NVDISASM_PATH`), then below `CUDA_HOME`, `CUDA_PATH`,
-    /// `/usr/local/cuda` and the package folders of the interpreter `HIMUON_PYTHON`, else `python3`, in this order.
+    /// Looks at `HIMUON_NVRTC_PATH` (`HIMUON_PTXAS_PATH`, `HIMUON_NVDISASM_PATH`), then below `CUDA_HOME`, `CUDA_PATH`, the
+    /// folders of [`look_below`], `/usr/local/cuda` and the package folders of `python3`, in this order.
     ///
     /// # Errors
     /// [`CompileError::NotFound`] when there is no NVRTC.
@@ -90,12 +91,23 @@ impl Compiler {
     }
 }
 
+/// Folders that a program names, for all that is located later.
+static NAMED: RwLock<Vec<PathBuf>> = RwLock::new(Vec::new());
+
+/// Looks below these folders too, before `/usr/local/cuda`: those of a program that knows where packages lie, as a Python
+/// interpreter does of its own. Replaces the folders of an earlier call.
+pub fn look_below(folders: Vec<PathBuf>) {
+    *NAMED.write().unwrap_or_else(PoisonError::into_inner) = folders;
+}
+
 fn roots() -> Vec<PathBuf> {
+    let named = NAMED.read().unwrap_or_else(PoisonError::into_inner).clone();
     ["CUDA_HOME", "CUDA_PATH"]
         .into_iter()
         .filter_map(env::var_os)
         .filter(|value| !value.is_empty())
         .map(PathBuf::from)
+        .chain(named)
         .chain([PathBuf::from("/usr/local/cuda")])
         .chain(python_packages())
         .collect()
@@ -104,8 +116,7 @@ fn roots() -> Vec<PathBuf> {
 fn python_packages() -> Vec<PathBuf> {
     let script =
         "import site; print(*site.getsitepackages(), site.getusersitepackages(), sep='\\n')";
-    let interpreter = env::var_os("HIMUON_PYTHON").filter(|path| !path.is_empty());
-    Command::new(interpreter.unwrap_or_else(|| "python3".into()))
+    Command::new("python3")
         .args(["-c", script])
         .output()
         .map(|output| {
@@ -156,7 +167,7 @@ fn program_in(root: &Path, name: &str) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use super::{nvrtc_in, program_in};
+    use super::{look_below, nvrtc_in, program_in, roots};
 
     #[test]
     fn wheels_and_toolkits_are_recognised_and_builtins_are_not_the_compiler() {
@@ -168,6 +179,10 @@ mod tests {
         };
         put("lib/libnvrtc-builtins.so.13.5");
         assert_eq!(nvrtc_in(&root), None);
+        look_below(vec![root.clone()]);
+        assert!(roots().contains(&root));
+        look_below(Vec::new());
+        assert!(!roots().contains(&root));
         put("nvidia/cu13/lib/libnvrtc.so.13");
         put("nvidia/cu13/bin/ptxas");
         assert_eq!(

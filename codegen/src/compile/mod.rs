@@ -9,7 +9,7 @@ mod ptxas;
 mod sass;
 mod scratch;
 
-pub use locate::Compiler;
+pub use locate::{Compiler, look_below};
 pub use sass::Instructions;
 
 use std::path::PathBuf;

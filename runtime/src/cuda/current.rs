@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use cudarc::driver::{result, sys};
 
-use super::driver::driver_version;
+use super::device::start;
 use super::error::CudaError;
 
 /// What is current for this thread, made so again when this is dropped.
@@ -24,17 +24,16 @@ use super::error::CudaError;
 pub struct CurrentContext(Option<sys::CUcontext>);
 
 impl CurrentContext {
-    /// Keeps what is current now.
+    /// Keeps what is current now. It must not be destroyed meanwhile; a primary context, which is what programs of CUDA's
+    /// runtime use, is not.
     ///
     /// # Errors
-    /// No driver, or it does not tell.
+    /// No driver, no device, or the driver does not tell, as in a process that was forked after it was started.
     pub fn keep() -> Result<Self, CudaError> {
         static STARTED: OnceLock<()> = OnceLock::new();
         let action = "asking for the current context";
         if STARTED.get().is_none() {
-            // cudarc would panic without a driver.
-            driver_version()?;
-            result::init().map_err(CudaError::call(action))?;
+            start()?;
             STARTED.get_or_init(|| ());
         }
         let current = result::ctx::get_current().map_err(CudaError::call(action))?;
@@ -45,8 +44,7 @@ impl CurrentContext {
 impl Drop for CurrentContext {
     fn drop(&mut self) {
         let current = self.0.unwrap_or(std::ptr::null_mut());
-        // SAFETY: null, or what the driver named as current in this thread, which nobody else may destroy meanwhile. The
-        // driver refuses one that is gone after all, and there is nobody to tell.
+        // SAFETY: null, or what the driver named as current in this thread and still is there, by the documentation of `keep`.
         let _ = unsafe { result::ctx::set_current(current) };
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cudarc::driver::sys::CUdevice_attribute_enum as Attribute;
-use cudarc::driver::{CudaContext, DriverError, result, sys};
+use cudarc::driver::{CudaContext, result, sys};
 use himuon_templates::Architecture;
 
 use super::driver;
@@ -86,26 +86,36 @@ fn version_text(version: u32) -> String {
     format!("{}.{}", version / 1000, version % 1000 / 10)
 }
 
-/// The devices of this machine.
-///
-/// # Errors
-/// No driver, one older than 12.8, no device; each says what was found and what to do.
-pub fn devices() -> Result<Vec<DeviceInfo>, CudaError> {
+/// Starts the driver; gives its version.
+pub(super) fn start() -> Result<u32, CudaError> {
+    // cudarc would panic without a driver.
     let version = driver::driver_version()?;
     if version < OLDEST_DRIVER {
         return Err(CudaError::DriverTooOld {
             found: version_text(version),
         });
     }
-    let none = |reason: String| CudaError::NoDevice {
+    result::init().map_err(|error| no_device(version, format!("{:?}", error.0)))?;
+    Ok(version)
+}
+
+fn no_device(version: u32, reason: String) -> CudaError {
+    CudaError::NoDevice {
         version: version_text(version),
         reason,
-    };
-    let failed = |error: DriverError| none(format!("{:?}", error.0));
-    result::init().map_err(failed)?;
-    let count = result::device::get_count().map_err(failed)?;
+    }
+}
+
+/// The devices of this machine.
+///
+/// # Errors
+/// No driver, one older than 12.8, no device; each says what was found and what to do.
+pub fn devices() -> Result<Vec<DeviceInfo>, CudaError> {
+    let version = start()?;
+    let count = result::device::get_count();
+    let count = count.map_err(|error| no_device(version, format!("{:?}", error.0)))?;
     if count == 0 {
-        return Err(none("0 found".to_owned()));
+        return Err(no_device(version, "0 found".to_owned()));
     }
     (0..count).map(|ordinal| info(ordinal, version)).collect()
 }

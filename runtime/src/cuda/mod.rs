@@ -57,6 +57,8 @@ pub use cudarc::driver::{CudaContext, CudaSlice, CudaStream};
 pub use current::CurrentContext;
 pub use device::{DeviceInfo, devices, open};
 pub use error::CudaError;
+#[cfg(feature = "jit")]
+pub use himuon_codegen::compile::look_below as look_for_compiler_below;
 pub use map::CudaMap;
 pub use memory::{Device, DeviceAllocator, DeviceBuffer};
 pub use tensor::{DeviceMut, DeviceRef, Number};

@@ -15,7 +15,7 @@ create_exception!(
     himuon,
     BuildError,
     Error,
-    "Parameters, groups or options that do not go together."
+    "Parameters, groups or options that do not go together, or a device that is not there."
 );
 create_exception!(
     himuon,

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
+use std::path::PathBuf;
 
 use himuon::HiMuon;
 use himuon::cuda::{self, CudaBackend, CudaError, CurrentContext, Device};
@@ -26,13 +27,16 @@ pub(crate) enum Place {
 }
 
 impl Place {
-    /// `cpu`, `cuda` or `cuda:1`.
-    pub(crate) fn parse(text: &str) -> PyResult<Self> {
-        let number = match text {
+    /// What `str` makes `cpu`, `cuda` (device 0) or `cuda:1`.
+    pub(crate) fn parse(device: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let text = device.str()?.to_string();
+        let is_number = |number: &&str| number.bytes().all(|byte| byte.is_ascii_digit());
+        let number = match text.as_str() {
             "cpu" => return Ok(Place::Cpu),
             "cuda" => Some(0),
             _ => text
                 .strip_prefix("cuda:")
+                .filter(is_number)
                 .and_then(|number| number.parse().ok()),
         };
         number.map(Place::Cuda).ok_or_else(|| {
@@ -94,7 +98,7 @@ impl Placed {
             let built = py.detach(|| builder.build()).map_err(unbuilt)?;
             return Ok(Placed::Host(built));
         };
-        name_interpreter(py)?;
+        name_packages(py)?;
         py.detach(|| {
             let missing = |error: CudaError| BuildError::new_err(error.to_string());
             let _current = CurrentContext::keep().map_err(missing)?;
@@ -106,17 +110,19 @@ impl Placed {
     }
 }
 
-/// The compiler of kernels is also looked for among the packages of this interpreter, as PyTorch's wheels bring it.
-fn name_interpreter(py: Python<'_>) -> PyResult<()> {
-    let interpreter = py.import("sys")?.getattr("executable")?;
-    if interpreter.is_truthy()? {
-        let environment = py.import("os")?.getattr("environ")?;
-        environment.call_method1("setdefault", ("HIMUON_PYTHON", interpreter))?;
-    }
+/// The compiler of kernels is also looked for where this interpreter finds packages, as PyTorch's wheels bring it.
+fn name_packages(py: Python<'_>) -> PyResult<()> {
+    let folders: Vec<Option<String>> = py.import("sys")?.getattr("path")?.extract()?;
+    let folders = folders
+        .into_iter()
+        .flatten()
+        .filter(|folder| !folder.is_empty());
+    cuda::look_for_compiler_below(folders.map(PathBuf::from).collect());
     Ok(())
 }
 
-/// An optimizer on a device, which is let go with the thread's own context kept.
+/// An optimizer on a device. It is let go with the thread's own context kept, and while other Python threads run, since
+/// freeing its memory waits for the device.
 pub(crate) struct OnDevice(ManuallyDrop<HiMuon<Device>>);
 
 impl Deref for OnDevice {
@@ -135,9 +141,15 @@ impl DerefMut for OnDevice {
 
 impl Drop for OnDevice {
     fn drop(&mut self) {
-        let _current = CurrentContext::keep();
-        // SAFETY: dropped here alone, and not used after.
-        unsafe { ManuallyDrop::drop(&mut self.0) }
+        // SAFETY: taken here alone, and the place is not used after.
+        let mut optimizer = Some(unsafe { ManuallyDrop::take(&mut self.0) });
+        let mut let_go = || {
+            let _current = CurrentContext::keep();
+            drop(optimizer.take());
+        };
+        if Python::try_attach(|py| py.detach(&mut let_go)).is_none() {
+            let_go();
+        }
     }
 }
 

@@ -71,9 +71,15 @@ impl<'py> Borrowed<'py> {
         place: Place,
     ) -> PyResult<Self> {
         let capsule = export(tensor, &what, place)?;
-        let (view, unwritable) = view(&capsule, &what)?;
+        let (view, flags) = view(&capsule, &what)?;
         if !place.has(view.device, view.device_id) {
             return Err(elsewhere(&what, view.device, view.device_id, place));
+        }
+        if flags & COPIED != 0 && place != Place::Cpu {
+            return Err(argument(format!(
+                "{what} is exported as a copy, which may be gone before the device reads it: pass a tensor that is exported as it \
+                 lies"
+            )));
         }
         let element = match (view.code, view.bits, view.lanes) {
             (FLOAT, 32, 1) => Element::F32,
@@ -110,7 +116,7 @@ impl<'py> Borrowed<'py> {
             false => view.data as usize + view.byte_offset as usize,
         };
         Ok(Borrowed {
-            unwritable,
+            unwritable: unwritable(flags),
             _capsule: Some(capsule),
             ..Borrowed::at(address, element, what, shape)?
         })
@@ -276,7 +282,7 @@ fn elsewhere(what: &str, kind: i32, number: i32, expected: Place) -> PyErr {
         None => format!("a device of type {kind} (DLPack's number)"),
     };
     argument(format!(
-        "{what} is on {found}, expected {expected}, which the optimizer was made for: move it there"
+        "{what} is on {found}, expected {expected}: move it there"
     ))
 }
 
@@ -285,11 +291,8 @@ fn type_name(object: &Bound<'_, PyAny>) -> String {
     name.map_or_else(|_| "thing".to_owned(), |name| name.to_string())
 }
 
-/// The tensor of a capsule, and why it may not be written to.
-fn view<'a>(
-    capsule: &'a Bound<'_, PyCapsule>,
-    what: &str,
-) -> PyResult<(&'a DlTensor, Option<&'static str>)> {
+/// The tensor of a capsule, and its flags.
+fn view<'a>(capsule: &'a Bound<'_, PyCapsule>, what: &str) -> PyResult<(&'a DlTensor, u64)> {
     if capsule.is_valid_checked(Some(VERSIONED)) {
         let pointer = capsule.pointer_checked(Some(VERSIONED))?;
         // SAFETY: a capsule of this name holds this struct, whose first field is the version, and lives as long as it.
@@ -300,21 +303,25 @@ fn view<'a>(
                 managed.major
             )));
         }
-        let unwritable = match managed.flags {
-            flags if flags & READ_ONLY != 0 => {
-                Some("may not be written to: pass an array that is not read-only")
-            }
-            flags if flags & COPIED != 0 => Some(
-                "is exported as a copy, which would be updated instead of it: pass a tensor that is exported as it lies",
-            ),
-            _ => None,
-        };
-        return Ok((&managed.tensor, unwritable));
+        return Ok((&managed.tensor, managed.flags));
     }
     let pointer = capsule.pointer_checked(Some(PLAIN))?;
     // SAFETY: a capsule of this name holds a struct that begins with the tensor, and lives as long as it.
     let tensor = unsafe { pointer.cast::<DlTensor>().as_ref() };
-    Ok((tensor, None))
+    Ok((tensor, 0))
+}
+
+/// Why a tensor may not be written to, by its flags.
+fn unwritable(flags: u64) -> Option<&'static str> {
+    match flags {
+        flags if flags & READ_ONLY != 0 => {
+            Some("may not be written to: pass an array that is not read-only")
+        }
+        flags if flags & COPIED != 0 => Some(
+            "is exported as a copy, which would be updated instead of it: pass a tensor that is exported as it lies",
+        ),
+        _ => None,
+    }
 }
 
 /// # Safety

@@ -48,10 +48,20 @@ class Driver:
             self.library = ctypes.CDLL("libcuda.so.1")
         except OSError as error:
             raise unittest.SkipTest(f"no CUDA driver: {error}") from None
-        self.call("cuInit", 0)
-        self.context = ctypes.c_void_p()
-        self.call("cuDevicePrimaryCtxRetain", ctypes.byref(self.context), 0)
-        self.call("cuCtxSetCurrent", self.context)
+        count = ctypes.c_int()
+        status = self.library.cuInit(0) or self.library.cuDeviceGetCount(ctypes.byref(count))
+        if status != 0 or count.value == 0:
+            raise unittest.SkipTest(f"no CUDA device: status {status}, {count.value} devices")
+        self.contexts = [self.retained(device) for device in range(count.value)]
+        self.make_current(0)
+
+    def retained(self, device):
+        context = ctypes.c_void_p()
+        self.call("cuDevicePrimaryCtxRetain", ctypes.byref(context), device)
+        return context
+
+    def make_current(self, device):
+        self.call("cuCtxSetCurrent", None if device is None else self.contexts[device])
 
     def call(self, name, *arguments):
         status = getattr(self.library, name)(*arguments)
@@ -63,33 +73,31 @@ class Driver:
         self.call("cuCtxGetCurrent", ctypes.byref(context))
         return context.value
 
-    def synchronize(self):
-        self.call("cuCtxSynchronize")
-
 
 class DeviceArray:
-    """Numbers on device 0. Of bfloat16 the host's array has the upper halves as uint16."""
+    """Numbers on a device. Of bfloat16 the host's array has the upper halves as uint16."""
 
-    def __init__(self, driver, values, kind=None):
-        self.driver = driver
+    def __init__(self, driver, values, kind=None, device=0, flags=0):
+        self.driver, self.device, self.flags = driver, device, flags
         self.host = np.ascontiguousarray(values)
         self.kind = kind or str(self.host.dtype)
         self.shape = self.host.shape
         self.streams = []
         self.data = ctypes.c_uint64()
+        driver.make_current(device)
         driver.call("cuMemAlloc_v2", ctypes.byref(self.data), ctypes.c_size_t(self.host.nbytes))
-        self.write(self.host)
-
-    def write(self, values):
-        self.driver.call("cuMemcpyHtoD_v2", self.data, values.ctypes.data_as(ctypes.c_void_p), ctypes.c_size_t(values.nbytes))
+        values = self.host
+        driver.call("cuMemcpyHtoD_v2", self.data, values.ctypes.data_as(ctypes.c_void_p), ctypes.c_size_t(values.nbytes))
+        driver.make_current(0)
 
     def read(self):
+        """The numbers, after all that was submitted to the default stream."""
         values = np.empty_like(self.host)
         self.driver.call("cuMemcpyDtoH_v2", values.ctypes.data_as(ctypes.c_void_p), self.data, ctypes.c_size_t(values.nbytes))
         return values
 
     def __dlpack_device__(self):
-        return (2, 0)
+        return (2, self.device)
 
     def __dlpack__(self, *, stream=None, max_version=None):
         self.streams.append(stream)
@@ -98,7 +106,7 @@ class DeviceArray:
         tensor = DlTensor(
             self.data.value, *self.__dlpack_device__(), len(self.shape), code, bits, 1, self.sizes, None, 0
         )
-        self.managed = Managed(1, 0, None, None, 0, tensor)
+        self.managed = Managed(1, 0, None, None, self.flags, tensor)
         return new_capsule(ctypes.addressof(self.managed), NAME, None)
 
     def __del__(self):

@@ -46,6 +46,7 @@ fn with_device(command: &mut Command) {
     command
         .env("HIMUON_NVRTC_PATH", toolkit.nvrtc_library())
         .env("HIMUON_CACHE_DIR", cache)
+        .env("HIMUON_EMULATOR_DEVICES", "sm_80;sm_80")
         .env("HIMUON_DETERMINISTIC", "1");
 }
 

@@ -1,7 +1,10 @@
 """Steps on a CUDA device, beside the same on the CPU."""
 
-import ctypes
+import os
+import subprocess
+import sys
 import unittest
+import warnings
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,8 +23,8 @@ def setUpModule():
     driver = Driver()
 
 
-def on_device(arrays, kind=None):
-    return {name: DeviceArray(driver, values, kind) for name, values in arrays.items()}
+def on_device(arrays, **options):
+    return {name: DeviceArray(driver, values, **options) for name, values in arrays.items()}
 
 
 def on_host(arrays):
@@ -62,11 +65,11 @@ class Steps(unittest.TestCase):
         self.assert_same_way(on_host(there), weights, start)
         self.assertEqual(cuda.steps_taken, 3)
 
-    def test_weights_are_updated_in_the_order_of_the_default_stream(self):
+    def test_exports_are_asked_for_in_the_order_of_the_legacy_default_stream(self):
         weights, gradients = on_device(model()), on_device(model(1))
         made(weights).step(weights, gradients)
         asked = [array.streams for array in (weights | gradients).values()]
-        self.assertEqual(asked, [[1]] * len(asked), "the legacy default stream, as DLPack numbers it")
+        self.assertEqual(asked, [[1]] * len(asked), "as DLPack numbers it")
 
     def test_addresses_are_tensors_that_their_owner_knows(self):
         weights, same, gradients = on_device(model()), on_device(model()), on_device(model(1))
@@ -93,10 +96,10 @@ class Steps(unittest.TestCase):
         upper = lambda values: (values.astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
         whole = lambda values: (values.astype(np.uint32) << 16).view(np.float32)
         start, gradient = upper(random.standard_normal((32, 32))), upper(random.standard_normal((32, 32)))
-        weights = on_device({"q": start}, "bfloat16")
+        weights = on_device({"q": start}, kind="bfloat16")
         group = ("m", ["q"])
         optimizer = made(weights, [(group, himuon.Muon("tile=16 steps=5", weight="bf16", weight_decay=0.0))], lr=0.5)
-        optimizer.step(weights, on_device({"q": gradient}, "bfloat16"))
+        optimizer.step(weights, on_device({"q": gradient}, kind="bfloat16"))
         expected = {"q": whole(start).copy()}
         same = himuon.Optimizer(expected, [(group, himuon.Muon("tile=16 steps=5", weight_decay=0.0))], lr=0.5)
         same.step(expected, {"q": whole(gradient)})
@@ -114,17 +117,24 @@ class Steps(unittest.TestCase):
         self.assertEqual(str(optimizer.tile_counts()), "1 non-finite tiles, 0 tiles not orthogonalised, 0 non-finite numbers")
 
     def test_what_is_current_for_the_thread_stays_so(self):
-        weights, gradients = on_device(model()), on_device(model(1))
-        for context in (driver.context.value, None):
-            driver.call("cuCtxSetCurrent", ctypes.c_void_p(context))
-            optimizer = made(weights)
+        if len(driver.contexts) < 2:
+            self.skipTest("one device: its context is the one that is current")
+        weights, gradients = (on_device(model(seed), device=1) for seed in range(2))
+        for current in (0, None):
+            driver.make_current(current)
+            before = driver.current()
+            optimizer = made(weights, device="cuda:1")
             optimizer.step(weights, gradients)
             optimizer.explain()
             optimizer.load_state_bytes(optimizer.state_bytes())
-            optimizer.tile_counts()
+            self.assertEqual(optimizer.tile_counts().non_finite_tiles, 0)
+            with self.assertRaises(ValueError):
+                optimizer.step(weights, weights)
             del optimizer
-            self.assertEqual(driver.current(), context)
-            driver.call("cuCtxSetCurrent", driver.context)
+            with self.assertRaises(himuon.BuildError):
+                made(weights, groups=[("*", himuon.Muon("tile=16", row_normalisation=(0.9, 1e-8)))], device="cuda:1")
+            self.assertEqual(driver.current(), before)
+            driver.make_current(0)
 
 
 class Refusals(unittest.TestCase):
@@ -135,13 +145,60 @@ class Refusals(unittest.TestCase):
         with self.assertRaisesRegex(ValueError, "weight blocks.0.q.weight is on cuda:0, expected the CPU"):
             himuon.Optimizer(here, GROUPS).step(there, here)
 
+    def test_tensors_of_another_device(self):
+        if len(driver.contexts) < 2:
+            self.skipTest("one device")
+        there, beyond = on_device(model()), on_device(model(), device=1)
+        with self.assertRaisesRegex(ValueError, "gradient blocks.0.q.weight is on cuda:1, expected cuda:0"):
+            made(there).step(there, beyond)
+
+    def test_gradients_that_are_copies(self):
+        there, copies = on_device(model()), on_device(model(1), flags=2)
+        with self.assertRaisesRegex(ValueError, "gradient blocks.0.q.weight is exported as a copy, which may be gone"):
+            made(there).step(there, copies)
+
+    def test_no_device(self):
+        if "HIMUON_EMULATOR_DEVICES" not in os.environ:
+            self.skipTest("this is not the emulated driver")
+        program = "import himuon; himuon.Optimizer({'w': (4, 4)}, device='cuda')"
+        run = subprocess.run(
+            [sys.executable, "-c", program], env=os.environ | {"HIMUON_EMULATOR_DEVICES": "none"}, capture_output=True, text=True
+        )
+        self.assertIn("finds no device", run.stderr)
+        self.assertIn("CUDA_VISIBLE_DEVICES", run.stderr)
+
+    def test_a_forked_process(self):
+        optimizer = made(model())
+        reader, writer = os.pipe()
+        with warnings.catch_warnings():
+            # Other threads are there, which this process does not wait for.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            child = os.fork()
+        if child == 0:
+            try:
+                optimizer.explain()
+            except RuntimeError as error:
+                os.write(writer, str(error).encode())
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+        os.close(writer)
+        with os.fdopen(reader) as said:
+            self.assertIn("CUDA works in no forked process", said.read())
+
     def test_a_weight_that_is_also_a_gradient(self):
         there = on_device(model())
         with self.assertRaisesRegex(ValueError, "share memory"):
             made(there).step(there, there)
 
     def test_devices(self):
-        for wrong in ("gpu", "cuda:", "cuda:-1", "cuda:x"):
+        class Device:
+            def __str__(self):
+                return "cuda:0"
+
+        self.assertEqual(made(model(), device=Device()).device, "cuda:0")
+        self.assertEqual(himuon.Optimizer(model(), device=None).device, "cpu")
+        for wrong in ("gpu", "cuda:", "cuda:-1", "cuda:+1", "cuda:x"):
             with self.assertRaisesRegex(ValueError, 'expected "cpu", "cuda" or "cuda:N"'):
                 made(model(), device=wrong)
         with self.assertRaisesRegex(himuon.BuildError, "no CUDA device 7"):

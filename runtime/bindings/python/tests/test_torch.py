@@ -14,7 +14,6 @@ except ImportError:
 
 import himuon
 import himuon.torch
-from himuon._torch_tensors import in_order
 from himuon.torch import HiMuon
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -446,23 +445,51 @@ class Devices(unittest.TestCase):
         with self.assertRaisesRegex(ValueError, "is on meta, expected the CPU or a CUDA device"):
             HiMuon([("a", torch.nn.Parameter(torch.empty(4, 4, device="meta")))])
 
-    def test_the_current_stream_waits_for_the_step(self):
-        cuda = mock.MagicMock()
-        cuda.is_current_stream_capturing.return_value = False
+    def step_on(self, current, default, native_step):
+        """A step as on a device whose streams are these; gives what was asked of them, in order."""
+        weight = torch.nn.Parameter(torch.ones(4, 4))
+        optimizer = HiMuon([("w", weight)], spec="tile=4")
+        weight.grad = torch.ones(4, 4)
+        calls = mock.Mock()
+        calls.current.__eq__ = lambda stream, other: current == default
+        calls.step.side_effect = native_step
+        optimizer._native = mock.Mock(wraps=optimizer._native, _step_at=calls.step)
+        optimizer._device = torch.device("cuda:1")
+        cuda = mock.Mock(
+            **{"is_current_stream_capturing.return_value": False},
+            current_stream=mock.Mock(return_value=calls.current),
+            default_stream=mock.Mock(return_value=calls.default),
+            empty_cache=calls.empty_cache,
+        )
         with mock.patch("torch.cuda", cuda):
-            with in_order(torch.device("cuda:1")):
-                cuda.device.assert_called_once_with(torch.device("cuda:1"))
-                cuda.default_stream().wait_stream.assert_called_once_with(cuda.current_stream())
-                cuda.current_stream().wait_stream.assert_not_called()
-            cuda.current_stream().wait_stream.assert_called_once_with(cuda.default_stream())
-            # On the default stream itself nobody waits.
-            cuda.default_stream.return_value = cuda.current_stream()
-            with in_order(torch.device("cuda:1")):
-                pass
-            cuda.current_stream().wait_stream.assert_called_once()
-            cuda.is_current_stream_capturing.return_value = True
-            with self.assertRaisesRegex(RuntimeError, "being captured"), in_order(torch.device("cuda:1")):
-                self.fail("a step was taken")
+            try:
+                optimizer.step()
+                optimizer.step()
+            finally:
+                cuda.current_stream.assert_called_with(torch.device("cuda:1"))
+                self.asked = [name for name, _, _ in calls.mock_calls]
+
+    def test_streams_wait_for_each_other(self):
+        step = ["default.wait_stream", "step", "current.wait_stream"]
+        self.step_on("another", "default", [None, None])
+        self.assertEqual(self.asked, [step[0], "empty_cache", *step[1:], *step])
+        self.step_on("default", "default", [None, None])
+        self.assertEqual(self.asked, ["empty_cache", "step", "step"])
+        with self.assertRaises(himuon.TornError):
+            self.step_on("another", "default", [himuon.TornError("lost")])
+        self.assertEqual(self.asked, [step[0], "empty_cache", *step[1:]])
+
+    def test_a_stream_that_is_captured(self):
+        weight = torch.nn.Parameter(torch.ones(4, 4))
+        optimizer = HiMuon([("w", weight)], spec="tile=4")
+        with mock.patch("torch.cuda", mock.Mock()), self.assertRaisesRegex(RuntimeError, "being captured"):
+            optimizer.step()
+
+    def test_wrapped_tensors(self):
+        from torch.testing._internal.two_tensor import TwoTensor
+
+        with self.assertRaisesRegex(TypeError, "parameter w is a TwoTensor, expected a plain tensor"):
+            HiMuon([("w", torch.nn.Parameter(TwoTensor(torch.ones(4, 4), torch.ones(4, 4))))])
 
 
 class Shards(unittest.TestCase):

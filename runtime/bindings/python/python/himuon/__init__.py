@@ -14,7 +14,8 @@ bfloat16 or float16 numbers by DLPack. Nobody else may use them while a step run
 
 With ``device="cuda:0"`` weights and gradients are on that device. Steps are submitted to its legacy default stream and not
 waited for: they come after what was submitted to other streams before, as exports by DLPack say, and whoever reads weights
-or frees gradients on another stream lets it wait for the default one first.
+or frees gradients on another stream lets it wait for the default one first. Torch tensors of another device than torch's
+current one are to be passed under ``torch.cuda.device``.
 """
 
 from typing import TYPE_CHECKING

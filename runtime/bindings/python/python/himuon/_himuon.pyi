@@ -126,7 +126,7 @@ class Optimizer:
         memory_budget: int | None = None,
         threads: int | None = None,
         non_finite: Literal["skip_tile", "skip_step", "error"] = "skip_tile",
-        device: str = "cpu",
+        device: object = None,
     ) -> Optimizer: ...
     lr: float
     @property

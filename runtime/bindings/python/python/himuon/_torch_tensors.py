@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 try:
     from torch.distributed._functional_collectives import AsyncCollectiveTensor
@@ -34,6 +35,10 @@ def checked(name: str, parameter: torch.Tensor) -> torch.Tensor:
     parameter = local(parameter)
     if parameter.device.type not in ("cpu", "cuda"):
         raise ValueError(f"parameter {name} is on {parameter.device}, expected the CPU or a CUDA device")
+    if parameter.device.type == "cuda" and torch.version.hip is not None:
+        raise ValueError(f"parameter {name} is on a device of ROCm, expected the CPU or a device of CUDA")
+    if is_traceable_wrapper_subclass(parameter):
+        raise TypeError(f"parameter {name} is a {type(parameter).__name__}, expected a plain tensor or a DTensor of plain ones")
     if parameter.dtype not in WEIGHTS:
         raise TypeError(f"parameter {name} is of {parameter.dtype}, expected one of {list(WEIGHTS)}")
     if not parameter.is_contiguous():
@@ -58,24 +63,31 @@ def one_device(parameters: dict[str, torch.Tensor]) -> torch.device:
     return next(iter(devices), torch.device("cpu"))
 
 
+def refuse_capture() -> None:
+    started = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    if started and torch.cuda.is_current_stream_capturing():
+        raise RuntimeError("the current stream is being captured, expected a step outside of CUDA graphs: take it after a replay")
+
+
 @contextlib.contextmanager
 def in_order(device: torch.device) -> Iterator[None]:
     """Steps are submitted to a device's default stream, which waits here for the current one, and that for it."""
     if device.type != "cuda":
         yield
         return
-    with torch.cuda.device(device):
-        if torch.cuda.is_current_stream_capturing():
-            raise RuntimeError("the current stream is being captured, expected a step outside of CUDA graphs: take it after a replay")
-        current, default = torch.cuda.current_stream(), torch.cuda.default_stream()
+    current, default = torch.cuda.current_stream(device), torch.cuda.default_stream(device)
     if current == default:
         yield
         return
     default.wait_stream(current)
     try:
         yield
-    finally:
-        current.wait_stream(default)
+    except BaseException:
+        # Of a device that is lost the error that says so is the one to raise.
+        with contextlib.suppress(RuntimeError):
+            current.wait_stream(default)
+        raise
+    current.wait_stream(default)
 
 
 def gradient_of(name: str, parameter: torch.Tensor) -> torch.Tensor | None:

@@ -17,8 +17,8 @@ its own ``lr``, and all of it decays, as in ``torch.optim.AdamW``. Which paramet
 Of sharded parameters (``DTensor``, as FSDP2 makes them) each process updates its own part; nothing is gathered. Where the
 parts end between tiles the update has the bits of the whole model's.
 
-On a CUDA device steps are submitted in the order of the current stream and not waited for; ``optimizer.tile_counts()``
-waits, and says what was not finite.
+On a CUDA device steps are submitted in the order of the current stream and not waited for, unless ``non_finite`` asks for an
+answer; ``optimizer.tile_counts()`` waits, and says what was not finite.
 """
 
 import copy
@@ -33,7 +33,7 @@ from torch.optim.optimizer import ParamsT
 from . import AdamW, Error, Muon, Optimizer, StepReport, TileCounts
 from ._himuon import read_state
 from ._torch_state import TYPES, joined, keep_names, with_more_parameters
-from ._torch_tensors import WEIGHTS, checked, form, gradient_of, in_order, is_sharded, local, one_device
+from ._torch_tensors import WEIGHTS, checked, form, gradient_of, in_order, is_sharded, local, one_device, refuse_capture
 
 __all__ = ["HiMuon"]
 
@@ -89,6 +89,8 @@ class HiMuon(torch.optim.Optimizer):
         threads: int | None = None,
     ):
         self._native: Optimizer | None = None
+        self._device = torch.device("cpu")
+        self._has_room = False
         self._optimizer: Callable[..., Optimizer] = functools.partial(
             Optimizer,
             non_finite=non_finite,  # type: ignore[arg-type]
@@ -127,6 +129,7 @@ class HiMuon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Takes one step over all groups; parameters without a gradient stay as they are."""
+        refuse_capture()
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -137,6 +140,7 @@ class HiMuon(torch.optim.Optimizer):
         gradients = [gradient_of(name, parameter) for name, parameter in named]
         there = [None if g is None else (g.data_ptr(), WEIGHTS[g.dtype]) for g in gradients]
         with in_order(self._device):
+            self._make_room()
             self.last_report = self._current()._step_at(weights, there)
         # A graph that was made before the step must not go on with what is there now.
         for (_, parameter), gradient in zip(named, gradients):
@@ -145,7 +149,8 @@ class HiMuon(torch.optim.Optimizer):
         return loss
 
     def tile_counts(self) -> TileCounts:
-        """What was left alone by all steps so far because it was not finite; waits for a CUDA device."""
+        """What was left alone because it was not finite, since the optimizer was made or last made anew (by a state that was
+        loaded, another group, or an option that no running one takes); waits for a CUDA device."""
         return self._current().tile_counts()
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -263,8 +268,15 @@ class HiMuon(torch.optim.Optimizer):
             return self._optimizer(parameters, groups, threads=self._threads)
         return self._optimizer(parameters, groups, device=str(device))
 
+    def _make_room(self) -> None:
+        """State and workspace are allocated by the first step, beside torch, which keeps what it has freed."""
+        if self._device.type == "cuda" and not self._has_room:
+            torch.cuda.empty_cache()
+            self._has_room = True
+
     def _take(self, native: Optimizer) -> None:
         self._native = native
+        self._has_room = False
         self._device = torch.device(native.device)
         self._native_groups = {group for _, group in native.groups}
         self._made_for = copy.deepcopy(self._structure())

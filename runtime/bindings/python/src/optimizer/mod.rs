@@ -32,9 +32,15 @@ impl Optimizer {
     /// The optimizer, for this thread: waiting for another one here would wait for ever, as that one waits for Python.
     fn inner(&self) -> PyResult<MutexGuard<'_, Placed>> {
         if self.process != std::process::id() {
-            return Err(PyRuntimeError::new_err(
-                "this optimizer was made before the process forked, and its threads are the parent's; make one here",
-            ));
+            return Err(PyRuntimeError::new_err(match self.place {
+                Place::Cpu => {
+                    "this optimizer was made before the process forked, and its threads are the parent's; make one here"
+                }
+                Place::Cuda(_) => {
+                    "this optimizer was made before the process forked, and CUDA works in no forked process; start processes by \
+                     the method \"spawn\" and make one there"
+                }
+            }));
         }
         match self.inner.try_lock() {
             Ok(inner) => Ok(inner),
@@ -66,7 +72,7 @@ impl Optimizer {
     #[new]
     #[pyo3(signature = (
         parameters, groups=Vec::new(), *, lr=0.02, adamw=None, schedule=None, memory_budget=None, threads=None,
-        non_finite="skip_tile", device="cpu"
+        non_finite="skip_tile", device=None
     ))]
     #[allow(clippy::too_many_arguments)]
     fn new(
@@ -79,9 +85,9 @@ impl Optimizer {
         memory_budget: Option<u64>,
         threads: Option<usize>,
         non_finite: &str,
-        device: &str,
+        device: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
-        let place = Place::parse(device)?;
+        let place = device.map_or(Ok(Place::Cpu), Place::parse)?;
         let policies = [
             ("skip_tile", NonFinitePolicy::SkipTile),
             ("skip_step", NonFinitePolicy::SkipStep),
@@ -160,7 +166,7 @@ impl Optimizer {
         )
     }
 
-    /// What was left alone since the optimizer was made; waits for a device.
+    /// What the steps of this object left alone; waits for a device.
     fn tile_counts(&self, py: Python<'_>) -> PyResult<TileCounts> {
         let counts = self.detached(py, |inner| on_either!(inner, inner => inner.tile_counts()))?;
         Ok(counts.into())
