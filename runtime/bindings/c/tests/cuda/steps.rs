@@ -3,6 +3,7 @@
 use std::ffi::{CStr, CString};
 use std::ptr::null_mut;
 
+use cudarc::driver::result;
 use himuon_c::*;
 
 use crate::caller::Caller;
@@ -99,6 +100,7 @@ fn a_device_takes_the_steps_of_the_cpu_on_the_caller_s_stream() {
         explains_and_changes_options(&device, on_cpu, on_device);
         each_goes_on_from_the_other(&mut device, &mut host, on_cpu, on_device);
         one_bad_number_leaves_its_tile_or_itself_alone(&mut device, on_device);
+        nothing_current_stays_so(on_device);
         device.free(on_device);
         // SAFETY: built above, and used no more.
         unsafe { himuon_free(on_cpu) };
@@ -195,4 +197,16 @@ fn the_default_stream_gives_the_same_bits(start: &[Vec<f32>]) {
         caller.free(optimizer);
     }
     assert!(on_default.read() == on_another.read());
+}
+
+/// As in a thread that has asked nothing of CUDA yet.
+fn nothing_current_stays_so(on_device: *mut Optimizer) {
+    let mut counts = Counts::default();
+    // SAFETY: no context, which is always one that may be current; the optimizer is there.
+    unsafe {
+        result::ctx::set_current(null_mut()).unwrap();
+        let counted = himuon_tile_counts(on_device, &mut counts);
+        assert_eq!(counted, Status::Ok, "{}", said());
+    }
+    assert_eq!(result::ctx::get_current().unwrap(), None);
 }
