@@ -11,7 +11,8 @@
 typedef enum himuon_status {
   // Done.
   HIMUON_STATUS_OK = 0,
-  // An argument is null, not UTF-8, misaligned, overlaps another, or names nothing. Nothing has changed.
+  // An argument is null, not UTF-8, misaligned, overlaps another, lies in another memory, or names nothing. Nothing has
+  // changed.
   HIMUON_STATUS_ARGUMENT = 1,
   // The library refused, as the text says. Nothing has changed.
   HIMUON_STATUS_REFUSED = 2,
@@ -221,7 +222,7 @@ enum himuon_status himuon_build_cuda(struct himuon_builder *builder,
                                      struct himuon_optimizer **optimizer);
 
 // Maps every tile of a `rows` x `columns` matrix on its own, without a scale, into `output` of f32: what a step would
-// take the weight along. To compare with any other implementation.
+// take the weight along. To compare with any other implementation. On the CPU, both tensors in this process's memory.
 //
 // # Safety
 // `specification` ends with a zero; the numbers of both tensors are there; nobody else uses the output meanwhile or

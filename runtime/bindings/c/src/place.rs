@@ -107,7 +107,7 @@ pub(crate) fn keep_current() -> Result<CurrentContext, Failure> {
     CurrentContext::keep().map_err(Failure::refused)
 }
 
-/// An optimizer for the length of a call. Fields are dropped in their order: the caller's context comes back last.
+/// An optimizer for the length of a call, at whose end the caller's context is the current one again.
 pub(crate) struct InUse<'a> {
     pub(crate) place: &'a mut Place,
     _current: Option<CurrentContext>,

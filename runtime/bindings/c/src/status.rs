@@ -14,7 +14,8 @@ use himuon::error::StepError;
 pub enum Status {
     /// Done.
     Ok = 0,
-    /// An argument is null, not UTF-8, misaligned, overlaps another, or names nothing. Nothing has changed.
+    /// An argument is null, not UTF-8, misaligned, overlaps another, lies in another memory, or names nothing. Nothing has
+    /// changed.
     Argument = 1,
     /// The library refused, as the text says. Nothing has changed.
     Refused = 2,
