@@ -71,18 +71,19 @@ fn tensor(data: *mut c_void, len: usize) -> Tensor {
     }
 }
 
-/// Runs `body` in a child process whose CUDA driver is the emulated one, with these devices.
-fn emulated(test: &str, devices: &str, body: impl FnOnce()) {
+/// Runs `body` in a child process whose CUDA driver is the emulated one, with two devices and this of its environment.
+fn emulated(test: &str, more: &[(&str, &str)], body: impl FnOnce()) {
     let nvrtc = Toolkit::locate_or_install().unwrap();
     let nvrtc = nvrtc.nvrtc_library().display().to_string();
     let cache = himuon_toolkit::target_folder().join("cuda-test-cache");
     let cache = cache.display().to_string();
-    let environment = [
+    let mut environment = vec![
         ("HIMUON_NVRTC_PATH", nvrtc.as_str()),
         ("HIMUON_CACHE_DIR", cache.as_str()),
         ("HIMUON_DETERMINISTIC", "1"),
-        ("HIMUON_EMULATOR_DEVICES", devices),
+        ("HIMUON_EMULATOR_DEVICES", "sm_80;sm_80"),
     ];
+    environment.extend(more);
     if let Isolated::Parent { output } = isolated(test, &environment, body).unwrap() {
         let measured = output.lines().filter(|line| line.contains("measured: "));
         measured.for_each(|line| println!("{line}"));

@@ -13,7 +13,7 @@ use crate::{declared, emulated, fill, len, said, tensor, weights};
 #[test]
 fn what_a_device_cannot_step_is_refused_and_nothing_changes() {
     let test = "refusals::what_a_device_cannot_step_is_refused_and_nothing_changes";
-    emulated(test, "sm_80;sm_80", || {
+    emulated(test, &[], || {
         let mut caller = Caller::new(&weights());
         let optimizer = caller.build();
         let (weights, gradients) = (
@@ -84,8 +84,42 @@ fn what_a_device_cannot_step_is_refused_and_nothing_changes() {
         }
         caller.step(optimizer, &crate::gradients(0));
         assert_ne!(caller.read(), before);
+        // Also where it takes the place of one that was the device's.
+        let gradients = [of_process, gradients[1]];
+        let (found, _) = caller.try_step(optimizer, &weights, &gradients);
+        assert_eq!(found, Argument, "{}", said());
+        assert!(said().contains("gradient 0"), "{}", said());
         caller.free(optimizer);
         builds_that_are_none_are_refused(&caller);
+    });
+}
+
+/// The fault of a kernel takes the device's context. It is found by whatever call comes next, and the caller's own context
+/// is the current one all the same.
+#[test]
+fn a_device_that_is_lost_is_a_torn_step() {
+    let test = "refusals::a_device_that_is_lost_is_a_torn_step";
+    emulated(test, &[("HIMUON_EMULATOR_FAIL", "launch:2")], || {
+        let caller = Caller::new(&weights());
+        let optimizer = caller.build();
+        let (weights, gradients) = (
+            caller.tensors(&caller.weights),
+            caller.tensors(&caller.gradients),
+        );
+        let (stepped, _) = caller.try_step(optimizer, &weights, &gradients);
+        assert_eq!(stepped, Status::Ok, "{}", said());
+        let mut counts = Counts::default();
+        // SAFETY: both are there.
+        let counted = caller.call(|| unsafe { himuon_tile_counts(optimizer, &mut counts) });
+        assert_eq!(counted, Status::Torn, "{}", said());
+        assert!(said().contains("start a new one"), "{}", said());
+        // Gradients that it was not asked about yet.
+        let moved = [gradients[1], gradients[0]];
+        for gradients in [&moved[..], &gradients] {
+            let (stepped, _) = caller.try_step(optimizer, &weights, gradients);
+            assert_eq!(stepped, Status::Torn, "{}", said());
+        }
+        caller.free(optimizer);
     });
 }
 

@@ -85,7 +85,7 @@ fn hand_over(from: *mut Optimizer, to: *mut Optimizer) {
 #[test]
 fn a_device_takes_the_steps_of_the_cpu_on_the_caller_s_stream() {
     let test = "steps::a_device_takes_the_steps_of_the_cpu_on_the_caller_s_stream";
-    emulated(test, "sm_80;sm_80", || {
+    emulated(test, &[], || {
         let start = weights();
         let (mut host, mut device) = (start.clone(), Caller::new(&start));
         let (on_cpu, on_device) = (built_on_cpu(), device.build());
