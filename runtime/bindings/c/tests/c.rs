@@ -8,8 +8,8 @@ use std::process::Command;
 use himuon::optimizer::MuonOptions;
 use himuon::tensor::{TensorMut, TensorRef};
 use himuon::{HiMuon, ParameterStep};
-use himuon_toolkit::Toolkit;
-use himuon_toolkit::emulated::EmulatedDriver;
+#[cfg(unix)]
+use himuon_toolkit::{Toolkit, emulated::EmulatedDriver};
 
 const SHAPE: [usize; 2] = [48, 32];
 
