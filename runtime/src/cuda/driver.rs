@@ -74,6 +74,26 @@ pub(super) fn total_memory(device: sys::CUdevice) -> Result<u64, CudaError> {
     Ok(bytes as u64)
 }
 
+/// An attribute of an address, in the current context; `None` for one that is nothing of CUDA's.
+pub(super) fn pointer_attribute(
+    address: u64,
+    attribute: sys::CUpointer_attribute,
+) -> Result<Option<u32>, CudaError> {
+    // The widest of what the callers ask for is 32 bits; a truth value writes fewer.
+    let mut value = 0_u32;
+    // SAFETY: the driver writes an int, an unsigned int or a truth value here, and reads nothing at the address.
+    let status = unsafe {
+        sys::cuPointerGetAttribute(std::ptr::from_mut(&mut value).cast(), attribute, address)
+    };
+    match status {
+        sys::CUresult::CUDA_ERROR_INVALID_VALUE => Ok(None),
+        status => {
+            let known = status.result().map(|()| Some(value));
+            known.map_err(CudaError::call("asking whose memory an address is"))
+        }
+    }
+}
+
 /// Device memory of one allocation, zeroed when it is made.
 #[derive(Debug)]
 pub(super) struct DeviceMemory {

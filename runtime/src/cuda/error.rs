@@ -62,6 +62,18 @@ pub enum CudaError {
         /// Its compute capability.
         minor: u32,
     },
+    /// An address of something else than the device's memory.
+    #[error(
+        "{address:#x} is {found}, expected an address in the memory of CUDA device {expected}; pass tensors of that device"
+    )]
+    Elsewhere {
+        /// The address.
+        address: u64,
+        /// Whose it is.
+        found: String,
+        /// The device's number.
+        expected: usize,
+    },
     /// The driver refused a call.
     #[error("{action}: the CUDA driver says {code} ({text})")]
     Call {

@@ -29,6 +29,7 @@
 //! A step is one launch per kernel specification (three for powers above 0) and one for AdamW, all of them
 //! asynchronous. See `docs/cuda-runtime.md`.
 
+mod address;
 mod arguments;
 mod backend;
 mod capture;
@@ -51,6 +52,7 @@ mod tensor;
 mod tile_report;
 mod tuning;
 
+pub use address::check_address;
 pub use backend::CudaBackend;
 pub use capture::CapturedStep;
 pub use cudarc::driver::{CudaContext, CudaSlice, CudaStream};

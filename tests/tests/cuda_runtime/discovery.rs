@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use himuon::cuda::{self, CudaError, CurrentContext};
+use himuon::cuda::{self, CudaError, CurrentContext, DeviceRef, check_address};
 
 use crate::emulator::emulated;
 
@@ -131,5 +131,29 @@ fn what_is_current_for_the_caller_stays_so() {
             assert!(!is_current());
         }
         assert!(is_current());
+    });
+}
+
+/// For bindings, which get bare addresses: a kernel's fault would take the device from the process.
+#[test]
+fn an_address_of_another_memory_is_told_from_the_device_s() {
+    let test = "discovery::an_address_of_another_memory_is_told_from_the_device_s";
+    let devices = [("HIMUON_EMULATOR_DEVICES", "sm_80;sm_80")];
+    emulated(test, &devices, || {
+        let [first, second] = [0, 1].map(|ordinal| cuda::open(ordinal).unwrap());
+        let stream = first.default_stream();
+        let numbers = stream.alloc_zeros::<f32>(4).unwrap();
+        let address = DeviceRef::of(&numbers, &stream).address();
+        check_address(&first, address).unwrap();
+        check_address(&first, address + 12).unwrap();
+        let of_process = std::ptr::from_ref(&test) as u64;
+        for (context, address, reason) in [
+            (&second, address, "is in the memory of CUDA device 0"),
+            (&first, of_process, "is no memory that CUDA knows"),
+        ] {
+            let error = check_address(context, address).unwrap_err();
+            assert!(matches!(error, CudaError::Elsewhere { .. }), "{error}");
+            assert!(error.to_string().contains(reason), "{error}");
+        }
     });
 }

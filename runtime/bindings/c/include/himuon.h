@@ -11,12 +11,13 @@
 typedef enum himuon_status {
   // Done.
   HIMUON_STATUS_OK = 0,
-  // An argument is null, not UTF-8, misaligned, overlaps another, or names nothing. Nothing has changed.
+  // An argument is null, not UTF-8, misaligned, overlaps another, lies in another memory, or names nothing. Nothing has
+  // changed.
   HIMUON_STATUS_ARGUMENT = 1,
   // The library refused, as the text says. Nothing has changed.
   HIMUON_STATUS_REFUSED = 2,
   // A step failed after its first launch, now or earlier: weights and state belong together no more. Load a saved
-  // state with its weights.
+  // state with its weights; in a new process where the text says that the device is lost.
   HIMUON_STATUS_TORN = 3,
   // A defect of the library; the handle must not be used any more.
   HIMUON_STATUS_PANIC = 4,
@@ -25,7 +26,7 @@ typedef enum himuon_status {
 // An optimizer that is being declared.
 typedef struct himuon_builder himuon_builder;
 
-// An optimizer over the caller's parameters.
+// An optimizer over the caller's parameters, on the CPU or on a CUDA device.
 typedef struct himuon_optimizer himuon_optimizer;
 
 // Options of a group whose matrices are mapped tile by tile. Begin with `himuon_muon_options_default`.
@@ -44,6 +45,12 @@ typedef struct himuon_muon_options {
   bool moving_average;
   // Whether embeddings and heads, known by name, are mapped too.
   bool every_matrix;
+  // Whether the rows of the mapped matrix are normalised by their second moment (NorMuon). On the CPU alone.
+  bool row_normalisation;
+  // Decay of the second moment of rows.
+  double row_beta2;
+  // Added to its root.
+  double row_epsilon;
 } himuon_muon_options;
 
 // Options of a group of AdamW. Begin with `himuon_adamw_options_default`.
@@ -67,9 +74,10 @@ typedef struct himuon_adamw_options {
 // The type of numbers.
 typedef uint32_t himuon_element;
 
-// Contiguous numbers of the caller's, row-major and aligned to their size.
+// Contiguous numbers of the caller's, row-major and aligned to their size: in this process's memory, or on the device of an
+// optimizer of `himuon_build_cuda`.
 typedef struct himuon_tensor {
-  // The first number. Of a gradient null says that there is none: its parameter is left unchanged.
+  // The first number; of a device's its `CUdeviceptr`. Of a gradient null says that there is none: its parameter is left unchanged.
   void *data;
   // How many numbers.
   size_t len;
@@ -95,7 +103,21 @@ typedef struct himuon_report {
   uint64_t non_finite_parameters;
   // Parameters without a gradient.
   uint64_t missing_gradients;
+  // Whether the counts of tiles that are not finite or not orthogonalised are still on the device, and 0 here:
+  // `himuon_tile_counts` waits for them. Never on the CPU.
+  bool counts_pending;
 } himuon_report;
+
+// What became of the tiles of all steps so far, and of the numbers of AdamW.
+typedef struct himuon_counts {
+  // Tiles left unchanged because gradient or momentum held a NaN or an infinity.
+  uint64_t non_finite_tiles;
+  // Tiles that a criterion left unorthogonalised.
+  uint64_t unorthogonalised_tiles;
+  // Numbers that AdamW left unchanged on a device because their gradient or moments were not finite. On the CPU it leaves
+  // whole parameters alone, which the report of the step counts.
+  uint64_t non_finite_numbers;
+} himuon_counts;
 
 // From `step` on, this tile: `64`, `64x256` or `full`.
 typedef struct himuon_tile_change {
@@ -118,7 +140,7 @@ typedef struct himuon_tile_change {
 extern "C" {
 #endif // __cplusplus
 
-// A builder without parameters, to be ended by `himuon_build` or `himuon_builder_free`.
+// A builder without parameters, to be ended by `himuon_build`, `himuon_build_cuda` or `himuon_builder_free`.
 struct himuon_builder *himuon_builder_new(void);
 
 // Frees a builder that is not built. Null is ignored.
@@ -168,20 +190,39 @@ enum himuon_status himuon_builder_learning_rate(struct himuon_builder *builder, 
 // `builder` is a builder.
 enum himuon_status himuon_builder_memory_budget(struct himuon_builder *builder, uint64_t bytes);
 
-// Threads of a step; all that the system offers without this call.
+// Threads of a step on the CPU; all that the system offers without this call. Without effect on a CUDA device.
 //
 // # Safety
 // `builder` is a builder.
-enum himuon_status himuon_builder_threads(struct himuon_builder *builder, size_t threads);
+enum himuon_status himuon_builder_threads(struct himuon_builder *builder,
+                                          size_t threads);
 
-// Builds the optimizer and puts it into `optimizer`. The builder is freed in any case.
+// Builds the optimizer on the CPU and puts it into `optimizer`. The builder is freed in any case.
 //
 // # Safety
 // `builder` is a builder, which is not used after this; `optimizer` points to a place for a handle.
 enum himuon_status himuon_build(struct himuon_builder *builder, struct himuon_optimizer **optimizer);
 
+// Builds the optimizer on the CUDA device of this number and puts it into `optimizer`. The builder is freed in any case.
+//
+// `stream` is a `CUstream` or `cudaStream_t` of the device's primary context, which is the context of CUDA's runtime; null
+// is the legacy default stream. It outlives the optimizer. Tensors of steps are addresses on this device; what a step does
+// is submitted to the stream, in the order of whatever else is submitted there, and not waited for.
+//
+// Nothing of CUDA is needed before this call: the driver (12.8 or newer) is looked up here, NVRTC when a step needs a kernel
+// that the cache does not hold. What the kernels of CUDA do not do, as row normalisation and coarse parts, is refused here.
+// No call on an optimizer changes what context is current for the calling thread, and with it the device of CUDA's runtime.
+//
+// # Safety
+// `builder` is a builder, which is not used after this; `stream` is null or a stream as said; `optimizer` points to a place
+// for a handle.
+enum himuon_status himuon_build_cuda(struct himuon_builder *builder,
+                                     size_t ordinal,
+                                     void *stream,
+                                     struct himuon_optimizer **optimizer);
+
 // Maps every tile of a `rows` x `columns` matrix on its own, without a scale, into `output` of f32: what a step would
-// take the weight along. To compare with any other implementation.
+// take the weight along. To compare with any other implementation. On the CPU, both tensors in this process's memory.
 //
 // # Safety
 // `specification` ends with a zero; the numbers of both tensors are there; nobody else uses the output meanwhile or
@@ -192,23 +233,34 @@ enum himuon_status himuon_map(const char *specification,
                               size_t columns,
                               struct himuon_tensor output);
 
-// Frees an optimizer. Null is ignored.
+// Frees an optimizer. Null is ignored. On a device this waits for what was submitted.
 //
 // # Safety
-// `optimizer` comes from `himuon_build` and was not freed.
+// `optimizer` comes from `himuon_build` or `himuon_build_cuda` and was not freed.
 void himuon_free(struct himuon_optimizer *optimizer);
 
 // Takes one step over all `count` parameters in the declared order: weights are updated in place, gradients are read. A
 // gradient whose data is null leaves its parameter unchanged. `report` may be null.
 //
+// Of an optimizer of `himuon_build` tensors are in this process's memory, and the step is done when this returns. Of one of
+// `himuon_build_cuda` they are on its device, and the step is submitted to its stream: weights and gradients stay where they
+// are, and the gradients what they are, until the stream has passed it.
+//
 // # Safety
-// `optimizer` is an optimizer; `weights` and `gradients` point to `count` tensors each, whose numbers are there; nobody
-// else uses the weights meanwhile or writes to the gradients; `report` is null or a place for a report.
+// `optimizer` is an optimizer; `weights` and `gradients` point to `count` tensors each, whose numbers are there, in the
+// optimizer's memory; nobody else uses the weights meanwhile or writes to the gradients; `report` is null or a place for a
+// report.
 enum himuon_status himuon_step(struct himuon_optimizer *optimizer,
                                const struct himuon_tensor *weights,
                                const struct himuon_tensor *gradients,
                                size_t count,
                                struct himuon_report *report);
+
+// What became of the tiles of all steps so far. On a device this waits for what was submitted.
+//
+// # Safety
+// `optimizer` is an optimizer, `counts` a place for them.
+enum himuon_status himuon_tile_counts(struct himuon_optimizer *optimizer, struct himuon_counts *counts);
 
 // Steps taken so far; 0 for null.
 //
@@ -235,25 +287,7 @@ enum himuon_status himuon_set_learning_rate(struct himuon_optimizer *optimizer, 
 // `optimizer` is an optimizer, `text` a place for a text.
 enum himuon_status himuon_explain(struct himuon_optimizer *optimizer, char **text);
 
-// Writes the state (momenta, moments, step, learning rate) to a safetensors file, whole or not at all. Weights are the
-// caller's.
-//
-// # Safety
-// `optimizer` is an optimizer, `path` ends with a zero.
-enum himuon_status himuon_save_state(struct himuon_optimizer *optimizer,
-                                     const char *path);
-
-// Takes over a saved state. A file that is damaged or belongs to other parameters is refused, and nothing changes.
-// `differences`, unless it is null, gets a text of options that are not what they were, a line each, empty where there
-// are none; it is freed by `himuon_text_free`.
-//
-// # Safety
-// `optimizer` is an optimizer, `path` ends with a zero, `differences` is null or a place for a text.
-enum himuon_status himuon_load_state(struct himuon_optimizer *optimizer,
-                                     const char *path,
-                                     char **differences);
-
-// The optimizer's learning rate, decay 0.1, heavy-ball Nesterov momentum of 0.95.
+// The optimizer's learning rate, decay 0.1, heavy-ball Nesterov momentum of 0.95, no row normalisation.
 struct himuon_muon_options himuon_muon_options_default(void);
 
 // 0.05 times the optimizer's learning rate, decay 0.1, betas 0.95 and 0.95, epsilon 1e-8, no decay of vectors and scalars.
@@ -291,6 +325,15 @@ enum himuon_status himuon_set_momentum(struct himuon_optimizer *optimizer,
                                        const char *group,
                                        double momentum);
 
+// Sets the decay of both moments of a group of AdamW, from the next step on.
+//
+// # Safety
+// `optimizer` is an optimizer, `group` ends with a zero.
+enum himuon_status himuon_set_betas(struct himuon_optimizer *optimizer,
+                                    const char *group,
+                                    double beta1,
+                                    double beta2);
+
 // The tile of all groups is `tile`, but `every` at the steps 0, `period`, 2 `period`, ... with the learning rate multiplied
 // by `factor` there. Both must be among the specifications of each group.
 //
@@ -310,6 +353,47 @@ enum himuon_status himuon_builder_schedule_periodic(struct himuon_builder *build
 enum himuon_status himuon_builder_schedule_changes(struct himuon_builder *builder,
                                                    const struct himuon_tile_change *changes,
                                                    size_t count);
+
+// Writes the state (momenta, moments, step, learning rate) to a safetensors file, whole or not at all. Weights are the
+// caller's. A state that a device has saved may be loaded on the CPU and the other way round.
+//
+// # Safety
+// `optimizer` is an optimizer, `path` ends with a zero.
+enum himuon_status himuon_save_state(struct himuon_optimizer *optimizer,
+                                     const char *path);
+
+// As `himuon_save_state`, into memory: `bytes` and `len` get what the file would hold, to be freed by `himuon_bytes_free`.
+//
+// # Safety
+// `optimizer` is an optimizer, `bytes` a place for an address, `len` one for a length.
+enum himuon_status himuon_save_state_to_bytes(struct himuon_optimizer *optimizer,
+                                              uint8_t **bytes,
+                                              size_t *len);
+
+// Frees what `himuon_save_state_to_bytes` gave. Null is ignored.
+//
+// # Safety
+// `bytes` and `len` come from one call of `himuon_save_state_to_bytes`, and were not freed.
+void himuon_bytes_free(uint8_t *bytes, size_t len);
+
+// Takes over a saved state. A file that is damaged or belongs to other parameters is refused, and nothing changes.
+// `differences`, unless it is null, gets a text of options that are not what they were, a line each, empty where there
+// are none; it is freed by `himuon_text_free`.
+//
+// # Safety
+// `optimizer` is an optimizer, `path` ends with a zero, `differences` is null or a place for a text.
+enum himuon_status himuon_load_state(struct himuon_optimizer *optimizer,
+                                     const char *path,
+                                     char **differences);
+
+// As `himuon_load_state`, from what `himuon_save_state_to_bytes` gave or such a file holds.
+//
+// # Safety
+// `optimizer` is an optimizer, `bytes` points to `len` bytes, `differences` is null or a place for a text.
+enum himuon_status himuon_load_state_from_bytes(struct himuon_optimizer *optimizer,
+                                                const uint8_t *bytes,
+                                                size_t len,
+                                                char **differences);
 
 // The text of the last call of this thread that failed: what was found, what was expected, what to do. Valid until the
 // next call that fails; empty before the first. Never null.

@@ -8,6 +8,7 @@ use crate::optimizer::Optimizer;
 use crate::options::{
     AdamWOptions, MuonOptions, himuon_adamw_options_default, himuon_muon_options_default,
 };
+use crate::place::Place;
 use crate::status::{Failure, Status, guarded};
 use crate::text::borrowed;
 
@@ -29,7 +30,7 @@ pub(crate) unsafe fn builder_at<'a>(builder: *mut Builder) -> Result<&'a mut Bui
         .ok_or_else(|| Failure::argument("the builder is null, expected one of himuon_builder_new"))
 }
 
-/// A builder without parameters, to be ended by `himuon_build` or `himuon_builder_free`.
+/// A builder without parameters, to be ended by `himuon_build`, `himuon_build_cuda` or `himuon_builder_free`.
 #[unsafe(no_mangle)]
 pub extern "C" fn himuon_builder_new() -> *mut Builder {
     Box::into_raw(Box::default())
@@ -160,7 +161,7 @@ pub unsafe extern "C" fn himuon_builder_memory_budget(builder: *mut Builder, byt
     })
 }
 
-/// Threads of a step; all that the system offers without this call.
+/// Threads of a step on the CPU; all that the system offers without this call. Without effect on a CUDA device.
 ///
 /// # Safety
 /// `builder` is a builder.
@@ -173,7 +174,7 @@ pub unsafe extern "C" fn himuon_builder_threads(builder: *mut Builder, threads: 
     })
 }
 
-/// Builds the optimizer and puts it into `optimizer`. The builder is freed in any case.
+/// Builds the optimizer on the CPU and puts it into `optimizer`. The builder is freed in any case.
 ///
 /// # Safety
 /// `builder` is a builder, which is not used after this; `optimizer` points to a place for a handle.
@@ -183,19 +184,31 @@ pub unsafe extern "C" fn himuon_build(
     optimizer: *mut *mut Optimizer,
 ) -> Status {
     guarded(|| {
-        if builder.is_null() {
-            return Err(Failure::argument(
-                "the builder is null, expected one of himuon_builder_new",
-            ));
-        }
-        // SAFETY: from `himuon_builder_new`, and used no more, by the caller's word.
-        let builder = unsafe { Box::from_raw(builder) };
-        // SAFETY: null or a place, by the caller's word.
-        let place = unsafe { optimizer.as_mut() }.ok_or_else(|| {
-            Failure::argument("the place of the optimizer is null, expected a himuon_optimizer**")
-        })?;
-        let built = builder.0.build()?;
-        *place = Box::into_raw(Box::new(Optimizer(built)));
+        // SAFETY: the caller's word.
+        let (builder, place) = unsafe { taken(builder, optimizer)? };
+        *place = Box::into_raw(Box::new(Optimizer(Place::Host(builder.build()?))));
         Ok(())
     })
+}
+
+/// A builder that is built now, and the place for what comes of it. The builder is freed in any case.
+///
+/// # Safety
+/// `builder` is null or a builder, which is not used after this; `optimizer` is null or points to a place for a handle.
+pub(crate) unsafe fn taken<'a>(
+    builder: *mut Builder,
+    optimizer: *mut *mut Optimizer,
+) -> Result<(HiMuonBuilder, &'a mut *mut Optimizer), Failure> {
+    if builder.is_null() {
+        return Err(Failure::argument(
+            "the builder is null, expected one of himuon_builder_new",
+        ));
+    }
+    // SAFETY: from `himuon_builder_new`, and used no more, by the caller's word.
+    let builder = unsafe { Box::from_raw(builder) };
+    // SAFETY: null or a place, by the caller's word.
+    let place = unsafe { optimizer.as_mut() }.ok_or_else(|| {
+        Failure::argument("the place of the optimizer is null, expected a himuon_optimizer**")
+    })?;
+    Ok((builder.0, place))
 }

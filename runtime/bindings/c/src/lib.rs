@@ -1,4 +1,4 @@
-//! HiMuon for C and C++: `include/himuon.h` and one library, on the CPU kernels.
+//! HiMuon for C and C++: `include/himuon.h` and one library, on the CPU kernels or a CUDA device.
 //!
 //! A builder takes parameters and groups, an optimizer steps over the caller's own buffers. Every function that can fail
 //! gives a [`Status`]; [`himuon_last_error`] says what was found, what was expected and what to do. Nothing unwinds into
@@ -10,21 +10,26 @@
 #![allow(unsafe_code)]
 
 mod builder;
+mod cuda;
 mod map;
 mod optimizer;
 mod options;
+mod place;
 mod rates;
 mod schedule;
+mod state;
 mod status;
 mod tensor;
 mod text;
 
 pub use builder::*;
+pub use cuda::*;
 pub use map::*;
 pub use optimizer::*;
 pub use options::*;
 pub use rates::*;
 pub use schedule::*;
+pub use state::*;
 pub use status::*;
 pub use tensor::*;
 pub use text::*;

@@ -1,17 +1,19 @@
-//! Stepping, rates, state.
+//! Stepping.
 
 use std::ffi::c_char;
 
+use himuon::launch::TileCounts;
 use himuon::optimizer::StepReport;
 use himuon::{HiMuon, ParameterStep};
 
+use crate::place::{Addressed, Place, in_place, optimizer_at};
 use crate::status::{Failure, Status, guarded};
 use crate::tensor::{Tensor, check_apart};
-use crate::text::{borrowed, owned};
+use crate::text::owned;
 
-/// An optimizer over the caller's parameters.
+/// An optimizer over the caller's parameters, on the CPU or on a CUDA device.
 #[derive(Debug)]
-pub struct Optimizer(pub(crate) HiMuon);
+pub struct Optimizer(pub(crate) Place);
 
 /// What a step did.
 #[repr(C)]
@@ -33,6 +35,9 @@ pub struct Report {
     pub non_finite_parameters: u64,
     /// Parameters without a gradient.
     pub missing_gradients: u64,
+    /// Whether the counts of tiles that are not finite or not orthogonalised are still on the device, and 0 here:
+    /// `himuon_tile_counts` waits for them. Never on the CPU.
+    pub counts_pending: bool,
 }
 
 impl From<&StepReport> for Report {
@@ -46,31 +51,46 @@ impl From<&StepReport> for Report {
             uncoupled_matrices: report.uncoupled_matrices as u64,
             non_finite_parameters: report.non_finite_parameters as u64,
             missing_gradients: report.missing_gradients.len() as u64,
+            counts_pending: report.counts_pending,
         }
     }
 }
 
-/// # Safety
-/// `optimizer` is null or comes from `himuon_build` and is this thread's.
-pub(crate) unsafe fn optimizer_at<'a>(
-    optimizer: *mut Optimizer,
-) -> Result<&'a mut HiMuon, Failure> {
-    // SAFETY: the caller's word.
-    let optimizer = unsafe { optimizer.as_mut() };
-    optimizer
-        .map(|optimizer| &mut optimizer.0)
-        .ok_or_else(|| Failure::argument("the optimizer is null, expected one of himuon_build"))
+/// What became of the tiles of all steps so far, and of the numbers of AdamW.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Tiles left unchanged because gradient or momentum held a NaN or an infinity.
+    pub non_finite_tiles: u64,
+    /// Tiles that a criterion left unorthogonalised.
+    pub unorthogonalised_tiles: u64,
+    /// Numbers that AdamW left unchanged on a device because their gradient or moments were not finite. On the CPU it leaves
+    /// whole parameters alone, which the report of the step counts.
+    pub non_finite_numbers: u64,
 }
 
-/// Frees an optimizer. Null is ignored.
+impl From<TileCounts> for Counts {
+    fn from(counts: TileCounts) -> Self {
+        Counts {
+            non_finite_tiles: counts.non_finite_tiles,
+            unorthogonalised_tiles: counts.unorthogonalised_tiles,
+            non_finite_numbers: counts.non_finite_numbers,
+        }
+    }
+}
+
+/// Frees an optimizer. Null is ignored. On a device this waits for what was submitted.
 ///
 /// # Safety
-/// `optimizer` comes from `himuon_build` and was not freed.
+/// `optimizer` comes from `himuon_build` or `himuon_build_cuda` and was not freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn himuon_free(optimizer: *mut Optimizer) {
     if !optimizer.is_null() {
         // SAFETY: the caller's word.
-        drop(unsafe { Box::from_raw(optimizer) });
+        let optimizer = unsafe { Box::from_raw(optimizer) };
+        // Where the driver does not tell what is current there is nothing to come back to.
+        let _current = optimizer.0.current();
+        drop(optimizer);
     }
 }
 
@@ -94,9 +114,14 @@ unsafe fn tensors_at<'a>(
 /// Takes one step over all `count` parameters in the declared order: weights are updated in place, gradients are read. A
 /// gradient whose data is null leaves its parameter unchanged. `report` may be null.
 ///
+/// Of an optimizer of `himuon_build` tensors are in this process's memory, and the step is done when this returns. Of one of
+/// `himuon_build_cuda` they are on its device, and the step is submitted to its stream: weights and gradients stay where they
+/// are, and the gradients what they are, until the stream has passed it.
+///
 /// # Safety
-/// `optimizer` is an optimizer; `weights` and `gradients` point to `count` tensors each, whose numbers are there; nobody
-/// else uses the weights meanwhile or writes to the gradients; `report` is null or a place for a report.
+/// `optimizer` is an optimizer; `weights` and `gradients` point to `count` tensors each, whose numbers are there, in the
+/// optimizer's memory; nobody else uses the weights meanwhile or writes to the gradients; `report` is null or a place for a
+/// report.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn himuon_step(
     optimizer: *mut Optimizer,
@@ -115,21 +140,56 @@ pub unsafe extern "C" fn himuon_step(
             )
         };
         check_apart(weights, gradients)?;
-        let pairs = weights.iter().zip(gradients);
-        let mut parameters: Vec<_> = pairs
-            .map(|(weight, gradient)| ParameterStep {
-                // SAFETY: checked above: aligned, not null, apart from all others. The numbers are there by the caller's
-                // word.
-                weight: unsafe { weight.write() },
-                // SAFETY: as above; nobody writes to it.
-                gradient: (!gradient.data.is_null()).then(|| unsafe { gradient.read() }),
-            })
-            .collect();
-        let done = optimizer.step(&mut parameters)?;
+        optimizer.place.check_addresses(weights, gradients)?;
+        let done = in_place!(&mut *optimizer.place, optimizer => {
+            // SAFETY: checked above: aligned, not null, weights apart from all others. The numbers are there by the caller's
+            // word.
+            unsafe { step(optimizer, weights, gradients) }
+        })?;
         // SAFETY: null or a place, by the caller's word.
         if let Some(place) = unsafe { report.as_mut() } {
             *place = Report::from(&done);
         }
+        Ok(())
+    })
+}
+
+/// # Safety
+/// The tensors passed [`check_apart`]; their numbers are in the optimizer's memory, and nobody else's.
+unsafe fn step<M: Addressed>(
+    optimizer: &mut HiMuon<M>,
+    weights: &[Tensor],
+    gradients: &[Tensor],
+) -> Result<StepReport, Failure> {
+    let pairs = weights.iter().zip(gradients);
+    let mut parameters: Vec<_> = pairs
+        .map(|(weight, gradient)| ParameterStep::<M> {
+            // SAFETY: the caller's word.
+            weight: unsafe { M::numbers_mut(weight) },
+            // SAFETY: the caller's word.
+            gradient: (!gradient.data.is_null()).then(|| unsafe { M::numbers(gradient) }),
+        })
+        .collect();
+    Ok(optimizer.step(&mut parameters)?)
+}
+
+/// What became of the tiles of all steps so far. On a device this waits for what was submitted.
+///
+/// # Safety
+/// `optimizer` is an optimizer, `counts` a place for them.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn himuon_tile_counts(
+    optimizer: *mut Optimizer,
+    counts: *mut Counts,
+) -> Status {
+    guarded(|| {
+        // SAFETY: the caller's word.
+        let (optimizer, place) = unsafe { (optimizer_at(optimizer)?, counts.as_mut()) };
+        let place = place.ok_or_else(|| {
+            Failure::argument("the place of the counts is null, expected a himuon_counts*")
+        })?;
+        let counts = in_place!(&mut *optimizer.place, optimizer => optimizer.tile_counts())?;
+        *place = counts.into();
         Ok(())
     })
 }
@@ -141,7 +201,8 @@ pub unsafe extern "C" fn himuon_step(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn himuon_steps_taken(optimizer: *const Optimizer) -> u64 {
     // SAFETY: the caller's word.
-    unsafe { optimizer.as_ref() }.map_or(0, |optimizer| optimizer.0.steps_taken())
+    unsafe { optimizer.as_ref() }
+        .map_or(0, |optimizer| in_place!(&optimizer.0, o => o.steps_taken()))
 }
 
 /// The learning rate that groups follow; NaN for null.
@@ -151,7 +212,10 @@ pub unsafe extern "C" fn himuon_steps_taken(optimizer: *const Optimizer) -> u64 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn himuon_learning_rate(optimizer: *const Optimizer) -> f64 {
     // SAFETY: the caller's word.
-    unsafe { optimizer.as_ref() }.map_or(f64::NAN, |optimizer| optimizer.0.learning_rate())
+    unsafe { optimizer.as_ref() }.map_or(
+        f64::NAN,
+        |optimizer| in_place!(&optimizer.0, o => o.learning_rate()),
+    )
 }
 
 /// Sets the learning rate that groups follow, from the next step on.
@@ -162,7 +226,8 @@ pub unsafe extern "C" fn himuon_learning_rate(optimizer: *const Optimizer) -> f6
 pub unsafe extern "C" fn himuon_set_learning_rate(optimizer: *mut Optimizer, rate: f64) -> Status {
     guarded(|| {
         // SAFETY: the caller's word.
-        unsafe { optimizer_at(optimizer)? }.set_learning_rate(rate);
+        let optimizer = unsafe { optimizer_at(optimizer)? };
+        in_place!(&mut *optimizer.place, optimizer => optimizer.set_learning_rate(rate));
         Ok(())
     })
 }
@@ -182,48 +247,8 @@ pub unsafe extern "C" fn himuon_explain(
         let (optimizer, place) = unsafe { (optimizer_at(optimizer)?, text.as_mut()) };
         let place = place
             .ok_or_else(|| Failure::argument("the place of the text is null, expected a char**"))?;
-        *place = owned(optimizer.explain()?.to_string());
-        Ok(())
-    })
-}
-
-/// Writes the state (momenta, moments, step, learning rate) to a safetensors file, whole or not at all. Weights are the
-/// caller's.
-///
-/// # Safety
-/// `optimizer` is an optimizer, `path` ends with a zero.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn himuon_save_state(
-    optimizer: *mut Optimizer,
-    path: *const c_char,
-) -> Status {
-    guarded(|| {
-        // SAFETY: the caller's word.
-        let (optimizer, path) = unsafe { (optimizer_at(optimizer)?, borrowed(path, "the path")?) };
-        Ok(optimizer.save_state(path)?)
-    })
-}
-
-/// Takes over a saved state. A file that is damaged or belongs to other parameters is refused, and nothing changes.
-/// `differences`, unless it is null, gets a text of options that are not what they were, a line each, empty where there
-/// are none; it is freed by `himuon_text_free`.
-///
-/// # Safety
-/// `optimizer` is an optimizer, `path` ends with a zero, `differences` is null or a place for a text.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn himuon_load_state(
-    optimizer: *mut Optimizer,
-    path: *const c_char,
-    differences: *mut *mut c_char,
-) -> Status {
-    guarded(|| {
-        // SAFETY: the caller's word.
-        let (optimizer, path) = unsafe { (optimizer_at(optimizer)?, borrowed(path, "the path")?) };
-        let report = optimizer.load_state(path)?;
-        // SAFETY: null or a place, by the caller's word.
-        if let Some(place) = unsafe { differences.as_mut() } {
-            *place = owned(report.differences.join("\n"));
-        }
+        let lines = in_place!(&mut *optimizer.place, optimizer => optimizer.explain())?;
+        *place = owned(lines.to_string());
         Ok(())
     })
 }

@@ -1,6 +1,6 @@
 //! Options of groups, with the defaults of the Rust library.
 
-use himuon::optimizer::{self, LearningRate, MomentumConvention};
+use himuon::optimizer::{self, LearningRate, MomentumConvention, NorMuon};
 
 use crate::status::Failure;
 
@@ -22,6 +22,12 @@ pub struct MuonOptions {
     pub moving_average: bool,
     /// Whether embeddings and heads, known by name, are mapped too.
     pub every_matrix: bool,
+    /// Whether the rows of the mapped matrix are normalised by their second moment (NorMuon). On the CPU alone.
+    pub row_normalisation: bool,
+    /// Decay of the second moment of rows.
+    pub row_beta2: f64,
+    /// Added to its root.
+    pub row_epsilon: f64,
 }
 
 /// Options of a group of AdamW. Begin with `himuon_adamw_options_default`.
@@ -44,7 +50,7 @@ pub struct AdamWOptions {
     pub decay_vectors: bool,
 }
 
-/// The optimizer's learning rate, decay 0.1, heavy-ball Nesterov momentum of 0.95.
+/// The optimizer's learning rate, decay 0.1, heavy-ball Nesterov momentum of 0.95, no row normalisation.
 #[unsafe(no_mangle)]
 pub extern "C" fn himuon_muon_options_default() -> MuonOptions {
     MuonOptions {
@@ -55,6 +61,9 @@ pub extern "C" fn himuon_muon_options_default() -> MuonOptions {
         nesterov: true,
         moving_average: false,
         every_matrix: false,
+        row_normalisation: false,
+        row_beta2: 0.95,
+        row_epsilon: 1e-8,
     }
 }
 
@@ -103,6 +112,13 @@ impl MuonOptions {
                 true => MomentumConvention::MovingAverage,
                 false => MomentumConvention::HeavyBall,
             });
+        let options = match self.row_normalisation {
+            true => options.row_normalisation(NorMuon {
+                beta2: self.row_beta2 as f32,
+                epsilon: self.row_epsilon as f32,
+            }),
+            false => options,
+        };
         Ok(match self.every_matrix {
             true => options.every_matrix(),
             false => options,

@@ -3,26 +3,45 @@
 use std::ffi::c_char;
 
 use himuon::HiMuon;
+use himuon::memory::Memory;
 use himuon::optimizer::{BuildError, LearningRate};
 
-use crate::optimizer::{Optimizer, optimizer_at};
+use crate::optimizer::Optimizer;
+use crate::place::{in_place, optimizer_at};
 use crate::status::{Status, guarded};
 use crate::text::borrowed;
 
-/// # Safety
-/// `optimizer` is an optimizer, `group` ends with a zero.
-unsafe fn changed(
-    optimizer: *mut Optimizer,
-    group: *const c_char,
-    change: impl FnOnce(&mut HiMuon, &str) -> Result<(), BuildError>,
-) -> Status {
-    guarded(|| {
-        // SAFETY: the caller's word.
-        let (optimizer, group) =
-            unsafe { (optimizer_at(optimizer)?, borrowed(group, "the group")?) };
-        change(optimizer, group).map_err(himuon::Error::from)?;
-        Ok(())
-    })
+/// What may change of a group.
+#[derive(Clone, Copy)]
+enum Change {
+    LearningRate(LearningRate),
+    WeightDecay(f64),
+    Momentum(f64),
+    Betas(f64, f64),
+}
+
+impl Change {
+    fn apply<M: Memory>(self, optimizer: &mut HiMuon<M>, group: &str) -> Result<(), BuildError> {
+        match self {
+            Change::LearningRate(rate) => optimizer.set_group_learning_rate(group, rate),
+            Change::WeightDecay(decay) => optimizer.set_weight_decay(group, decay),
+            Change::Momentum(momentum) => optimizer.set_momentum(group, momentum),
+            Change::Betas(first, second) => optimizer.set_betas(group, first, second),
+        }
+    }
+
+    /// # Safety
+    /// `optimizer` is an optimizer, `group` ends with a zero.
+    unsafe fn of(self, optimizer: *mut Optimizer, group: *const c_char) -> Status {
+        guarded(|| {
+            // SAFETY: the caller's word.
+            let (optimizer, group) =
+                unsafe { (optimizer_at(optimizer)?, borrowed(group, "the group")?) };
+            in_place!(&mut *optimizer.place, optimizer => self.apply(optimizer, group))
+                .map_err(himuon::Error::from)?;
+            Ok(())
+        })
+    }
 }
 
 /// Sets a learning rate of a group's own, from the next step on. `(rest)` is the group of what no other takes.
@@ -35,13 +54,9 @@ pub unsafe extern "C" fn himuon_set_group_learning_rate(
     group: *const c_char,
     rate: f64,
 ) -> Status {
-    let rate = LearningRate::Own(rate);
+    let change = Change::LearningRate(LearningRate::Own(rate));
     // SAFETY: the caller's word.
-    unsafe {
-        changed(optimizer, group, |o, group| {
-            o.set_group_learning_rate(group, rate)
-        })
-    }
+    unsafe { change.of(optimizer, group) }
 }
 
 /// Sets the factor by which a group follows the optimizer's learning rate, from the next step on.
@@ -54,13 +69,9 @@ pub unsafe extern "C" fn himuon_set_group_learning_rate_factor(
     group: *const c_char,
     factor: f64,
 ) -> Status {
-    let rate = LearningRate::Factor(factor);
+    let change = Change::LearningRate(LearningRate::Factor(factor));
     // SAFETY: the caller's word.
-    unsafe {
-        changed(optimizer, group, |o, group| {
-            o.set_group_learning_rate(group, rate)
-        })
-    }
+    unsafe { change.of(optimizer, group) }
 }
 
 /// Sets the decoupled weight decay of a group, from the next step on.
@@ -73,12 +84,9 @@ pub unsafe extern "C" fn himuon_set_weight_decay(
     group: *const c_char,
     decay: f64,
 ) -> Status {
+    let change = Change::WeightDecay(decay);
     // SAFETY: the caller's word.
-    unsafe {
-        changed(optimizer, group, |o, group| {
-            o.set_weight_decay(group, decay)
-        })
-    }
+    unsafe { change.of(optimizer, group) }
 }
 
 /// Sets the momentum of a group of tiles, from the next step on.
@@ -91,6 +99,23 @@ pub unsafe extern "C" fn himuon_set_momentum(
     group: *const c_char,
     momentum: f64,
 ) -> Status {
+    let change = Change::Momentum(momentum);
     // SAFETY: the caller's word.
-    unsafe { changed(optimizer, group, |o, group| o.set_momentum(group, momentum)) }
+    unsafe { change.of(optimizer, group) }
+}
+
+/// Sets the decay of both moments of a group of AdamW, from the next step on.
+///
+/// # Safety
+/// `optimizer` is an optimizer, `group` ends with a zero.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn himuon_set_betas(
+    optimizer: *mut Optimizer,
+    group: *const c_char,
+    beta1: f64,
+    beta2: f64,
+) -> Status {
+    let change = Change::Betas(beta1, beta2);
+    // SAFETY: the caller's word.
+    unsafe { change.of(optimizer, group) }
 }

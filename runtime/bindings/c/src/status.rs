@@ -5,6 +5,7 @@ use std::ffi::{CString, c_char};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use himuon::Error;
+use himuon::backend::BackendError;
 use himuon::error::StepError;
 
 /// What a call came to.
@@ -13,12 +14,13 @@ use himuon::error::StepError;
 pub enum Status {
     /// Done.
     Ok = 0,
-    /// An argument is null, not UTF-8, misaligned, overlaps another, or names nothing. Nothing has changed.
+    /// An argument is null, not UTF-8, misaligned, overlaps another, lies in another memory, or names nothing. Nothing has
+    /// changed.
     Argument = 1,
     /// The library refused, as the text says. Nothing has changed.
     Refused = 2,
     /// A step failed after its first launch, now or earlier: weights and state belong together no more. Load a saved
-    /// state with its weights.
+    /// state with its weights; in a new process where the text says that the device is lost.
     Torn = 3,
     /// A defect of the library; the handle must not be used any more.
     Panic = 4,
@@ -52,7 +54,7 @@ impl From<Error> for Failure {
             error,
             Error::Step(
                 StepError::Torn { .. } | StepError::StillTorn { .. } | StepError::Lost { .. }
-            )
+            ) | Error::Backend(BackendError::Device { lost: true, .. })
         );
         Failure {
             status: if torn { Status::Torn } else { Status::Refused },

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use half::{bf16, f16};
 use himuon::overlap::overlap;
+use himuon::templates::Element as Known;
 use himuon::tensor::{TensorMut, TensorRef};
 
 use crate::status::Failure;
@@ -19,11 +20,12 @@ pub const HIMUON_BF16: Element = 1;
 /// IEEE half precision.
 pub const HIMUON_F16: Element = 2;
 
-/// Contiguous numbers of the caller's, row-major and aligned to their size.
+/// Contiguous numbers of the caller's, row-major and aligned to their size: in this process's memory, or on the device of an
+/// optimizer of `himuon_build_cuda`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Tensor {
-    /// The first number. Of a gradient null says that there is none: its parameter is left unchanged.
+    /// The first number; of a device's its `CUdeviceptr`. Of a gradient null says that there is none: its parameter is left unchanged.
     pub data: *mut c_void,
     /// How many numbers.
     pub len: usize,
@@ -69,6 +71,20 @@ impl Tensor {
     pub(crate) fn range(&self, what: &str) -> Result<Range<usize>, Failure> {
         let bytes = self.bytes(what)?;
         Ok(self.data as usize..self.data as usize + bytes)
+    }
+
+    /// Whether there is anything at its address: a gradient may be missing.
+    pub(crate) fn holds_numbers(&self) -> bool {
+        !self.data.is_null() && self.len > 0
+    }
+
+    /// The type of the numbers, once [`range`](Self::range) was `Ok`.
+    pub(crate) fn known_element(&self) -> Known {
+        match self.element {
+            HIMUON_BF16 => Known::Bf16,
+            HIMUON_F16 => Known::F16,
+            _ => Known::F32,
+        }
     }
 
     /// # Safety

@@ -128,6 +128,13 @@ fn rates_decay_and_momentum_change_between_steps() {
             assert_eq!(status, Status::Refused);
             assert!(said().contains(what), "{}", said());
         }
+        let betas = himuon_set_betas(optimizer, group, 0.9, 0.99);
+        assert_eq!(betas, Status::Refused);
+        assert!(said().contains("w*"), "{}", said());
+        let rest = c"(rest)".as_ptr();
+        let betas = himuon_set_betas(optimizer, rest, 0.9, 0.99);
+        assert_eq!(betas, Status::Ok, "{}", said());
+        assert_eq!(himuon_set_betas(optimizer, rest, 0.9, 1.0), Status::Refused);
         let status = himuon_set_weight_decay(optimizer, CString::default().as_ptr(), 0.1);
         assert_eq!(status, Status::Refused);
         assert_eq!(
@@ -136,4 +143,82 @@ fn rates_decay_and_momentum_change_between_steps() {
         );
         himuon_free(optimizer);
     }
+}
+
+#[test]
+fn a_state_goes_through_memory() {
+    let (first, second) = (optimizer(|_| {}), optimizer(|_| {}));
+    let mut weight = [0.5; 64];
+    step(first, &mut weight);
+    let mut resumed = weight;
+    let (mut bytes, mut len, mut differences) = (null_mut(), 0, null_mut());
+    // SAFETY: the optimizers are there, and the state until it is freed; null is refused.
+    unsafe {
+        let saved = himuon_save_state_to_bytes(first, &mut bytes, &mut len);
+        assert_eq!(saved, Status::Ok, "{}", said());
+        let cut = himuon_load_state_from_bytes(second, bytes, len - 1, null_mut());
+        assert_eq!((cut, himuon_steps_taken(second)), (Status::Refused, 0));
+        let loaded = himuon_load_state_from_bytes(second, bytes, len, &mut differences);
+        assert_eq!(loaded, Status::Ok, "{}", said());
+        assert_eq!(CStr::from_ptr(differences), c"");
+        himuon_text_free(differences);
+        himuon_bytes_free(bytes, len);
+        himuon_bytes_free(null_mut(), 0);
+        let refused = himuon_load_state_from_bytes(second, null(), 0, null_mut());
+        assert_eq!(refused, Status::Argument);
+        let refused = himuon_save_state_to_bytes(first, &mut bytes, null_mut());
+        assert_eq!(refused, Status::Argument);
+    }
+    step(first, &mut weight);
+    step(second, &mut resumed);
+    assert_eq!(weight, resumed);
+    // SAFETY: built above.
+    unsafe { [first, second].into_iter().for_each(|o| himuon_free(o)) };
+}
+
+/// The first step from zero weights is the normalised map: all its rows have the same root mean square.
+#[test]
+fn rows_are_normalised() {
+    let spread = |normalised: bool| {
+        let builder = himuon_builder_new();
+        let mut options = himuon_muon_options_default();
+        options.row_normalisation = normalised;
+        let mut optimizer = null_mut();
+        // SAFETY: what the functions ask for.
+        unsafe {
+            himuon_builder_parameter(builder, c"w".as_ptr(), [8, 8].as_ptr(), 2);
+            himuon_builder_group(builder, c"w".as_ptr(), c"tile=4".as_ptr(), &options);
+            assert_eq!(himuon_build(builder, &mut optimizer), Status::Ok);
+        }
+        let mut weight = [0.0; 64];
+        step(optimizer, &mut weight);
+        // SAFETY: built above.
+        unsafe { himuon_free(optimizer) };
+        let rows = weight.chunks(8).map(|row| row.iter().map(|w| w * w).sum());
+        let rows: Vec<f32> = rows.collect();
+        let (least, most) = rows.iter().fold((f32::MAX, 0.0_f32), |(a, b), row| {
+            (a.min(*row), b.max(*row))
+        });
+        most / least
+    };
+    assert!(
+        spread(true) < 1.0001 && spread(false) > 1.01,
+        "{} and {}",
+        spread(true),
+        spread(false)
+    );
+    let options = MuonOptions {
+        row_normalisation: true,
+        row_beta2: 1.5,
+        ..himuon_muon_options_default()
+    };
+    let builder = himuon_builder_new();
+    let mut optimizer = null_mut();
+    // SAFETY: what the functions ask for.
+    unsafe {
+        himuon_builder_parameter(builder, c"w".as_ptr(), [8, 8].as_ptr(), 2);
+        himuon_builder_group(builder, c"w".as_ptr(), c"tile=4".as_ptr(), &options);
+        assert_eq!(himuon_build(builder, &mut optimizer), Status::Refused);
+    }
+    assert!(said().contains("normalisation"), "{}", said());
 }

@@ -1,0 +1,46 @@
+//! Building on a CUDA device.
+
+use std::ffi::c_void;
+
+use himuon::cuda::{self, CudaBackend};
+
+use crate::builder::{Builder, taken};
+use crate::optimizer::Optimizer;
+use crate::place::{OnDevice, Place, keep_current};
+use crate::status::{Failure, Status, guarded};
+
+/// Builds the optimizer on the CUDA device of this number and puts it into `optimizer`. The builder is freed in any case.
+///
+/// `stream` is a `CUstream` or `cudaStream_t` of the device's primary context, which is the context of CUDA's runtime; null
+/// is the legacy default stream. It outlives the optimizer. Tensors of steps are addresses on this device; what a step does
+/// is submitted to the stream, in the order of whatever else is submitted there, and not waited for.
+///
+/// Nothing of CUDA is needed before this call: the driver (12.8 or newer) is looked up here, NVRTC when a step needs a kernel
+/// that the cache does not hold. What the kernels of CUDA do not do, as row normalisation and coarse parts, is refused here.
+/// No call on an optimizer changes what context is current for the calling thread, and with it the device of CUDA's runtime.
+///
+/// # Safety
+/// `builder` is a builder, which is not used after this; `stream` is null or a stream as said; `optimizer` points to a place
+/// for a handle.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn himuon_build_cuda(
+    builder: *mut Builder,
+    ordinal: usize,
+    stream: *mut c_void,
+    optimizer: *mut *mut Optimizer,
+) -> Status {
+    guarded(|| {
+        // SAFETY: the caller's word.
+        let (builder, place) = unsafe { taken(builder, optimizer)? };
+        let _current = keep_current()?;
+        let context = cuda::open(ordinal).map_err(Failure::refused)?;
+        // SAFETY: of this context and alive by the caller's word, who also orders work on it.
+        let stream = unsafe { context.wrap_borrowed_stream(stream.cast()) };
+        let backend = CudaBackend::new(&stream).map_err(Failure::refused)?;
+        let built = builder.build_on(Box::new(backend))?;
+        *place = Box::into_raw(Box::new(Optimizer(Place::Device(OnDevice::new(
+            built, stream,
+        )))));
+        Ok(())
+    })
+}
