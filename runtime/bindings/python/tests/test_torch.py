@@ -311,6 +311,31 @@ class States(unittest.TestCase):
         self.assertEqual(set(state[0]), {"exp_avg", "exp_avg_sq"})
         self.assertEqual(state[1]["momentum_buffer"].shape, model.up.weight.shape)
 
+    def test_what_else_a_matrix_may_have_is_state_too(self):
+        for options, keys in [
+            ({"row_normalisation": (0.9, 1e-8)}, {"row_second_moment"}),
+            ({"spec": "tile=16 coarse=4", "coarse_factor": 1.0, "coarse_momentum": 0.9}, {"coarse_basis"}),
+            ({"dtype": torch.bfloat16, "master_weights": True}, {"master_remainder"}),
+        ]:
+            with self.subTest(keys):
+                dtype = options.pop("dtype", torch.float32)
+                model = network(dtype=dtype)
+                optimizer = make(model, **options)
+                advance(model, optimizer, 0)
+                state = optimizer.state_dict()
+                self.assertEqual(set(state["state"][1]), {"momentum_buffer"} | keys)
+                resumed = network(seed=9, dtype=dtype)
+                resumed.load_state_dict(model.state_dict())
+                other = make(resumed, **options)
+                other.load_state_dict(state)
+                plain = network(dtype=dtype)
+                plain.load_state_dict(model.state_dict())
+                alone = make(plain, spec="tile=16")
+                for net, stepped in ((model, optimizer), (resumed, other), (plain, alone)):
+                    advance(net, stepped, 1)
+                self.assertTrue(same(model, resumed))
+                self.assertFalse(same(model, plain))
+
     def test_a_state_of_another_model_changes_nothing(self):
         model = network()
         optimizer = make(model)

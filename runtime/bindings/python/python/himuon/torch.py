@@ -53,6 +53,8 @@ class HiMuon(torch.optim.Optimizer):
         momentum, nesterov, weight_decay: as in ``torch.optim.Muon``, with a heavy ball unless ``moving_average``.
         moving_average: whether ``buf = mu buf + (1 - mu) g``, as in ``torch.optim.Muon``.
         scale: ``exact``, ``paper``, ``original``, ``match_rms_adamw`` or ``none``; ``scale_factor`` is its factor.
+        row_normalisation: NorMuon's ``(beta2, epsilon)``; None for none.
+        coarse_factor, coarse_momentum: of what ``coarse=r`` in ``spec`` adds to the tiles; None for the default.
         view: what parameters of three or more dimensions are: ``automatic``, ``convolution`` or ``stack``.
         schedule: ``{"tile": 64, "every": "full", "period": 5, "factor": 0.5}``, or ``[(step, tile), ...]``.
         every_matrix: whether embeddings and heads are mapped too.
@@ -76,6 +78,9 @@ class HiMuon(torch.optim.Optimizer):
         moving_average: bool = False,
         scale: str = "exact",
         scale_factor: float = 0.2,
+        row_normalisation: tuple[float, float] | None = None,
+        coarse_factor: float | None = None,
+        coarse_momentum: float | None = None,
         view: str = "automatic",
         schedule: Any = None,
         every_matrix: bool = False,
@@ -107,6 +112,9 @@ class HiMuon(torch.optim.Optimizer):
             "moving_average": moving_average,
             "scale": scale,
             "scale_factor": scale_factor,
+            "row_normalisation": row_normalisation,
+            "coarse_factor": coarse_factor,
+            "coarse_momentum": coarse_momentum,
             "view": view,
             "schedule": schedule,
             "every_matrix": every_matrix,
@@ -350,6 +358,9 @@ def _options(group: dict[str, Any], weight: str) -> Muon | AdamW:
         moving_average=group["moving_average"],
         scale=group["scale"],
         scale_factor=group["scale_factor"],
+        row_normalisation=group["row_normalisation"],
+        coarse_factor=group["coarse_factor"],
+        coarse_momentum=group["coarse_momentum"],
         view=group["view"],
         schedule=group["schedule"],
         every_matrix=group["every_matrix"],
