@@ -17,7 +17,6 @@ fn what_is_tuned_is_kept_listed_and_cleared() {
     let run = |arguments: &[&str]| himuon_with_cache(&cache, arguments);
     assert_eq!(run(&["cache", "path"]).out.trim(), cache.to_str().unwrap());
     assert!(run(&["cache", "ls"]).out.contains("nothing tuned"));
-    // Long enough for every candidate to be timed: one that was not is no known one. It ends when the order is settled.
     let arguments = [
         "tune",
         "--tile",
@@ -25,7 +24,7 @@ fn what_is_tuned_is_kept_listed_and_cleared() {
         "--shape",
         "48x64",
         "--budget",
-        "5",
+        "0.2",
         "--threads",
         "1",
         "--json",

@@ -367,6 +367,20 @@ pub(super) fn stream_state(stream: &CudaStream) -> Result<(), CudaError> {
     }
 }
 
+/// Whether a stream is of the context that it is taken for; the default streams are those of any.
+pub(super) fn is_of_its_context(stream: &CudaStream) -> Result<bool, CudaError> {
+    const NAMED: [usize; 3] = [0, 1, 2];
+    if NAMED.contains(&(stream.cu_stream() as usize)) {
+        return Ok(true);
+    }
+    let mut found = std::ptr::null_mut();
+    // SAFETY: the stream is live as long as it is borrowed; the driver writes one handle.
+    unsafe { sys::cuStreamGetCtx(stream.cu_stream(), &mut found) }
+        .result()
+        .map_err(CudaError::call("asking for the context of the stream"))?;
+    Ok(found == stream.context().cu_ctx())
+}
+
 /// Whether the stream is being captured, or waits for one that is.
 pub(super) fn is_capturing(stream: &CudaStream) -> Result<bool, CudaError> {
     match stream.capture_status() {

@@ -62,6 +62,14 @@ pub enum CudaError {
         /// Its compute capability.
         minor: u32,
     },
+    /// A stream of something else than the device.
+    #[error(
+        "the stream is not one of the context of CUDA device {expected}; pass one that was made while that device was current"
+    )]
+    ForeignStream {
+        /// The device's number.
+        expected: usize,
+    },
     /// An address of something else than the device's memory.
     #[error(
         "{address:#x} is {found}, expected an address in the memory of CUDA device {expected}; pass tensors of that device"

@@ -180,8 +180,9 @@ impl<M: Memory> HiMuon<M> {
     /// counts are pending this waits for the device.
     ///
     /// # Errors
-    /// The device failed.
+    /// The device failed, or its stream is being captured.
     pub fn tile_counts(&mut self) -> Result<TileCounts, Error> {
+        self.check_not_captured()?;
         let on_device = self.backend.counts()?;
         Ok(TileCounts {
             non_finite_tiles: self.counts.non_finite_tiles + on_device.non_finite_tiles,

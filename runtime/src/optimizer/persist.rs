@@ -51,6 +51,7 @@ impl<M: Memory> HiMuon<M> {
 
     fn state_content(&self) -> Result<Content<'_>, Error> {
         self.check_not_torn()?;
+        self.check_not_captured()?;
         let metadata = self.metadata().to_texts()?;
         let mut entries = Vec::new();
         for parameter in &self.parameters {
@@ -79,6 +80,7 @@ impl<M: Memory> HiMuon<M> {
     }
 
     fn take_over<R: Read + Seek>(&mut self, mut file: StateFile<R>) -> Result<LoadReport, Error> {
+        self.check_not_captured()?;
         let metadata =
             Metadata::from_texts(file.metadata()).map_err(|reason| file.no_state(reason))?;
         self.check_parameters(&file, &metadata)?;

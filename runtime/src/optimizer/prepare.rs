@@ -119,6 +119,19 @@ impl<M: Memory> HiMuon<M> {
         }
     }
 
+    /// What is copied while the stream is captured becomes a part of the graph, and is not there until that is launched.
+    pub(super) fn check_not_captured(&self) -> Result<(), StepError> {
+        match self.backend.is_capturing() {
+            Ok(true) => Err(StepError::Recording {
+                reason: "the stream is being captured, and states are saved, loaded and counted outside of a capture; do so \
+                         before it or after it"
+                    .to_owned(),
+            }),
+            // Of a device that does not answer the call itself says so.
+            Ok(false) | Err(_) => Ok(()),
+        }
+    }
+
     /// A launch that failed while it ran left its step torn, and took the device with it. Any other error says nothing of
     /// earlier steps: what shares the device's context leaves its errors for whatever call comes next. While its stream is
     /// captured a device can neither be asked nor written to.

@@ -47,7 +47,7 @@ impl<T: TuningTarget + ?Sized> Attempt<'_, T> {
             .copied()
             .filter(|candidate| self.options.again || self.known(candidate).is_none())
             .collect();
-        if unknown.is_empty()
+        if self.is_complete(&ranked, &wanted, &unknown)
             && let Some(entry) = self.before.take_if(|e| e.level >= self.options.level)
         {
             return Ok((TuneOutcome::Known, Some(entry)));
@@ -112,6 +112,18 @@ impl<T: TuningTarget + ?Sized> Attempt<'_, T> {
             .filter(|(place, candidate)| *place < most.max(1) || winner == Some(&candidate.variant))
             .map(|(_, candidate)| candidate)
             .collect()
+    }
+
+    /// Whether as many candidates are known as the level asks for. Which of them the model ranks first may differ from one
+    /// probe of the machine to the next; that alone is no reason to measure again.
+    fn is_complete(
+        &self,
+        ranked: &[Candidate],
+        wanted: &[&Candidate],
+        unknown: &[&Candidate],
+    ) -> bool {
+        let known = || ranked.iter().filter(|c| self.known(c).is_some()).count();
+        unknown.is_empty() || (!self.options.again && known() >= wanted.len())
     }
 
     /// The record of a candidate with the same source; times of another number of threads are those of another

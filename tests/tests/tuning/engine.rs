@@ -219,6 +219,31 @@ fn a_default_that_has_won_is_still_whom_the_others_must_beat() {
     assert_eq!(entry(&second).winner, "default");
 }
 
+/// As on a busy machine, whose probe ranks candidates otherwise from run to run.
+#[test]
+fn another_ranking_alone_is_no_reason_to_measure() {
+    let folder = tempfile::tempdir().unwrap();
+    let of =
+        |names: [&'static str; 4]| Fake::new(names.map(|name| Made::right(name, 1000)).to_vec());
+    let two = TuneOptions {
+        candidates: Some(2),
+        ..options()
+    };
+    let three = TuneOptions {
+        candidates: Some(3),
+        ..options()
+    };
+    for (names, options, outcome) in [
+        (["default", "a", "b", "c"], two, TuneOutcome::Measured),
+        (["default", "b", "a", "c"], two, TuneOutcome::Known),
+        (["default", "b", "c", "a"], three, TuneOutcome::Measured),
+        (["default", "c", "a", "b"], three, TuneOutcome::Known),
+    ] {
+        let tuned = tune(&mut of(names), options, Some(folder.path()));
+        assert_eq!(tuned.outcomes, [outcome], "{names:?}");
+    }
+}
+
 #[test]
 fn what_is_measured_again_replaces_what_was_known() {
     let folder = tempfile::tempdir().unwrap();

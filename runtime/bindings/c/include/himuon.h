@@ -19,7 +19,7 @@ typedef enum himuon_status {
   // A step failed after its first launch, now or earlier: weights and state belong together no more. Load a saved
   // state with its weights; in a new process where the text says that the device is lost.
   HIMUON_STATUS_TORN = 3,
-  // A defect of the library; the handle must not be used any more.
+  // A defect of the library; the handle must not be used any more, nor freed.
   HIMUON_STATUS_PANIC = 4,
 } himuon_status;
 
@@ -108,7 +108,7 @@ typedef struct himuon_report {
   bool counts_pending;
 } himuon_report;
 
-// What became of the tiles of all steps so far, and of the numbers of AdamW.
+// What became of the tiles of all steps so far, and of the numbers of AdamW. A device counts in 32 bits.
 typedef struct himuon_counts {
   // Tiles left unchanged because gradient or momentum held a NaN or an infinity.
   uint64_t non_finite_tiles;
@@ -197,13 +197,14 @@ enum himuon_status himuon_builder_memory_budget(struct himuon_builder *builder, 
 enum himuon_status himuon_builder_threads(struct himuon_builder *builder,
                                           size_t threads);
 
-// Builds the optimizer on the CPU and puts it into `optimizer`. The builder is freed in any case.
+// Builds the optimizer on the CPU and puts it into `optimizer`, or null if it fails. The builder is freed in any case.
 //
 // # Safety
 // `builder` is a builder, which is not used after this; `optimizer` points to a place for a handle.
-enum himuon_status himuon_build(struct himuon_builder *builder, struct himuon_optimizer **optimizer);
+enum himuon_status himuon_build(struct himuon_builder *builder,
+                                struct himuon_optimizer **optimizer);
 
-// Builds the optimizer on the CUDA device of this number and puts it into `optimizer`. The builder is freed in any case.
+// Builds the optimizer on the CUDA device of this number and puts it into `optimizer`, or null if it fails. The builder is freed in any case.
 //
 // `stream` is a `CUstream` or `cudaStream_t` of the device's primary context, which is the context of CUDA's runtime; null
 // is the legacy default stream. It outlives the optimizer. Tensors of steps are addresses on this device; what a step does
@@ -281,11 +282,19 @@ double himuon_learning_rate(const struct himuon_optimizer *optimizer);
 enum himuon_status himuon_set_learning_rate(struct himuon_optimizer *optimizer, double rate);
 
 // A line for each parameter: shape, group, tiles, bytes, and why. Put into `text`, to be freed by
-// `himuon_text_free`.
+// `himuon_text_free`; null if it fails.
 //
 // # Safety
 // `optimizer` is an optimizer, `text` a place for a text.
 enum himuon_status himuon_explain(struct himuon_optimizer *optimizer, char **text);
+
+// What deserves a second look in the declaration, a line each, empty where there is nothing. Put into `text`, to be freed
+// by `himuon_text_free`; null if it fails.
+//
+// # Safety
+// `optimizer` is an optimizer, `text` a place for a text.
+enum himuon_status himuon_warnings(struct himuon_optimizer *optimizer,
+                                   char **text);
 
 // The optimizer's learning rate, decay 0.1, heavy-ball Nesterov momentum of 0.95, no row normalisation.
 struct himuon_muon_options himuon_muon_options_default(void);
@@ -362,7 +371,8 @@ enum himuon_status himuon_builder_schedule_changes(struct himuon_builder *builde
 enum himuon_status himuon_save_state(struct himuon_optimizer *optimizer,
                                      const char *path);
 
-// As `himuon_save_state`, into memory: `bytes` and `len` get what the file would hold, to be freed by `himuon_bytes_free`.
+// As `himuon_save_state`, into memory: `bytes` and `len` get what the file would hold, to be freed by
+// `himuon_bytes_free`; `bytes` gets null if it fails.
 //
 // # Safety
 // `optimizer` is an optimizer, `bytes` a place for an address, `len` one for a length.
@@ -378,7 +388,7 @@ void himuon_bytes_free(uint8_t *bytes, size_t len);
 
 // Takes over a saved state. A file that is damaged or belongs to other parameters is refused, and nothing changes.
 // `differences`, unless it is null, gets a text of options that are not what they were, a line each, empty where there
-// are none; it is freed by `himuon_text_free`.
+// are none, null if it fails; it is freed by `himuon_text_free`.
 //
 // # Safety
 // `optimizer` is an optimizer, `path` ends with a zero, `differences` is null or a place for a text.

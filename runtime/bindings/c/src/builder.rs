@@ -9,8 +9,9 @@ use crate::options::{
     AdamWOptions, MuonOptions, himuon_adamw_options_default, himuon_muon_options_default,
 };
 use crate::place::Place;
+use crate::rates::check_rate;
 use crate::status::{Failure, Status, guarded};
-use crate::text::borrowed;
+use crate::text::{borrowed, cleared};
 
 /// An optimizer that is being declared.
 #[derive(Debug, Default)]
@@ -142,6 +143,7 @@ pub unsafe extern "C" fn himuon_builder_group_adamw(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn himuon_builder_learning_rate(builder: *mut Builder, rate: f64) -> Status {
     guarded(|| {
+        check_rate(rate)?;
         // SAFETY: the caller's word.
         unsafe { builder_at(builder)? }.change(|builder| builder.learning_rate(rate));
         Ok(())
@@ -174,7 +176,7 @@ pub unsafe extern "C" fn himuon_builder_threads(builder: *mut Builder, threads: 
     })
 }
 
-/// Builds the optimizer on the CPU and puts it into `optimizer`. The builder is freed in any case.
+/// Builds the optimizer on the CPU and puts it into `optimizer`, or null if it fails. The builder is freed in any case.
 ///
 /// # Safety
 /// `builder` is a builder, which is not used after this; `optimizer` points to a place for a handle.
@@ -199,6 +201,8 @@ pub(crate) unsafe fn taken<'a>(
     builder: *mut Builder,
     optimizer: *mut *mut Optimizer,
 ) -> Result<(HiMuonBuilder, &'a mut *mut Optimizer), Failure> {
+    // SAFETY: null or a place, by the caller's word.
+    let place = unsafe { cleared(optimizer) };
     if builder.is_null() {
         return Err(Failure::argument(
             "the builder is null, expected one of himuon_builder_new",
@@ -206,8 +210,7 @@ pub(crate) unsafe fn taken<'a>(
     }
     // SAFETY: from `himuon_builder_new`, and used no more, by the caller's word.
     let builder = unsafe { Box::from_raw(builder) };
-    // SAFETY: null or a place, by the caller's word.
-    let place = unsafe { optimizer.as_mut() }.ok_or_else(|| {
+    let place = place.ok_or_else(|| {
         Failure::argument("the place of the optimizer is null, expected a himuon_optimizer**")
     })?;
     Ok((builder.0, place))

@@ -9,7 +9,10 @@ use crate::optimizer::Optimizer;
 use crate::place::{OnDevice, Place, keep_current};
 use crate::status::{Failure, Status, guarded};
 
-/// Builds the optimizer on the CUDA device of this number and puts it into `optimizer`. The builder is freed in any case.
+/// `CU_STREAM_PER_THREAD`.
+const PER_THREAD: usize = 2;
+
+/// Builds the optimizer on the CUDA device of this number and puts it into `optimizer`, or null if it fails. The builder is freed in any case.
 ///
 /// `stream` is a `CUstream` or `cudaStream_t` of the device's primary context, which is the context of CUDA's runtime; null
 /// is the legacy default stream. It outlives the optimizer. Tensors of steps are addresses on this device; what a step does
@@ -33,10 +36,16 @@ pub unsafe extern "C" fn himuon_build_cuda(
         // SAFETY: the caller's word.
         let (builder, place) = unsafe { taken(builder, optimizer)? };
         let _current = keep_current()?;
-        let context = cuda::open(ordinal).map_err(Failure::refused)?;
+        if stream as usize == PER_THREAD {
+            return Err(Failure::argument(
+                "the stream is the per-thread default stream, which is another one in each thread; pass null or a stream that \
+                 was created",
+            ));
+        }
+        let context = cuda::open(ordinal)?;
         // SAFETY: of this context and alive by the caller's word, who also orders work on it.
         let stream = unsafe { context.wrap_borrowed_stream(stream.cast()) };
-        let backend = CudaBackend::new(&stream).map_err(Failure::refused)?;
+        let backend = CudaBackend::new(&stream)?;
         let built = builder.build_on(Box::new(backend))?;
         *place = Box::into_raw(Box::new(Optimizer(Place::Device(OnDevice::new(
             built, stream,

@@ -7,9 +7,10 @@ use himuon::optimizer::StepReport;
 use himuon::{HiMuon, ParameterStep};
 
 use crate::place::{Addressed, Place, in_place, optimizer_at};
+use crate::rates::check_rate;
 use crate::status::{Failure, Status, guarded};
 use crate::tensor::{Tensor, check_apart};
-use crate::text::owned;
+use crate::text::{cleared, owned};
 
 /// An optimizer over the caller's parameters, on the CPU or on a CUDA device.
 #[derive(Debug)]
@@ -56,7 +57,7 @@ impl From<&StepReport> for Report {
     }
 }
 
-/// What became of the tiles of all steps so far, and of the numbers of AdamW.
+/// What became of the tiles of all steps so far, and of the numbers of AdamW. A device counts in 32 bits.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -225,6 +226,7 @@ pub unsafe extern "C" fn himuon_learning_rate(optimizer: *const Optimizer) -> f6
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn himuon_set_learning_rate(optimizer: *mut Optimizer, rate: f64) -> Status {
     guarded(|| {
+        check_rate(rate)?;
         // SAFETY: the caller's word.
         let optimizer = unsafe { optimizer_at(optimizer)? };
         in_place!(&mut *optimizer.place, optimizer => optimizer.set_learning_rate(rate));
@@ -233,7 +235,7 @@ pub unsafe extern "C" fn himuon_set_learning_rate(optimizer: *mut Optimizer, rat
 }
 
 /// A line for each parameter: shape, group, tiles, bytes, and why. Put into `text`, to be freed by
-/// `himuon_text_free`.
+/// `himuon_text_free`; null if it fails.
 ///
 /// # Safety
 /// `optimizer` is an optimizer, `text` a place for a text.
@@ -244,11 +246,40 @@ pub unsafe extern "C" fn himuon_explain(
 ) -> Status {
     guarded(|| {
         // SAFETY: the caller's word.
-        let (optimizer, place) = unsafe { (optimizer_at(optimizer)?, text.as_mut()) };
-        let place = place
-            .ok_or_else(|| Failure::argument("the place of the text is null, expected a char**"))?;
+        let place = unsafe { text_place(text)? };
+        // SAFETY: the caller's word.
+        let optimizer = unsafe { optimizer_at(optimizer)? };
         let lines = in_place!(&mut *optimizer.place, optimizer => optimizer.explain())?;
         *place = owned(lines.to_string());
         Ok(())
     })
+}
+
+/// What deserves a second look in the declaration, a line each, empty where there is nothing. Put into `text`, to be freed
+/// by `himuon_text_free`; null if it fails.
+///
+/// # Safety
+/// `optimizer` is an optimizer, `text` a place for a text.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn himuon_warnings(
+    optimizer: *mut Optimizer,
+    text: *mut *mut c_char,
+) -> Status {
+    guarded(|| {
+        // SAFETY: the caller's word.
+        let place = unsafe { text_place(text)? };
+        // SAFETY: the caller's word.
+        let optimizer = unsafe { optimizer_at(optimizer)? };
+        let lines = in_place!(&*optimizer.place, optimizer => optimizer.warnings().join("\n"));
+        *place = owned(lines);
+        Ok(())
+    })
+}
+
+/// # Safety
+/// As [`cleared`].
+unsafe fn text_place<'a>(text: *mut *mut c_char) -> Result<&'a mut *mut c_char, Failure> {
+    // SAFETY: the caller's word.
+    unsafe { cleared(text) }
+        .ok_or_else(|| Failure::argument("the place of the text is null, expected a char**"))
 }

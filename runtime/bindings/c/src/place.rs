@@ -23,8 +23,8 @@ pub(crate) enum Place {
 pub(crate) struct OnDevice {
     pub(crate) optimizer: HiMuon<Device>,
     stream: Arc<CudaStream>,
-    /// Addresses of the last step's tensors, which were found to be the device's: they are not asked for again.
-    known: Vec<usize>,
+    /// Addresses and lengths of the last step's tensors, which were found to be the device's: they are not asked for again.
+    known: Vec<(usize, usize)>,
 }
 
 impl OnDevice {
@@ -41,8 +41,8 @@ impl OnDevice {
         let weights = (0..).zip(weights).map(|(i, t)| (Operand::Weight(i), t));
         let gradients = (0..).zip(gradients).map(|(i, t)| (Operand::Gradient(i), t));
         let tensors = || weights.clone().chain(gradients.clone());
-        let addresses: Vec<_> = tensors().map(|(_, tensor)| tensor.data as usize).collect();
-        if addresses == self.known {
+        let found: Vec<_> = tensors().map(|(_, t)| (t.data as usize, t.len)).collect();
+        if found == self.known {
             return Ok(());
         }
         for (operand, tensor) in tensors().filter(|(_, tensor)| tensor.holds_numbers()) {
@@ -51,11 +51,10 @@ impl OnDevice {
                 Err(error @ CudaError::Elsewhere { .. }) => {
                     return Err(Failure::argument(format!("{operand}: {error}")));
                 }
-                // A device that fails: the step says what became of the earlier ones.
-                Err(_) => return Ok(()),
+                Err(error) => return Err(error.into()),
             }
         }
-        self.known = addresses;
+        self.known = found;
         Ok(())
     }
 }
@@ -104,7 +103,7 @@ impl Place {
 /// # Errors
 /// No driver, or it does not tell.
 pub(crate) fn keep_current() -> Result<CurrentContext, Failure> {
-    CurrentContext::keep().map_err(Failure::refused)
+    Ok(CurrentContext::keep()?)
 }
 
 /// An optimizer for the length of a call, at whose end the caller's context is the current one again.

@@ -8,8 +8,18 @@ use himuon::optimizer::{BuildError, LearningRate};
 
 use crate::optimizer::Optimizer;
 use crate::place::{in_place, optimizer_at};
-use crate::status::{Status, guarded};
+use crate::status::{Failure, Status, guarded};
 use crate::text::borrowed;
+
+/// Refuses a learning rate of the optimizer that no step would take.
+pub(crate) fn check_rate(rate: f64) -> Result<(), Failure> {
+    match (rate as f32).is_finite() && rate >= 0.0 {
+        true => Ok(()),
+        false => Err(Failure::argument(format!(
+            "the learning rate is {rate}, expected a finite number of at least 0"
+        ))),
+    }
+}
 
 /// What may change of a group.
 #[derive(Clone, Copy)]

@@ -7,7 +7,7 @@ use himuon::optimizer::LoadReport;
 use crate::optimizer::Optimizer;
 use crate::place::{in_place, optimizer_at};
 use crate::status::{Failure, Status, guarded};
-use crate::text::{borrowed, owned};
+use crate::text::{borrowed, cleared, owned};
 
 /// Writes the state (momenta, moments, step, learning rate) to a safetensors file, whole or not at all. Weights are the
 /// caller's. A state that a device has saved may be loaded on the CPU and the other way round.
@@ -26,7 +26,8 @@ pub unsafe extern "C" fn himuon_save_state(
     })
 }
 
-/// As `himuon_save_state`, into memory: `bytes` and `len` get what the file would hold, to be freed by `himuon_bytes_free`.
+/// As `himuon_save_state`, into memory: `bytes` and `len` get what the file would hold, to be freed by
+/// `himuon_bytes_free`; `bytes` gets null if it fails.
 ///
 /// # Safety
 /// `optimizer` is an optimizer, `bytes` a place for an address, `len` one for a length.
@@ -38,13 +39,14 @@ pub unsafe extern "C" fn himuon_save_state_to_bytes(
 ) -> Status {
     guarded(|| {
         // SAFETY: the caller's word.
-        let (optimizer, bytes, len) =
-            unsafe { (optimizer_at(optimizer)?, bytes.as_mut(), len.as_mut()) };
+        let (bytes, len) = unsafe { (cleared(bytes), len.as_mut()) };
         let (Some(bytes), Some(len)) = (bytes, len) else {
             return Err(Failure::argument(
                 "the place of the bytes or of their length is null, expected a uint8_t** and a size_t*",
             ));
         };
+        // SAFETY: the caller's word.
+        let optimizer = unsafe { optimizer_at(optimizer)? };
         let state = in_place!(&mut *optimizer.place, optimizer => optimizer.save_state_to_bytes())?;
         let state = state.into_boxed_slice();
         *len = state.len();
@@ -68,7 +70,7 @@ pub unsafe extern "C" fn himuon_bytes_free(bytes: *mut u8, len: usize) {
 
 /// Takes over a saved state. A file that is damaged or belongs to other parameters is refused, and nothing changes.
 /// `differences`, unless it is null, gets a text of options that are not what they were, a line each, empty where there
-/// are none; it is freed by `himuon_text_free`.
+/// are none, null if it fails; it is freed by `himuon_text_free`.
 ///
 /// # Safety
 /// `optimizer` is an optimizer, `path` ends with a zero, `differences` is null or a place for a text.
@@ -80,10 +82,11 @@ pub unsafe extern "C" fn himuon_load_state(
 ) -> Status {
     guarded(|| {
         // SAFETY: the caller's word.
+        let place = unsafe { cleared(differences) };
+        // SAFETY: the caller's word.
         let (optimizer, path) = unsafe { (optimizer_at(optimizer)?, borrowed(path, "the path")?) };
         let report = in_place!(&mut *optimizer.place, optimizer => optimizer.load_state(path))?;
-        // SAFETY: null or a place, by the caller's word.
-        unsafe { tell(&report, differences) };
+        tell(&report, place);
         Ok(())
     })
 }
@@ -101,6 +104,8 @@ pub unsafe extern "C" fn himuon_load_state_from_bytes(
 ) -> Status {
     guarded(|| {
         // SAFETY: the caller's word.
+        let place = unsafe { cleared(differences) };
+        // SAFETY: the caller's word.
         let optimizer = unsafe { optimizer_at(optimizer)? };
         if bytes.is_null() {
             return Err(Failure::argument(format!(
@@ -111,17 +116,13 @@ pub unsafe extern "C" fn himuon_load_state_from_bytes(
         let state = unsafe { std::slice::from_raw_parts(bytes, len) };
         let report =
             in_place!(&mut *optimizer.place, optimizer => optimizer.load_state_from_bytes(state))?;
-        // SAFETY: null or a place, by the caller's word.
-        unsafe { tell(&report, differences) };
+        tell(&report, place);
         Ok(())
     })
 }
 
-/// # Safety
-/// `differences` is null or a place for a text.
-unsafe fn tell(report: &LoadReport, differences: *mut *mut c_char) {
-    // SAFETY: the caller's word.
-    if let Some(place) = unsafe { differences.as_mut() } {
+fn tell(report: &LoadReport, place: Option<&mut *mut c_char>) {
+    if let Some(place) = place {
         *place = owned(report.differences.join("\n"));
     }
 }

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use himuon::Error;
 use himuon::backend::BackendError;
+use himuon::cuda::CudaError;
 use himuon::error::StepError;
 
 /// What a call came to.
@@ -22,7 +23,7 @@ pub enum Status {
     /// A step failed after its first launch, now or earlier: weights and state belong together no more. Load a saved
     /// state with its weights; in a new process where the text says that the device is lost.
     Torn = 3,
-    /// A defect of the library; the handle must not be used any more.
+    /// A defect of the library; the handle must not be used any more, nor freed.
     Panic = 4,
 }
 
@@ -44,6 +45,19 @@ impl Failure {
         Failure {
             status: Status::Refused,
             text: error.to_string(),
+        }
+    }
+}
+
+impl From<CudaError> for Failure {
+    fn from(error: CudaError) -> Self {
+        match error {
+            // What was passed, rather than what is there.
+            CudaError::Elsewhere { .. } | CudaError::ForeignStream { .. } => {
+                Failure::argument(error.to_string())
+            }
+            CudaError::Call { lost: true, .. } => Error::from(BackendError::from(error)).into(),
+            other => Failure::refused(other),
         }
     }
 }

@@ -69,8 +69,13 @@ impl Tensor {
 
     /// Where it begins and ends, once it is known to be a tensor.
     pub(crate) fn range(&self, what: &str) -> Result<Range<usize>, Failure> {
-        let bytes = self.bytes(what)?;
-        Ok(self.data as usize..self.data as usize + bytes)
+        let (start, bytes) = (self.data as usize, self.bytes(what)?);
+        let end = start.checked_add(bytes).ok_or_else(|| {
+            Failure::argument(format!(
+                "{what} is at {start:#x} and has {bytes} bytes, beyond the end of all addresses"
+            ))
+        })?;
+        Ok(start..end)
     }
 
     /// Whether there is anything at its address: a gradient may be missing.

@@ -44,3 +44,14 @@ pub(crate) unsafe fn borrowed<'a>(text: *const c_char, what: &str) -> Result<&'a
     text.to_str()
         .map_err(|error| Failure::argument(format!("{what} is not UTF-8: {error}")))
 }
+
+/// The place for what a call gives, null until it does: what a call that failed has left there is nothing to free.
+///
+/// # Safety
+/// `place` is null or a place that is the caller's for as long as the result is used.
+pub(crate) unsafe fn cleared<'a, T>(place: *mut *mut T) -> Option<&'a mut *mut T> {
+    // SAFETY: the caller's word.
+    let place = unsafe { place.as_mut() }?;
+    *place = std::ptr::null_mut();
+    Some(place)
+}

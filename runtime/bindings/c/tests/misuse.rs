@@ -2,7 +2,7 @@
 #![allow(unsafe_code, clippy::unwrap_used)]
 
 use std::ffi::{CStr, CString};
-use std::ptr::{null, null_mut};
+use std::ptr::{NonNull, null, null_mut};
 
 use himuon_c::*;
 
@@ -192,4 +192,76 @@ fn the_map_is_that_of_the_kernels() {
         .map(&pool, input, 8, 8, &mut expected, scale, &mut workspace)
         .unwrap();
     assert_eq!(output, expected);
+}
+
+/// A program that forgets to look at a status frees what it was given.
+#[test]
+fn places_of_what_failed_are_null() {
+    let optimizer = optimizer();
+    // SAFETY: what is wrong is refused; all else is there.
+    unsafe {
+        let mut built = NonNull::<Optimizer>::dangling().as_ptr();
+        let empty = himuon_build(himuon_builder_new(), &mut built);
+        assert_eq!((empty, built), (Status::Refused, null_mut()));
+        let (mut bytes, mut len) = (NonNull::dangling().as_ptr(), 0);
+        let saved = himuon_save_state_to_bytes(null_mut(), &mut bytes, &mut len);
+        assert_eq!((saved, bytes), (Status::Argument, null_mut()));
+        let mut place = NonNull::dangling().as_ptr();
+        assert_eq!(himuon_explain(null_mut(), &mut place), Status::Argument);
+        assert_eq!(place, null_mut());
+        place = NonNull::dangling().as_ptr();
+        assert_eq!(himuon_warnings(null_mut(), &mut place), Status::Argument);
+        assert_eq!(place, null_mut());
+        place = NonNull::dangling().as_ptr();
+        let nowhere = text("there/is/no/such/file");
+        let loaded = himuon_load_state(optimizer, nowhere.as_ptr(), &mut place);
+        assert_eq!((loaded, place), (Status::Refused, null_mut()));
+        let damaged = [1_u8, 2, 3];
+        place = NonNull::dangling().as_ptr();
+        let loaded = himuon_load_state_from_bytes(optimizer, damaged.as_ptr(), 3, &mut place);
+        assert_eq!((loaded, place), (Status::Refused, null_mut()));
+        assert_eq!(himuon_warnings(optimizer, &mut place), Status::Ok);
+        assert_eq!(CStr::from_ptr(place), c"");
+        himuon_text_free(place);
+        himuon_free(optimizer);
+    }
+}
+
+#[test]
+fn rates_that_no_step_takes_are_refused() {
+    let optimizer = optimizer();
+    let builder = himuon_builder_new();
+    // SAFETY: both are there.
+    unsafe {
+        for rate in [f64::NAN, -1.0, f64::INFINITY, 1e300] {
+            assert_eq!(himuon_set_learning_rate(optimizer, rate), Status::Argument);
+            assert!(said().contains("finite number"), "{}", said());
+            assert_eq!(
+                himuon_builder_learning_rate(builder, rate),
+                Status::Argument
+            );
+        }
+        assert_eq!(himuon_learning_rate(optimizer), 0.02);
+        himuon_builder_free(builder);
+        himuon_free(optimizer);
+    }
+}
+
+#[test]
+fn a_tensor_beyond_the_end_of_addresses_is_refused() {
+    let optimizer = optimizer();
+    let mut numbers = [0.0; 32];
+    let (near, far) = numbers.split_at_mut(16);
+    let beyond = Tensor {
+        data: (usize::MAX - 15) as *mut std::ffi::c_void,
+        ..tensor(near)
+    };
+    let weights = [beyond, tensor(far)];
+    // SAFETY: what is wrong is refused.
+    unsafe {
+        let stepped = himuon_step(optimizer, weights.as_ptr(), weights.as_ptr(), 2, null_mut());
+        assert_eq!(stepped, Status::Argument);
+        assert!(said().contains("beyond the end"), "{}", said());
+        himuon_free(optimizer);
+    }
 }

@@ -14,7 +14,7 @@ use himuon_templates::{CompiledKernel, KernelSpec};
 use super::chunk::BoundChunk;
 use super::companion::{AdamWTables, Companion, GradientScale};
 use super::device::{DeviceInfo, devices};
-use super::driver::{DeviceMemory, is_capturing, stream_state};
+use super::driver::{DeviceMemory, is_capturing, is_of_its_context, stream_state};
 use super::error::CudaError;
 use super::kernel::{Method, TileKernel};
 use super::memory::{Device, DeviceAllocator};
@@ -68,7 +68,7 @@ impl CudaBackend {
     /// A backend whose launches are submitted to `stream`, in the order of whatever else the caller submits there.
     ///
     /// # Errors
-    /// As [`devices`].
+    /// As [`devices`]; a stream of another context than it was wrapped for.
     pub fn new(stream: &Arc<CudaStream>) -> Result<Self, CudaError> {
         let ordinal = stream.context().ordinal();
         let devices = devices()?;
@@ -78,6 +78,9 @@ impl CudaBackend {
             count,
         })?;
         device.architecture()?;
+        if !is_of_its_context(stream)? {
+            return Err(CudaError::ForeignStream { expected: ordinal });
+        }
         Ok(CudaBackend {
             device,
             stream: Arc::clone(stream),

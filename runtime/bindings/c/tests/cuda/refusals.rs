@@ -1,7 +1,7 @@
 //! What is refused, with nothing changed.
 
 use std::ffi::{CStr, c_void};
-use std::ptr::null_mut;
+use std::ptr::{NonNull, null_mut};
 
 use cudarc::driver::sys::{CUgraphInstantiate_flags, CUstreamCaptureMode};
 use himuon::cuda::DeviceRef;
@@ -21,6 +21,11 @@ fn what_a_device_cannot_step_is_refused_and_nothing_changes() {
             caller.tensors(&caller.gradients),
         );
         let before = caller.read();
+        let mut earlier = (null_mut(), 0);
+        // SAFETY: all places are there.
+        let save =
+            || unsafe { himuon_save_state_to_bytes(optimizer, &mut earlier.0, &mut earlier.1) };
+        assert_eq!(caller.call(save), Status::Ok, "{}", said());
         let moved = |tensor: Tensor, bytes: usize| Tensor {
             data: tensor.data.wrapping_byte_add(bytes),
             ..tensor
@@ -41,6 +46,7 @@ fn what_a_device_cannot_step_is_refused_and_nothing_changes() {
             (weights[1], Argument, "weight 0 and weight 1 overlap"),
             (gradients[0], Argument, "overlap"),
             (tensor(null_mut(), len(0)), Argument, "weight 0 is null"),
+            (tensor(of_process.data, 0), Refused, "0"),
             (of_process, Argument, "weight 0: 0x"),
             (of_process, Argument, "no memory that CUDA knows"),
             (of_neighbour, Argument, "memory of CUDA device 0"),
@@ -62,16 +68,32 @@ fn what_a_device_cannot_step_is_refused_and_nothing_changes() {
         ];
         let (found, _) = caller.try_step(optimizer, &weights, &mixed);
         assert_eq!(found, Refused, "{}", said());
+        assert!(said().contains("the gradient is Bf16"), "{}", said());
         // In a capture a step is no part of a graph; the stream is the caller's, so it is that one which tells.
         let mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED;
         caller.stream.begin_capture(mode).unwrap();
         let (found, _) = caller.try_step(optimizer, &weights, &gradients);
+        assert_eq!(found, Refused);
+        assert!(said().contains("captured"), "{}", said());
+        let (mut bytes, mut len) = (NonNull::dangling().as_ptr(), 0);
+        let mut counts = Counts::default();
+        // SAFETY: all places are there.
+        unsafe {
+            let saved = caller.call(|| himuon_save_state_to_bytes(optimizer, &mut bytes, &mut len));
+            assert_eq!(saved, Refused);
+            assert!(said().contains("captured") && bytes.is_null(), "{}", said());
+            let state = earlier.0.cast_const();
+            let loaded = himuon_load_state_from_bytes(optimizer, state, earlier.1, null_mut());
+            assert_eq!(loaded, Refused);
+            assert!(said().contains("captured"), "{}", said());
+            let counted = caller.call(|| himuon_tile_counts(optimizer, &mut counts));
+            assert_eq!(counted, Refused);
+            assert!(said().contains("captured"), "{}", said());
+        }
         let _ = caller
             .stream
             .end_capture(CUgraphInstantiate_flags(0))
             .unwrap();
-        assert_eq!(found, Refused);
-        assert!(said().contains("captured"), "{}", said());
         assert_eq!(caller.read(), before);
         // SAFETY: null is refused.
         unsafe {
@@ -89,8 +111,11 @@ fn what_a_device_cannot_step_is_refused_and_nothing_changes() {
         let (found, _) = caller.try_step(optimizer, &weights, &gradients);
         assert_eq!(found, Argument, "{}", said());
         assert!(said().contains("gradient 0"), "{}", said());
+        // SAFETY: what was saved above.
+        unsafe { himuon_bytes_free(earlier.0, earlier.1) };
         caller.free(optimizer);
         builds_that_are_none_are_refused(&caller);
+        streams_of_others_are_refused(&caller);
     });
 }
 
@@ -121,6 +146,26 @@ fn a_device_that_is_lost_is_a_torn_step() {
         }
         caller.free(optimizer);
     });
+}
+
+fn streams_of_others_are_refused(caller: &Caller) {
+    let of_neighbour = caller.current.new_stream().unwrap();
+    let per_thread = 2 as *mut c_void;
+    for (stream, reason) in [
+        (
+            of_neighbour.cu_stream().cast(),
+            "not one of the context of CUDA device 1",
+        ),
+        (per_thread, "per-thread"),
+    ] {
+        let mut optimizer = NonNull::dangling().as_ptr();
+        // SAFETY: what is wrong is refused.
+        let build =
+            || unsafe { himuon_build_cuda(declared(), Caller::DEVICE, stream, &mut optimizer) };
+        assert_eq!(caller.call(build), Status::Argument, "{}", said());
+        assert!(said().contains(reason), "{}", said());
+        assert!(optimizer.is_null());
+    }
 }
 
 fn builds_that_are_none_are_refused(caller: &Caller) {
