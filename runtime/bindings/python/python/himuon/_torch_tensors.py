@@ -21,14 +21,15 @@ def is_sharded(tensor: torch.Tensor) -> bool:
     return isinstance(tensor, DTensor) and not all(placement.is_replicate() for placement in tensor.placements)
 
 
-@torch.no_grad()
 def local(tensor: torch.Tensor) -> torch.Tensor:
     """What of a tensor is here: its shard, where it is one of several."""
-    if isinstance(tensor, DTensor):
-        tensor = tensor.to_local()
-        if isinstance(tensor, AsyncCollectiveTensor):
-            tensor = tensor.wait()
-    return tensor
+    return _shard(tensor) if isinstance(tensor, DTensor) else tensor
+
+
+@torch.no_grad()
+def _shard(tensor: torch.Tensor) -> torch.Tensor:
+    here: torch.Tensor = tensor.to_local()  # type: ignore[attr-defined]
+    return here.wait() if isinstance(here, AsyncCollectiveTensor) else here
 
 
 def checked(name: str, parameter: torch.Tensor) -> torch.Tensor:
