@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use burn_core::Tensor;
 use burn_core::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn_core::tensor::container::TensorContainer;
-use burn_core::tensor::{DType, TensorData, bf16, f16};
+use burn_core::tensor::{Bytes, DType, TensorData};
 use burn_optim::GradientsParams;
 use himuon::ParameterStep;
 use himuon::tensor::{TensorMut, TensorRef};
@@ -113,16 +113,18 @@ impl HostTensors {
 
 impl HostPair {
     /// Stands for a parameter that is left alone, and so is not read from its device.
+    ///
+    /// Zeros of integers come from the system as pages that take no memory until they are touched; those of half types
+    /// would be written.
     fn without_gradient(found: &Found) -> Result<Self, BurnError> {
         let len = found.shape.iter().product();
-        let weight = match found.dtype {
-            DType::F32 => TensorData::new(vec![0.0_f32; len], found.shape.clone()),
-            DType::BF16 => TensorData::new(vec![bf16::ZERO; len], found.shape.clone()),
-            DType::F16 => TensorData::new(vec![f16::ZERO; len], found.shape.clone()),
+        let zeros = match found.dtype {
+            DType::F32 => Bytes::from_elems(vec![0_u32; len]),
+            DType::BF16 | DType::F16 => Bytes::from_elems(vec![0_u16; len]),
             dtype => return Err(wrong_type("parameter", &found.name, dtype)),
         };
         Ok(HostPair {
-            weight,
+            weight: TensorData::from_bytes(zeros, found.shape.clone(), found.dtype),
             gradient: None,
         })
     }
