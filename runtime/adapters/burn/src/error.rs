@@ -56,6 +56,32 @@ pub enum BurnError {
         /// Shape of the other.
         second_shape: Vec<usize>,
     },
+    /// Two trainable places of one identifier that cannot take one tensor.
+    #[error(
+        "parameters {first} and {second} have one identifier but are {first_tensor} and {second_tensor}; bring them to \
+         one type and device, freeze one, or give the second an identifier of its own with Param::from_tensor"
+    )]
+    Diverged {
+        /// The first.
+        first: String,
+        /// The other.
+        second: String,
+        /// Type and device of the first.
+        first_tensor: String,
+        /// Type and device of the other.
+        second_tensor: String,
+    },
+    /// Gradients that are not of the module.
+    #[error(
+        "none of the {found} gradients is of one of the {expected} parameters that the optimizer was made for; take them \
+         with GradientsParams::from_grads from the module that is stepped: load_record gives it other identifiers"
+    )]
+    Foreign {
+        /// Number of gradients.
+        found: usize,
+        /// Number of parameters.
+        expected: usize,
+    },
     /// A gradient of a parameter that the optimizer was not made for.
     #[error(
         "parameter {name} has a gradient, but the optimizer was made without it; make the optimizer for this module, \

@@ -25,7 +25,7 @@ struct HostPair {
 }
 
 impl HostTensors {
-    /// Reads what has a gradient, and checks that the module is the one that was declared.
+    /// Reads what has a gradient, and checks that the module is the one that was declared and that gradients are of it.
     pub(crate) fn read<M: Module>(
         module: &M,
         found: &[Found],
@@ -49,6 +49,7 @@ impl HostTensors {
                 &declared[index].shape,
             )?;
         }
+        let given = gradients.len();
         let mut reader = Reader {
             path: ModulePath::default(),
             places: &places,
@@ -58,6 +59,7 @@ impl HostTensors {
             failure: None,
         };
         module.visit(&mut reader);
+        let left = reader.gradients.len();
         if let Some(failure) = reader.failure {
             return Err(failure);
         }
@@ -76,6 +78,12 @@ impl HostTensors {
                 })
             })
             .collect::<Result<_, _>>()?;
+        if given > 0 && left == given {
+            return Err(BurnError::Foreign {
+                found: given,
+                expected: declared.len(),
+            });
+        }
         Ok(Self { pairs })
     }
 

@@ -36,7 +36,7 @@ impl HiMuonConfig {
     /// # Errors
     /// [`BurnError::Type`] for a parameter of another type than f32, bf16 and f16 that is not frozen,
     /// [`BurnError::Unnamed`] for one that is the module itself, [`BurnError::Shared`] for two of one identifier that
-    /// differ in shape; the errors of [`HiMuonBuilder::build`] and [`himuon::HiMuon::check_weight_types`].
+    /// differ in shape, [`BurnError::Diverged`] for two trainable ones that differ in type or device; the errors of [`HiMuonBuilder::build`] and [`himuon::HiMuon::check_weight_types`].
     pub fn init<M: Module>(self, module: &M) -> Result<HiMuon, BurnError> {
         let parameters = declarable(parameters_of(module)?)?;
         let declared = parameters.iter().map(|p| (p.name.clone(), p.shape.clone()));
@@ -84,14 +84,16 @@ impl HiMuon {
     /// Takes one step at the learning rate `lr` and returns the module with its new weights; the one that is passed keeps
     /// the old ones.
     ///
-    /// Parameters without a gradient are left unchanged and named in the report. Parameters are found by their paths, so
+    /// Parameters without a gradient are left unchanged and named in the report; so are all where `grads` is empty.
+    /// Gradients of other modules are left out, as long as some are of this one. Parameters are found by their paths, so
     /// that a module that was loaded from a record goes on.
     ///
     /// # Errors
     /// Nothing has changed then, the learning rate included. [`BurnError::Shape`], [`BurnError::Missing`] and
-    /// [`BurnError::Unknown`] for a module that is not the one that the optimizer was made for, [`BurnError::Type`] for
-    /// a gradient of another type than f32, bf16 and f16, [`BurnError::Read`] where a device fails; the errors of
-    /// [`himuon::HiMuon::step`].
+    /// [`BurnError::Unknown`] for a module that is not the one that the optimizer was made for, [`BurnError::Shared`] and
+    /// [`BurnError::Diverged`] for one whose shared parameters have come apart, [`BurnError::Foreign`] for gradients of
+    /// which none is of this module, [`BurnError::Type`] for a gradient of another type than f32, bf16 and f16,
+    /// [`BurnError::Read`] where a device fails; the errors of [`himuon::HiMuon::step`].
     pub fn step<M: Module>(
         &mut self,
         lr: LearningRate,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use burn_core::Tensor;
 use burn_core::module::{Module, ModuleVisitor, Param, ParamId};
-use burn_core::tensor::DType;
+use burn_core::tensor::{DType, Device};
 use himuon::templates::Element;
 
 use crate::error::BurnError;
@@ -16,6 +16,7 @@ pub(crate) struct Found {
     pub(crate) name: String,
     pub(crate) shape: Vec<usize>,
     pub(crate) dtype: DType,
+    device: Device,
     /// Whether its gradient is kept.
     trainable: bool,
 }
@@ -59,6 +60,7 @@ impl ModuleVisitor for Survey {
             name: self.path.name(),
             shape: param.shape().to_vec(),
             dtype: param.dtype(),
+            device: param.device(),
             trainable: param.is_require_grad(),
         });
     }
@@ -67,7 +69,8 @@ impl ModuleVisitor for Survey {
 /// The floating-point parameters of a module, each identifier once, in the order of the module's fields.
 ///
 /// What occurs twice is known by the first path on which it is trainable, else by the first of all: a frozen copy, such as
-/// a teacher, has the identifiers of the module that it was cloned from.
+/// a teacher, has the identifiers of the module that it was cloned from. Trainable places get one tensor at a step, and
+/// must be of one type and device.
 pub(crate) fn parameters_of<M: Module>(module: &M) -> Result<Vec<Found>, BurnError> {
     let mut survey = Survey::default();
     module.visit(&mut survey);
@@ -91,11 +94,27 @@ pub(crate) fn parameters_of<M: Module>(module: &M) -> Result<Vec<Found>, BurnErr
                 second_shape: found.shape,
             });
         }
-        if found.trainable && !first.trainable {
-            *first = found;
+        match (first.trainable, found.trainable) {
+            (true, true) => check_one_tensor(first, &found)?,
+            (false, true) => *first = found,
+            (_, false) => {}
         }
     }
     Ok(unique)
+}
+
+/// Whether two places can take the same new weight.
+fn check_one_tensor(first: &Found, second: &Found) -> Result<(), BurnError> {
+    if first.dtype == second.dtype && first.device == second.device {
+        return Ok(());
+    }
+    let tensor = |found: &Found| format!("{:?} on {:?}", found.dtype, found.device);
+    Err(BurnError::Diverged {
+        first: first.name.clone(),
+        second: second.name.clone(),
+        first_tensor: tensor(first),
+        second_tensor: tensor(second),
+    })
 }
 
 /// A parameter that the optimizer was made for.

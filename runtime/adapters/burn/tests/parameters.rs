@@ -153,6 +153,40 @@ fn one_identifier_for_two_shapes_is_refused() {
     );
 }
 
+/// Trainable places get one new tensor, so they must be of one type; a frozen copy may be of another.
+#[test]
+fn shared_parameters_of_two_types_are_refused_unless_one_is_frozen() {
+    let half = |pair: &Pair, place: &Linear, trainable: bool| {
+        let weight = place.weight.val().inner();
+        let weight = weight.cast(burn_core::tensor::FloatDType::BF16);
+        let weight = Tensor::from_inner(weight).set_require_grad(trainable);
+        Param::initialized(pair.first.weight.id, weight)
+    };
+    let shared = pair(false);
+    let mut adapter = HiMuonConfig::new().init(&shared).unwrap();
+    let mut apart = shared.clone();
+    apart.second.weight = half(&shared, &shared.second, true);
+    let gradients = gradients(&shared);
+    for error in [
+        HiMuonConfig::new().init(&apart).unwrap_err(),
+        adapter.step(0.02, &apart, gradients).unwrap_err(),
+    ] {
+        assert!(matches!(error, BurnError::Diverged { .. }), "{error}");
+        let said = ["first.weight", "second.weight", "F32 on", "BF16 on"];
+        assert_says(&error.to_string(), &said);
+    }
+    assert_eq!(adapter.inner().steps_taken(), 0);
+
+    let mut teacher = shared.clone();
+    teacher.second.weight = half(&shared, &shared.second, false);
+    let gradient = Tensor::<2>::eye(16, &device());
+    let gradients = gradient_of(shared.first.weight.id, gradient);
+    let after = adapter.step(0.02, &teacher, gradients).unwrap();
+    assert_ne!(bits(&after.first), bits(&teacher.first));
+    assert_eq!(bits(&after.second), bits(&teacher.second));
+    assert_eq!(after.second.weight.dtype(), DType::BF16);
+}
+
 /// An adapter of low rank is found below the weight that it adapts, which is frozen.
 #[test]
 fn adapters_are_stepped_and_the_weights_below_them_are_not() {
@@ -294,6 +328,43 @@ fn another_module_is_refused() {
         gradient_of(id, Tensor::<2>::ones([40, 24], &device())),
     );
     assert_says(&error, &["blocks.2.down.weight has a gradient"]);
+}
+
+/// Gradients go by identifiers, which another module does not share and a record brings along.
+#[test]
+fn gradients_of_another_module_are_refused() {
+    let other = model();
+    let count = other.gradients().len().to_string();
+    let says = [
+        &format!("none of the {count} gradients"),
+        "13 parameters",
+        "load_record",
+    ];
+    assert_says(&refusal(|model| model, other.gradients()), &says);
+
+    let layer = || -> Linear { fixed(LinearConfig::new(16, 16).init(&device())) };
+    let (earlier, saved) = (layer(), layer());
+    let mut adapter = HiMuonConfig::new().init(&earlier).unwrap();
+    let loss = earlier.weight.val().square().sum();
+    let gradients = GradientsParams::from_grads(loss.backward(), &earlier);
+    let loaded = earlier.load_record(saved.into_record());
+    let error = adapter.step(0.02, &loaded, gradients).unwrap_err();
+    assert!(matches!(error, BurnError::Foreign { .. }), "{error}");
+    assert_says(
+        &error.to_string(),
+        &["none of the 1 gradients", "2 parameters"],
+    );
+
+    // Some of this module: the others are left out.
+    let mut adapter = optimizer(&other);
+    let mut gradients = other.gradients();
+    gradients.register(ParamId::new(), Tensor::<1>::ones([3], &device()).inner());
+    let after = adapter.step(0.02, &other, gradients).unwrap();
+    assert_ne!(bits(&after), bits(&other));
+    // None at all is a step without work.
+    let last = adapter.step(0.02, &after, GradientsParams::new()).unwrap();
+    assert_eq!(bits(&last), bits(&after));
+    assert_eq!(adapter.inner().steps_taken(), 2);
 }
 
 /// The last parameter's gradient is the wrong one: those before it are left as they are, too.
