@@ -4,8 +4,6 @@
 
 mod common;
 
-use std::sync::{Arc, Mutex};
-
 use burn_core as burn;
 use burn_core::module::Module;
 use burn_core::tensor::{Device, GradientCheckpointingStrategy, Tensor};
@@ -211,39 +209,4 @@ fn weights_keep_their_gradient_checkpointing() {
     let strategy = model.embedding.weight.gradient_checkpointing_strategy();
     assert_eq!(strategy, Some(GradientCheckpointingStrategy::Balanced));
     assert!(model.embedding.weight.is_require_grad());
-}
-
-/// How a model that burn-train's `Learner` trains steps an optimizer of its own: see the documentation of the crate.
-#[derive(Module, Debug)]
-struct Learned {
-    layer: Linear,
-    #[module(skip)]
-    optimizer: Option<Arc<Mutex<HiMuon>>>,
-}
-
-impl Learned {
-    fn optimize(self, lr: f64, gradients: GradientsParams) -> Self {
-        let optimizer = self.optimizer.clone().unwrap();
-        let mut optimizer = optimizer.lock().unwrap();
-        optimizer.step(lr, &self, gradients).unwrap()
-    }
-}
-
-#[test]
-fn a_model_can_hold_its_optimizer() {
-    let mut model = Learned {
-        layer: LinearConfig::new(8, 8).init(&common::device()),
-        optimizer: None,
-    };
-    let config = HiMuonConfig::new().with(|builder| builder.group::<common::Mlp>("layer.*"));
-    let optimizer = config.init(&model).unwrap();
-    model.optimizer = Some(Arc::new(Mutex::new(optimizer)));
-    let before = bits(&model);
-    let input = Tensor::<2>::ones([3, 8], &common::device());
-    let loss = model.layer.forward(input).square().mean();
-    let gradients = GradientsParams::from_grads(loss.backward(), &model);
-    let model = model.optimize(0.02, gradients);
-    assert_ne!(bits(&model), before);
-    let optimizer = model.optimizer.unwrap();
-    assert_eq!(optimizer.lock().unwrap().inner().steps_taken(), 1);
 }
