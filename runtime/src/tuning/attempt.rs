@@ -114,16 +114,24 @@ impl<T: TuningTarget + ?Sized> Attempt<'_, T> {
             .collect()
     }
 
-    /// Whether as many candidates are known as the level asks for. Which of them the model ranks first may differ from one
-    /// probe of the machine to the next; that alone is no reason to measure again.
+    /// Whether as many candidates are known as the level asks for, the default among them. Which of them the model ranks
+    /// first may differ from one probe of the machine to the next; that alone is no reason to measure again. That a source
+    /// has changed is one.
     fn is_complete(
         &self,
         ranked: &[Candidate],
         wanted: &[&Candidate],
         unknown: &[&Candidate],
     ) -> bool {
-        let known = || ranked.iter().filter(|c| self.known(c).is_some()).count();
-        unknown.is_empty() || (!self.options.again && known() >= wanted.len())
+        let Some(before) = self.before.as_ref().filter(|_| !self.options.again) else {
+            return unknown.is_empty();
+        };
+        let is_default = |candidate: &Candidate| ranked.first().is_some_and(|c| c == candidate);
+        let only_ranked = unknown
+            .iter()
+            .all(|c| before.candidate(&c.variant).is_none() && !is_default(c));
+        let known = ranked.iter().filter(|c| self.known(c).is_some()).count();
+        only_ranked && known >= wanted.len()
     }
 
     /// The record of a candidate with the same source; times of another number of threads are those of another

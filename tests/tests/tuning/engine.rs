@@ -242,6 +242,15 @@ fn another_ranking_alone_is_no_reason_to_measure() {
         let tuned = tune(&mut of(names), options, Some(folder.path()));
         assert_eq!(tuned.outcomes, [outcome], "{names:?}");
     }
+    // More are known than are asked for; what has changed is measured all the same, as is another default.
+    let mut changed = of(["default", "a", "b", "c"]);
+    changed.made[1].digest = "2";
+    let renamed = of(["new", "default", "a", "b"]);
+    for (mut fake, measured) in [(changed, "a"), (renamed, "new")] {
+        let tuned = tune(&mut fake, two, Some(folder.path()));
+        assert_eq!(tuned.outcomes, [TuneOutcome::Measured], "{measured}");
+        assert!(fake.runs_of(measured) > 0, "{measured}");
+    }
 }
 
 #[test]

@@ -36,7 +36,8 @@ impl HiMuonConfig {
     /// # Errors
     /// [`BurnError::Type`] for a parameter of another type than f32, bf16 and f16 that is not frozen,
     /// [`BurnError::Unnamed`] for one that is the module itself, [`BurnError::Shared`] for two of one identifier that
-    /// differ in shape, [`BurnError::Diverged`] for two trainable ones that differ in type or device; the errors of [`HiMuonBuilder::build`] and [`himuon::HiMuon::check_weight_types`].
+    /// differ in shape, [`BurnError::Diverged`] for two trainable ones that differ in type or device; the errors of
+    /// [`HiMuonBuilder::build`] and [`himuon::HiMuon::check_weight_types`].
     pub fn init<M: Module>(self, module: &M) -> Result<HiMuon, BurnError> {
         let parameters = declarable(parameters_of(module)?)?;
         let declared = parameters.iter().map(|p| (p.name.clone(), p.shape.clone()));

@@ -210,3 +210,19 @@ fn weights_keep_their_gradient_checkpointing() {
     assert_eq!(strategy, Some(GradientCheckpointingStrategy::Balanced));
     assert!(model.embedding.weight.is_require_grad());
 }
+
+#[test]
+fn a_learning_rate_that_is_no_number_changes_nothing() {
+    let model = model();
+    let mut adapter = optimizer(&model);
+    let error = adapter.step(f64::NAN, &model, model.gradients());
+    let said = error.unwrap_err().to_string();
+    assert!(said.contains("NaN"), "{said}");
+    assert_eq!(adapter.inner().learning_rate(), 0.02);
+    assert_eq!(adapter.inner().steps_taken(), 0);
+    assert!(adapter.last_report().is_none());
+    // The optimizer goes on.
+    let after = adapter.step(0.0, &model, model.gradients()).unwrap();
+    assert_eq!(bits(&after), bits(&model));
+    assert_eq!(adapter.inner().steps_taken(), 1);
+}

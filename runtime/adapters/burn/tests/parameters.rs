@@ -385,18 +385,3 @@ fn a_wrong_gradient_changes_nothing() {
     let error = wrong(Tensor::ones([24], (&device(), DType::BF16)));
     assert_says(&error, &["blocks.1.down.bias", "Bf16", "F32"]);
 }
-
-#[test]
-fn a_learning_rate_that_is_no_number_changes_nothing() {
-    let model = model();
-    let mut adapter = optimizer(&model);
-    let error = adapter.step(f64::NAN, &model, model.gradients());
-    assert_says(&error.unwrap_err().to_string(), &["NaN"]);
-    assert_eq!(adapter.inner().learning_rate(), 0.02);
-    assert_eq!(adapter.inner().steps_taken(), 0);
-    assert!(adapter.last_report().is_none());
-    // The optimizer goes on.
-    let after = adapter.step(0.0, &model, model.gradients()).unwrap();
-    assert_eq!(bits(&after), bits(&model));
-    assert_eq!(adapter.inner().steps_taken(), 1);
-}

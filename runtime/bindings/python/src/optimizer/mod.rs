@@ -22,8 +22,8 @@ use crate::selection::{Selector, declared, with_group};
 pub(crate) struct Optimizer {
     inner: Mutex<Placed>,
     place: Place,
-    parameters: Vec<(String, Vec<usize>)>,
     names: Vec<String>,
+    shapes: Vec<Vec<usize>>,
     /// The process whose threads it has.
     process: u32,
 }
@@ -119,11 +119,12 @@ impl Optimizer {
         let mut groups = groups.into_iter();
         let builder = groups.try_fold(builder, with_group)?;
         check_rate(lr)?;
+        let (names, shapes) = parameters.into_iter().unzip();
         Ok(Optimizer {
             inner: Mutex::new(Placed::build(py, builder, place)?),
             place,
-            names: parameters.iter().map(|(name, _)| name.clone()).collect(),
-            parameters,
+            names,
+            shapes,
             process: std::process::id(),
         })
     }

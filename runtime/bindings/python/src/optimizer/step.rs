@@ -22,18 +22,19 @@ impl Optimizer {
         let present = |tensor: Bound<'py, PyAny>| (!tensor.is_none()).then_some(tensor);
         let count = self.names.len();
         if let Ok(by_name) = given.cast::<PyMapping>() {
-            for name in by_name.keys()?.iter() {
-                let name: String = name.extract()?;
-                if !self.names.contains(&name) {
-                    let text = format!("{what} has {name}, which is not declared");
-                    return Err(PyKeyError::new_err(text));
-                }
-            }
+            let mut declared = 0;
             let find = |name: &String| match by_name.contains(name)? {
-                true => Ok(present(by_name.get_item(name)?)),
+                true => {
+                    declared += 1;
+                    Ok(present(by_name.get_item(name)?))
+                }
                 false => Ok(None),
             };
-            return self.names.iter().map(find).collect();
+            let found = self.names.iter().map(find).collect::<PyResult<_>>()?;
+            return match by_name.len()? == declared {
+                true => Ok(found),
+                false => Err(self.undeclared(by_name, what)?),
+            };
         }
         let listed = given.try_iter()?.map(|tensor| Ok(present(tensor?)));
         let listed = listed.collect::<PyResult<Vec<_>>>()?;
@@ -46,6 +47,15 @@ impl Optimizer {
         Ok(listed)
     }
 
+    /// Names the entry of a mapping that is no parameter.
+    fn undeclared(&self, by_name: &Bound<'_, PyMapping>, what: &str) -> PyResult<PyErr> {
+        let names = by_name.keys()?.extract::<Vec<String>>()?;
+        let foreign = names.iter().find(|name| !self.names.contains(name));
+        let foreign = foreign.map_or("a name twice", String::as_str);
+        let text = format!("{what} has {foreign}, which is not declared");
+        Ok(PyKeyError::new_err(text))
+    }
+
     /// The tensors of one kind, borrowed.
     pub(super) fn borrow<'py>(
         &self,
@@ -55,7 +65,7 @@ impl Optimizer {
     ) -> PyResult<Vec<Option<Borrowed<'py>>>> {
         let tensors = self.ordered(given, what)?.into_iter();
         tensors
-            .zip(&self.parameters)
+            .zip(self.names.iter().zip(&self.shapes))
             .map(|(tensor, (name, shape))| {
                 let what = || format!("{each} {name}");
                 let borrow = |tensor| Borrowed::new(&tensor, what(), shape, self.place);
@@ -76,7 +86,7 @@ impl Optimizer {
                 "{each}s have {found} entries, expected one for each of the {count} parameters"
             )));
         }
-        let pairs = given.into_iter().zip(&self.parameters);
+        let pairs = given.into_iter().zip(self.names.iter().zip(&self.shapes));
         pairs
             .map(|(given, (name, shape))| {
                 let at = |(address, element): (usize, String)| {
