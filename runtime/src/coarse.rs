@@ -1,8 +1,6 @@
 //! What every computation of a coarse part shares: thresholds, the seeded start, and the effective rank.
 
-use himuon_templates::{
-    Coarse, CoefficientSet, Finite, KernelSpec, Power, Recurrence, SpecError, StepTable, Tile,
-};
+use himuon_templates::{Coarse, KernelSpec};
 
 /// A column whose part outside the columns before it is at most this times the longest column has collapsed: it is
 /// left out of the coarse part. Rounding in f32 leaves about 1e-6.
@@ -17,41 +15,6 @@ pub const SMALLEST: f64 = 1e-30;
 
 /// Power iterations of the bare map of a matrix, which has no basis from a step before.
 pub const COLD_START_ITERATIONS: usize = 8;
-
-/// Steps of the odd recurrence that a polar factor starts with, and of the quintic that follow.
-const POLAR_STEPS: (u32, usize) = (10, 3);
-/// The quintic Newton-Schulz step: an error e becomes about e^3.
-const QUINTIC: [f32; 3] = [1.875, -1.25, 0.375];
-/// Steps of the coupled recurrence for 0 < p < 1.
-const POWER_STEPS: u32 = 10;
-
-/// How the r x r matrix is mapped, to f32 accuracy, whatever steps the tiles take.
-///
-/// p = 0: ten minimax steps for singular values in [1e-6, 1] and three quintic ones. 0 < p < 1: ten steps of the coupled
-/// recurrence, which is built for [1e-3, 1].
-pub(crate) fn small_map(power: Power) -> Result<StepTable, SpecError> {
-    let base = KernelSpec::new(Tile::Full);
-    let spec = if power == Power::ZERO {
-        let lower = Finite::new(1e-6).unwrap_or(Finite::ZERO);
-        KernelSpec {
-            steps: POLAR_STEPS.0,
-            recurrence: Recurrence::NewtonSchulz(CoefficientSet::Minimax { lower }),
-            ..base
-        }
-    } else {
-        KernelSpec {
-            steps: POWER_STEPS,
-            power,
-            recurrence: Recurrence::Coupled,
-            ..base
-        }
-    };
-    let mut table = spec.step_table()?;
-    if let StepTable::Odd(steps) = &mut table {
-        steps.extend([QUINTIC; POLAR_STEPS.1]);
-    }
-    Ok(table)
-}
 
 /// The rank of the coarse part of a `rows` x `columns` matrix: 0 where the matrix is one tile, and never more than
 /// its shorter side.

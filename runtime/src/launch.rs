@@ -200,6 +200,8 @@ pub struct TileCounts {
     /// Numbers that AdamW left unchanged because their gradient or moments were not finite, where the device
     /// decides by number ([`Backend::adamw_skips_non_finite`](crate::backend::Backend::adamw_skips_non_finite)).
     pub non_finite_numbers: u64,
+    /// Matrices whose coarse part was left out, as in [`LaunchReport::uncoupled_matrices`].
+    pub uncoupled_matrices: u64,
 }
 
 /// The scalars of AdamW (arXiv 1711.05101).

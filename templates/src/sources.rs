@@ -51,12 +51,13 @@ macro_rules! files {
     };
 }
 
-/// One template per kernel family, and one for the launches beside them.
+/// One template per kernel family, and those for the launches beside and around them.
 pub const TEMPLATES: &[SourceFile] = files![
     "plain.cu.tera",
     "resident.cu.tera",
     "streamed.cu.tera",
     "companion.cu.tera",
+    "coupling.cu.tera",
 ];
 
 /// What templates include: plain CUDA that compiles by itself.
@@ -68,6 +69,9 @@ pub const LIBRARY: &[SourceFile] = files![
     "plain/step.cuh",
     "lib/adamw.cuh",
     "lib/block.cuh",
+    "lib/coupling_factors.cuh",
+    "lib/coupling_patch.cuh",
+    "lib/coupling_table.cuh",
     "lib/criterion.cuh",
     "lib/element.cuh",
     "lib/finite.cuh",
@@ -80,12 +84,16 @@ pub const LIBRARY: &[SourceFile] = files![
     "lib/newton_schulz.cuh",
     "lib/number.cuh",
     "lib/operand.cuh",
+    "lib/orthonormal.cuh",
     "lib/power_map.cuh",
     "lib/prologue.cuh",
     "lib/resident_step.cuh",
     "lib/resident_tile.cuh",
     "lib/resident_update.cuh",
     "lib/shared_tile.cuh",
+    "lib/skinny_product.cuh",
+    "lib/small_polar.cuh",
+    "lib/small_product.cuh",
     "lib/step_clock.cuh",
     "lib/streamed_map.cuh",
     "lib/streamed_patch.cuh",

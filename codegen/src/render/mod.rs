@@ -7,6 +7,7 @@
 mod banner;
 mod companion;
 mod context;
+mod coupling;
 mod include;
 mod literal;
 mod resident;
@@ -15,6 +16,7 @@ mod streamed;
 #[cfg(feature = "compile")]
 pub(crate) use banner::command;
 pub use companion::{Companion, companion};
+pub use coupling::{Coupling, coupling};
 
 use himuon_templates::sources::{TEMPLATES, template_path};
 use himuon_templates::{

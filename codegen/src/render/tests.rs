@@ -73,6 +73,7 @@ fn template_variables_are_the_fields_of_the_context() {
     let streamed = streamed::StreamedContext::new(&spec, &settings, String::new()).unwrap();
     same_variables("streamed.cu.tera", &streamed);
     same_variables("companion.cu.tera", &Companion::default());
+    same_variables("coupling.cu.tera", &Coupling::new(&spec.storage).unwrap());
 }
 
 fn same_variables(template: &str, context: &impl serde::Serialize) {

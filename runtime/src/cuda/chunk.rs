@@ -3,34 +3,33 @@
 use std::sync::Arc;
 
 use cudarc::driver::CudaStream;
+use himuon_templates::KernelSpec;
 
 use super::arguments::TileArguments;
-use super::companion::{Companion, GradientScale};
 use super::driver::DeviceMemory;
 use super::error::CudaError;
+use super::groups::BoundGroups;
 use super::kernel::{MapsIn, TileKernel};
 use super::memory::Device;
 use super::ranges::BoundRanges;
 use super::scratch::{order, tile_count};
 use super::table::{
-    DeviceTable, GROUP_BYTES, GROUPS_WITH_ROOM, Groups, MATRIX_BYTES, MatrixEntry, REMAINDER_BYTES,
-    REPORT_BYTES, write_group,
+    DeviceTable, Groups, MATRIX_BYTES, MatrixEntry, REMAINDER_BYTES, REPORT_BYTES,
 };
 use super::tile_report::diagnostics;
 use crate::backend::BackendError;
 use crate::launch::{MatrixDemand, MatrixStep};
 use crate::plan::Launch;
 
+/// Where each row of the table stands in the chunk, and its first tile.
+pub(super) type TableRows = Vec<(usize, u32)>;
+
 /// The tables of a chunk.
 #[derive(Debug, Default)]
 pub(super) struct BoundChunk {
     matrices: DeviceTable,
-    groups: DeviceTable,
-    group_count: u32,
-    /// The groups without the scale of the gradients, which a launch writes.
-    unscaled: Option<DeviceMemory>,
-    /// Where each row of the table stands in the chunk, and its first tile.
-    rows: Vec<(usize, u32)>,
+    groups: BoundGroups,
+    rows: TableRows,
     tiles: u32,
     ranges: BoundRanges,
     reports_offset: Option<usize>,
@@ -80,35 +79,17 @@ impl BoundChunk {
             entry(index, matrix, first_tile as u32, (group, mapped))?.write(&mut image);
             first_tile += tile_count(spec, matrix.rows, matrix.columns);
         }
-        self.tiles = u32::try_from(first_tile).map_err(|_| BackendError::Unsupported {
-            backend: "cuda",
-            spec: spec.to_string(),
-            reason: format!("{first_tile} tiles in one launch, at most 2^32 - 1; set a memory budget or larger tiles"),
-        })?;
-        let mut group_image = Vec::new();
-        for scalars in &groups.0 {
-            write_group(&mut group_image, scalars);
-        }
+        self.tiles = counted(spec, first_tile)?;
         self.workspace = workspace;
         self.reports_offset = layout.reported.then_some(0);
         self.scratch = workspace + layout.scratch_offset as u64;
         self.block_numbers = layout.units_of_block as u64;
         self.blocks = layout.blocks as u32;
-        self.group_count = groups.0.len() as u32;
-        let room = GROUP_BYTES * GROUPS_WITH_ROOM.min(matrices.len());
+        let count = matrices.len();
         let matrices = self
             .matrices
             .update(stream, image, 0, "the table of matrices")?;
-        let groups = self
-            .groups
-            .update(stream, group_image, room, "the table of groups")?;
-        // As long as the table of groups, which has refused to grow by now if a graph holds either address.
-        let bytes = GROUP_BYTES * self.group_count as usize;
-        let held = self.unscaled.as_ref().map_or(0, DeviceMemory::bytes);
-        if scaled && held < bytes {
-            let memory = DeviceMemory::zeroed(stream, room.max(bytes), "groups without scale")?;
-            self.unscaled = Some(memory);
-        }
+        let groups = self.groups.bind(stream, &groups, count, scaled)?;
         let shapes = order.into_iter().map(|index| shapes[index]).collect();
         let wanted = (spec, shapes, layout.scratch_bytes);
         let arguments = self.arguments(0, 0);
@@ -142,10 +123,7 @@ impl BoundChunk {
         TileArguments {
             matrices: self.matrices.pointer(),
             matrix_count: self.rows.len() as u32,
-            groups: self
-                .unscaled
-                .as_ref()
-                .map_or(self.groups.pointer(), DeviceMemory::pointer),
+            groups: self.groups.pointer(),
             reports: self
                 .reports_offset
                 .map_or(0, |offset| self.workspace + offset as u64),
@@ -158,18 +136,8 @@ impl BoundChunk {
         }
     }
 
-    /// Submits the launch that takes the scale of the gradients out.
-    pub(super) fn unscale(
-        &self,
-        companion: &Companion,
-        stream: &CudaStream,
-        scale: GradientScale,
-    ) -> Result<(), CudaError> {
-        let Some(unscaled) = &self.unscaled else {
-            return Ok(());
-        };
-        let (groups, count) = (self.groups.pointer(), self.group_count);
-        companion.unscale(stream, groups, unscaled.pointer(), count, scale)
+    pub(super) fn groups(&self) -> &BoundGroups {
+        &self.groups
     }
 
     /// Waits for the reports of the tiles where any matrix wants them, and hands them out.
@@ -178,25 +146,46 @@ impl BoundChunk {
         workspace: &DeviceMemory,
         matrices: &mut [MatrixStep<'_, Device>],
     ) -> Result<(), BackendError> {
-        if !matrices.iter().any(|matrix| matrix.diagnostics.is_some()) {
-            return Ok(());
+        match self.reports_offset {
+            Some(offset) => read_reports(workspace, offset, (&self.rows, self.tiles), matrices),
+            None => Ok(()),
         }
-        let Some(offset) = self.reports_offset else {
-            return Ok(());
-        };
-        let mut bytes = vec![0; REPORT_BYTES * self.tiles as usize];
-        workspace.read(offset, &mut bytes)?;
-        for &(index, first_tile) in &self.rows {
-            let reports = bytes.chunks_exact(REPORT_BYTES).skip(first_tile as usize);
-            let wanted = matrices
-                .get_mut(index)
-                .and_then(|matrix| matrix.diagnostics.as_deref_mut());
-            for (place, report) in wanted.into_iter().flatten().zip(reports) {
-                *place = diagnostics(report);
-            }
-        }
-        Ok(())
     }
+}
+
+/// Waits for the reports of the tiles of a chunk where any matrix wants them, and hands them out.
+pub(super) fn read_reports(
+    workspace: &DeviceMemory,
+    offset: usize,
+    (rows, tiles): (&TableRows, u32),
+    matrices: &mut [MatrixStep<'_, Device>],
+) -> Result<(), BackendError> {
+    if !matrices.iter().any(|matrix| matrix.diagnostics.is_some()) {
+        return Ok(());
+    }
+    let mut bytes = vec![0; REPORT_BYTES * tiles as usize];
+    workspace.read(offset, &mut bytes)?;
+    for &(index, first_tile) in rows {
+        let reports = bytes.chunks_exact(REPORT_BYTES).skip(first_tile as usize);
+        let wanted = matrices
+            .get_mut(index)
+            .and_then(|matrix| matrix.diagnostics.as_deref_mut());
+        for (place, report) in wanted.into_iter().flatten().zip(reports) {
+            *place = diagnostics(report);
+        }
+    }
+    Ok(())
+}
+
+/// The tiles of a launch, as kernels count them.
+pub(super) fn counted(spec: &KernelSpec, tiles: u64) -> Result<u32, BackendError> {
+    u32::try_from(tiles).map_err(|_| BackendError::Unsupported {
+        backend: "cuda",
+        spec: spec.to_string(),
+        reason: format!(
+            "{tiles} tiles in one launch, at most 2^32 - 1; set a memory budget or larger tiles"
+        ),
+    })
 }
 
 /// The address of a gradient that is overwritten by the map.
@@ -213,7 +202,8 @@ fn consumed(index: usize, matrix: &MatrixStep<'_, Device>) -> Result<u64, Backen
     })
 }
 
-fn entry(
+/// The entry of a matrix, from its tensors.
+pub(super) fn entry(
     index: usize,
     matrix: &MatrixStep<'_, Device>,
     first_tile: u32,

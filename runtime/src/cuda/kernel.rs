@@ -107,9 +107,9 @@ impl Method {
             .collect()
     }
 
-    /// Kernels of a step over so many ranges of tiles.
-    pub(super) fn kernels(&self, ranges: usize, reported: bool) -> usize {
-        let launches = self.launches("step").into_iter();
+    /// Kernels of a purpose over so many ranges of tiles.
+    pub(super) fn kernels(&self, purpose: &str, ranges: usize, reported: bool) -> usize {
+        let launches = self.launches(purpose).into_iter();
         launches
             .filter(|(launch, _)| reported || !launch.for_reports)
             .map(|(_, entry)| if is_by_matrix(entry) { 1 } else { ranges })

@@ -15,7 +15,7 @@ use crate::launch::MatrixDemand;
 const BLOCKS_IN_RANGE: usize = 2;
 
 /// The workspace of a chunk: reports first, then what tiles are computed in, then mapped matrices.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Workspace {
     pub(super) reported: bool,
     /// What a block has of the scratch memory, in the units of its kernel; 0 where tiles have their own.
@@ -170,6 +170,6 @@ pub(super) fn order(spec: &KernelSpec, shapes: &[(usize, usize)]) -> Vec<usize> 
 }
 
 /// Allocations and vector accesses are aligned to this.
-fn aligned(bytes: usize) -> usize {
+pub(super) fn aligned(bytes: usize) -> usize {
     bytes.next_multiple_of(256)
 }

@@ -25,7 +25,7 @@ pub(super) const GROUPS_WITH_ROOM: usize = 64;
 pub(super) const REPORT_BYTES: usize = 16;
 
 /// Entries are written field by field, low byte first, as `lib/launch.cuh` and its neighbours declare them.
-trait Fields {
+pub(super) trait Fields {
     fn word(&mut self, value: u32) -> &mut Self;
     fn long(&mut self, value: u64) -> &mut Self;
     fn number(&mut self, value: f32) -> &mut Self;

@@ -30,6 +30,7 @@ impl<M: Memory> HiMuon<M> {
         }
         self.counts.non_finite_tiles += report.non_finite_tiles as u64;
         self.counts.unorthogonalised_tiles += report.unorthogonalised_tiles as u64;
+        self.counts.uncoupled_matrices += report.uncoupled_matrices as u64;
         report.missing_gradients = ready.missing_gradients;
         self.step += 1;
         Ok(report)

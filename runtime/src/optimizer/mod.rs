@@ -189,6 +189,7 @@ impl<M: Memory> HiMuon<M> {
             unorthogonalised_tiles: self.counts.unorthogonalised_tiles
                 + on_device.unorthogonalised_tiles,
             non_finite_numbers: self.counts.non_finite_numbers + on_device.non_finite_numbers,
+            uncoupled_matrices: self.counts.uncoupled_matrices + on_device.uncoupled_matrices,
         })
     }
 

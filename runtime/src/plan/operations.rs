@@ -1,9 +1,10 @@
 //! Nominal operation counts: what the matrix products of the map cost, a multiply and an add counted as two.
 
 use himuon_templates::spec::SpecError;
+use himuon_templates::spec::coarse_map;
 use himuon_templates::{Coarse, Fine, KernelSpec, StepTable};
 
-use crate::coarse::{coarse_rank, small_map};
+use crate::coarse::coarse_rank;
 
 /// Operations of the map's matrix products over a `rows` x `columns` matrix, ragged tiles at their own size.
 ///
@@ -69,7 +70,7 @@ pub fn coarse_operations(spec: &KernelSpec, rows: usize, columns: usize) -> Resu
     };
     let (rows, columns) = (rows as u64, columns as u64);
     let skinny = 8 * (rows + columns) * rank * rank + 4 * rows * rank * rank;
-    let small = 2 * rank * rank * rank * small_map(spec.power)?.products() as u64;
+    let small = 2 * rank * rank * rank * coarse_map(spec.power)?.products() as u64;
     Ok(passes * rows * columns * rank + skinny + small)
 }
 

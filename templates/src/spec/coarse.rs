@@ -1,9 +1,48 @@
 //! The coarse part of a two-level map: a polar factor of low rank for what couples the tiles.
 
-use super::KernelSpec;
+use super::{CoefficientSet, Element, Finite, KernelSpec, Power, Recurrence, SpecError, Storage, Tile};
+use crate::coefficients::StepTable;
 
 /// Largest rank of a coarse part: beyond it the r x r work of a matrix is no longer small.
 pub const MAX_COARSE_RANK: u32 = 512;
+
+/// Steps of the odd recurrence that a polar factor starts with, and of the quintic that follow.
+const POLAR_STEPS: (u32, usize) = (10, 3);
+/// The quintic Newton-Schulz step: an error e becomes about e^3.
+const QUINTIC: [f32; 3] = [1.875, -1.25, 0.375];
+/// Steps of the coupled recurrence for 0 < p < 1.
+const POWER_STEPS: u32 = 10;
+
+/// How the r x r matrix of a coarse part is mapped, to f32 accuracy, whatever steps the tiles take.
+///
+/// p = 0: ten minimax steps for singular values in [1e-6, 1] and three quintic ones. 0 < p < 1: ten steps of the coupled
+/// recurrence, which is built for [1e-3, 1].
+///
+/// # Errors
+/// A power that no coarse part has.
+pub fn coarse_map(power: Power) -> Result<StepTable, SpecError> {
+    let base = KernelSpec::new(Tile::Full);
+    let spec = if power == Power::ZERO {
+        let lower = Finite::new(1e-6).unwrap_or(Finite::ZERO);
+        KernelSpec {
+            steps: POLAR_STEPS.0,
+            recurrence: Recurrence::NewtonSchulz(CoefficientSet::Minimax { lower }),
+            ..base
+        }
+    } else {
+        KernelSpec {
+            steps: POWER_STEPS,
+            power,
+            recurrence: Recurrence::Coupled,
+            ..base
+        }
+    };
+    let mut table = spec.step_table()?;
+    if let StepTable::Odd(steps) = &mut table {
+        steps.extend([QUINTIC; POLAR_STEPS.1]);
+    }
+    Ok(table)
+}
 
 /// What the tiles add to the coarse part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -61,6 +100,19 @@ impl KernelSpec {
         KernelSpec {
             coarse: Coarse::Off,
             ..self.clone()
+        }
+    }
+
+    /// The map of what a coarse part leaves of the tiles, from f32 to f32, where a backend does everything else around it.
+    #[must_use]
+    pub fn remainder_map(&self) -> KernelSpec {
+        KernelSpec {
+            storage: Storage {
+                weight: Element::F32,
+                momentum: Element::F32,
+                master_weights: false,
+            },
+            ..self.tiles_alone()
         }
     }
 }

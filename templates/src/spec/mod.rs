@@ -11,7 +11,7 @@ mod recurrence;
 mod tile;
 
 pub use check::MAX_TILE_EDGE;
-pub use coarse::{Coarse, Fine, MAX_COARSE_RANK};
+pub use coarse::{Coarse, Fine, MAX_COARSE_RANK, coarse_map};
 pub use criterion::{Criterion, Measure, Otherwise, Scope};
 pub use element::{Element, Finite, Mode, Operand, Storage};
 pub use error::{Field, SpecError};

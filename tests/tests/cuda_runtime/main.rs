@@ -2,6 +2,7 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::panic, unsafe_code)] // Helpers fail their test.
 
+mod coupled;
 mod discovery;
 mod emulator;
 mod faults;

@@ -1,6 +1,6 @@
 //! r x r matrices: in f64 where they are factors, in f32 panels where they are mapped or multiplied with.
 
-use crate::coarse::small_map;
+use himuon_templates::spec::coarse_map;
 use crate::cpu::elementwise::Norm;
 use crate::cpu::engine::{Slot, Slots};
 use crate::cpu::layout::{AnyShape, Panels, Shape};
@@ -66,10 +66,10 @@ pub(in crate::cpu) struct SmallMap {
 }
 
 impl SmallMap {
-    /// The map for a power below 1; see [`small_map`].
+    /// The map for a power below 1; see [`coarse_map`].
     pub(in crate::cpu) fn new(power: Power) -> Result<SmallMap, SpecError> {
         Ok(SmallMap {
-            table: small_map(power)?,
+            table: coarse_map(power)?,
             power: power.to_f64(),
         })
     }

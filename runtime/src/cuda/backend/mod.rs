@@ -1,5 +1,6 @@
 //! The CUDA backend: plans run on the caller's stream, over the caller's pointers.
 
+mod bound;
 mod prepare;
 mod recording;
 mod submit;
@@ -9,14 +10,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cudarc::driver::CudaStream;
-use himuon_templates::{CompiledKernel, KernelSpec};
+use himuon_templates::{CompiledKernel, KernelSpec, Storage};
 
-use super::chunk::BoundChunk;
 use super::companion::{AdamWTables, Companion, GradientScale};
+use super::coupling::{self, CouplingKernels};
 use super::device::{DeviceInfo, devices};
 use super::driver::{DeviceMemory, is_capturing, is_of_its_context, stream_state};
 use super::error::CudaError;
-use super::kernel::{Method, TileKernel};
+use super::kernel::Method;
 use super::memory::{Device, DeviceAllocator};
 use super::module::Shipped;
 use super::recorded::Recorded;
@@ -24,14 +25,16 @@ use super::table::MATRIX_BYTES;
 use super::tensor::DeviceRef;
 use super::tuning::CudaTarget;
 use crate::backend::{Backend, BackendError, Recording};
+use bound::{Bound, StepKernels};
 use crate::launch::{AdamWTensor, LaunchReport, MatrixStep, StepWork, TileCounts};
 use crate::plan::{Chunk, Launch, Plan};
 use crate::tuning::{DeviceFingerprint, TuningTarget};
 
 /// Blocks of the plain kernels that a multiprocessor is given at once.
 const BLOCKS_OF_MULTIPROCESSOR: u32 = 4;
-/// Words that kernels count in: tiles not finite, tiles not orthogonalised, numbers of AdamW not finite.
-const COUNTERS: usize = 3;
+/// Words that kernels count in: tiles not finite, tiles not orthogonalised, numbers of AdamW not finite, matrices without their
+/// coarse part.
+const COUNTERS: usize = 4;
 
 type KernelKey = (KernelSpec, Option<String>);
 /// Phase, kernel, and the first matrix of the chunk in its launch.
@@ -43,11 +46,13 @@ pub struct CudaBackend {
     device: DeviceInfo,
     stream: Arc<CudaStream>,
     shipped: Shipped,
-    kernels: BTreeMap<KernelKey, Arc<TileKernel>>,
+    kernels: BTreeMap<KernelKey, StepKernels>,
+    /// By the types of what they read.
+    couplings: Vec<(Storage, Arc<CouplingKernels>)>,
     companion: Option<Companion>,
     fixed: Option<Fixed>,
     workspace: Option<DeviceMemory>,
-    chunks: BTreeMap<ChunkKey, BoundChunk>,
+    chunks: BTreeMap<ChunkKey, Bound>,
     adamw: AdamWTables,
     recorded: Option<Recorded>,
     /// The phase that is bound or recorded now.
@@ -86,6 +91,7 @@ impl CudaBackend {
             stream: Arc::clone(stream),
             shipped: Shipped::default(),
             kernels: BTreeMap::new(),
+            couplings: Vec::new(),
             companion: None,
             fixed: None,
             workspace: None,
@@ -153,6 +159,10 @@ impl CudaBackend {
 
     /// How this backend computes a specification.
     fn method(&self, spec: &KernelSpec, variant: Option<&str>) -> Result<Method, BackendError> {
+        coupling::check(spec)?;
+        if coupling::couples(spec) {
+            return Method::of(&self.device, &spec.remainder_map(), variant);
+        }
         let method = Method::of(&self.device, spec, variant)?;
         Ok(method.consuming_gradients(spec, self.consumes_gradients))
     }
@@ -198,10 +208,12 @@ impl Backend<Device> for CudaBackend {
     fn kernel_id(&self, spec: &KernelSpec, variant: Option<&str>) -> String {
         let key = (spec.clone(), variant.map(str::to_owned));
         if let Some(kernel) = self.kernels.get(&key) {
-            return kernel.id.clone();
+            return kernel.tiles.id.clone();
         }
         let rendered = self.method(spec, variant).ok().and_then(|method| {
             let architecture = self.device.architecture().ok()?;
+            let map = coupling::couples(spec).then(|| spec.remainder_map());
+            let spec = map.as_ref().unwrap_or(spec);
             himuon_codegen::render::render(spec, &method.variant, architecture).ok()
         });
         rendered.map_or_else(|| "none".to_owned(), |rendered| rendered.id.to_string())
@@ -277,6 +289,7 @@ impl Backend<Device> for CudaBackend {
             non_finite_tiles: u64::from(words[0]),
             unorthogonalised_tiles: u64::from(words[1]),
             non_finite_numbers: u64::from(words[2]),
+            uncoupled_matrices: u64::from(words[3]),
         })
     }
 

@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 
+use himuon_templates::Storage;
+
+use super::bound::{Bound, StepKernels};
 use super::{COUNTERS, CudaBackend, Fixed, KernelKey, kernel_key};
 use crate::backend::BackendError;
 use crate::cuda::companion::{CLOCK_PHASES, CLOCK_UPDATE, Companion};
+use crate::cuda::coupling::{CouplingKernels, couples};
 use crate::cuda::driver::DeviceMemory;
 use crate::cuda::error::CudaError;
 use crate::cuda::kernel::TileKernel;
@@ -32,21 +36,44 @@ impl CudaBackend {
         self.reserve(plan)
     }
 
-    pub(super) fn load_kernel(&mut self, key: &KernelKey) -> Result<Arc<TileKernel>, BackendError> {
-        if let Some(kernel) = self.kernels.get(key) {
-            return Ok(Arc::clone(kernel));
+    pub(super) fn load_kernel(&mut self, key: &KernelKey) -> Result<StepKernels, BackendError> {
+        if let Some(kernels) = self.kernels.get(key) {
+            return Ok(kernels.clone());
         }
         let (spec, variant) = key;
         let method = self.method(spec, variant.as_deref())?;
-        let loader = Loader {
+        let loaded = if couples(spec) {
+            TileKernel::load(self.loader(), &spec.remainder_map(), method, "map")
+        } else {
+            TileKernel::load(self.loader(), spec, method, "step")
+        };
+        let tiles = Arc::new(loaded.map_err(|error| refusal(key, error))?);
+        let coupling = match couples(spec) {
+            true => Some(self.coupling(spec.storage)?),
+            false => None,
+        };
+        let kernels = StepKernels { tiles, coupling };
+        self.kernels.insert(key.clone(), kernels.clone());
+        Ok(kernels)
+    }
+
+    /// The launches that couple tiles of weights and momenta of these types.
+    fn coupling(&mut self, storage: Storage) -> Result<Arc<CouplingKernels>, BackendError> {
+        let mut known = self.couplings.iter();
+        if let Some((_, kernels)) = known.find(|(known, _)| *known == storage) {
+            return Ok(Arc::clone(kernels));
+        }
+        let kernels = Arc::new(CouplingKernels::load(self.loader(), &storage)?);
+        self.couplings.push((storage, Arc::clone(&kernels)));
+        Ok(kernels)
+    }
+
+    fn loader(&self) -> Loader<'_> {
+        Loader {
             context: self.stream.context(),
             device: &self.device,
             shipped: &self.shipped,
-        };
-        let loaded = TileKernel::load(loader, spec, method, "step");
-        let kernel = Arc::new(loaded.map_err(|error| refusal(key, error))?);
-        self.kernels.insert(key.clone(), Arc::clone(&kernel));
-        Ok(kernel)
+        }
     }
 
     pub(super) fn companion(&mut self) -> Result<&Companion, BackendError> {
@@ -97,7 +124,7 @@ impl CudaBackend {
                 }
                 let kernel = self.load_kernel(&kernel_key(launch))?;
                 let key = self.chunk_key(launch, chunk);
-                let bound = self.chunks.entry(key).or_default();
+                let bound = self.chunks.entry(key).or_insert_with(|| Bound::new(launch));
                 let scaled = self.scale.is_some();
                 let stream = &self.stream;
                 let uploaded = bound.bind(&kernel, launch, matrices, stream, workspace, scaled)?;

@@ -20,7 +20,7 @@ impl CudaBackend {
     pub(super) fn check_kernels_follow_the_device(&self, plan: &Plan) -> Result<(), BackendError> {
         for launch in &plan.launches {
             let kernel = self.kernels.get(&kernel_key(launch));
-            if !kernel.is_some_and(|kernel| kernel.follows_the_device()) {
+            if !kernel.is_some_and(|kernel| kernel.tiles.follows_the_device()) {
                 return Err(BackendError::Unsupported {
                     backend: "cuda",
                     spec: launch.spec.to_string(),

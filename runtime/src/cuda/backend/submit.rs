@@ -59,6 +59,7 @@ impl CudaBackend {
         let counters = fixed.counters.pointer();
         if let (Some(scale), Some(companion)) = (self.scale, &self.companion) {
             bound
+                .groups()
                 .unscale(companion, &self.stream, scale)
                 .map_err(|error| launch_failed("himuon_unscale".to_owned(), error))?;
         }

@@ -4,6 +4,7 @@ use himuon_templates::KernelSpec;
 
 use super::CudaBackend;
 use crate::backend::BackendError;
+use crate::cuda::coupling::{COUPLED_BYTES, Layout, couples, workspace_of_tiles};
 use crate::cuda::ranges::TileRange;
 use crate::cuda::scratch::order;
 use crate::cuda::table::REMAINDER_BYTES;
@@ -28,6 +29,11 @@ impl WorkspaceModel for CudaBackend {
             });
         }
         let method = self.method(spec, variant)?;
+        if couples(spec) {
+            let tiles = workspace_of_tiles(&method, spec, matrices, threads);
+            let parts = Layout::new(spec, matrices)?;
+            return Ok((tiles.bytes + parts.bytes) as u64);
+        }
         Ok(method.workspace(spec, matrices, threads).bytes as u64)
     }
 
@@ -39,25 +45,31 @@ impl WorkspaceModel for CudaBackend {
         threads: usize,
     ) -> Result<ChunkCost, BackendError> {
         let method = self.method(spec, variant)?;
-        let layout = method.workspace(spec, matrices, threads);
+        let layout = match couples(spec) {
+            true => workspace_of_tiles(&method, spec, matrices, threads),
+            false => method.workspace(spec, matrices, threads),
+        };
         let shapes: Vec<_> = matrices.iter().map(|m| (m.rows, m.columns)).collect();
+        let tiles = if couples(spec) { spec.remainder_map() } else { spec.clone() };
         let order = order(spec, &shapes).into_iter();
         let shapes: Vec<_> = order.map(|index| shapes[index]).collect();
-        let ranges = method.ranges(spec, &shapes, layout.scratch_bytes);
-        let kernels = method.kernels(ranges.len(), layout.reported);
-        let tables = ranges.iter().map(TileRange::table_bytes);
-        let wider = match spec.storage.master_weights {
-            true => (REMAINDER_BYTES * matrices.len()) as u64,
+        let ranges = method.ranges(&tiles, &shapes, layout.scratch_bytes);
+        let (kernels, of_matrix) = if couples(spec) {
+            let around = Layout::new(spec, matrices)?.launches();
+            let map = method.kernels("map", ranges.len(), layout.reported);
+            (around + map, COUPLED_BYTES)
+        } else {
+            let step = method.kernels("step", ranges.len(), layout.reported);
+            let wider = if spec.storage.master_weights { REMAINDER_BYTES } else { 0 };
+            (step, wider)
+        };
+        let tables: usize = match method.has_tile_tables() {
+            true => ranges.iter().map(TileRange::table_bytes).sum(),
             false => 0,
         };
         Ok(ChunkCost {
             kernels: (kernels + usize::from(self.scale.is_some())) as u64,
-            table_bytes: wider
-                + if method.has_tile_tables() {
-                    tables.sum::<usize>() as u64
-                } else {
-                    0
-                },
+            table_bytes: (of_matrix * matrices.len() + tables) as u64,
         })
     }
 

@@ -1,0 +1,73 @@
+//! The launches around mapped tiles that couple them: the coarse part of a two-level map at p = 0. One text serves every tile,
+//! number of steps and architecture; it depends on the types of weights and momenta.
+
+use super::context::element;
+use super::literal::float;
+use super::{RenderError, Rendered, engine, include};
+use himuon_templates::spec::coarse_map;
+use himuon_templates::{Element, KernelId, Power, StepTable, Storage};
+use serde::Serialize;
+use tera::Context;
+
+const TEMPLATE: &str = "coupling.cu.tera";
+
+/// The variables of the template.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Coupling {
+    banner: String,
+    weight: &'static str,
+    momentum: &'static str,
+    /// Of the polar factor of the r x r matrix, as finished literals.
+    steps: Vec<Vec<String>>,
+    /// Threads of a block.
+    pub threads: u32,
+    #[serde(skip)]
+    master_weights: bool,
+}
+
+impl Coupling {
+    /// For weights and gradients of one type, and momenta of another.
+    ///
+    /// # Errors
+    /// None in fact: the polar factor has coefficients.
+    pub fn new(storage: &Storage) -> Result<Self, RenderError> {
+        let steps = match coarse_map(Power::ZERO)? {
+            StepTable::Odd(steps) => steps,
+            _ => Vec::new(),
+        };
+        let literals = |step: [f32; 3]| step.into_iter().map(float).collect();
+        Ok(Coupling {
+            banner: format!(
+                "// HiMuon kernels {}, generated: the coarse part around mapped tiles of {} weights and {} momenta.",
+                env!("CARGO_PKG_VERSION"),
+                storage.weight,
+                storage.momentum
+            ),
+            weight: element(storage.weight),
+            momentum: element(storage.momentum),
+            steps: steps.into_iter().map(literals).collect(),
+            threads: 256,
+            master_weights: storage.master_weights && storage.weight == Element::Bf16,
+        })
+    }
+}
+
+/// Renders the launches of a coarse part. The same settings give the same bytes.
+///
+/// # Errors
+/// A template that does not fit its context, which is a fault of this crate.
+pub fn coupling(settings: &Coupling) -> Result<Rendered, RenderError> {
+    let failed = |source| RenderError::Template {
+        template: TEMPLATE,
+        source,
+    };
+    let context = Context::from_serialize(settings).map_err(failed)?;
+    let text = engine()
+        .and_then(|engine| engine.render(TEMPLATE, &context))
+        .map_err(failed)?;
+    let text = include::resolved(&text, settings.master_weights)?;
+    let master = if settings.master_weights { "_master" } else { "" };
+    let name = format!("coupling_{}_{}{master}", settings.weight, settings.momentum);
+    let id = KernelId::named(&name.to_lowercase(), &text);
+    Ok(Rendered { id, text })
+}

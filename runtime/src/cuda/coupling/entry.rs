@@ -1,0 +1,98 @@
+//! The table of coupled matrices, as `lib/coupling_table.cuh` declares it.
+
+use himuon_templates::{Coarse, Fine};
+
+use super::layout::MatrixLayout;
+use crate::cuda::table::{Fields, MatrixEntry};
+
+/// Bytes of a matrix's entry.
+pub(in crate::cuda) const COUPLED_BYTES: usize = 208;
+
+const REFRESH: u32 = 1;
+const ALONE: u32 = 2;
+const PROJECTED: u32 = 4;
+
+/// One coupled matrix of a launch.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CoupledEntry<'a> {
+    /// Its tensors, extents, first tile and group.
+    pub(super) matrix: MatrixEntry,
+    pub(super) layout: &'a MatrixLayout,
+    /// Where the layout of the chunk begins.
+    pub(super) workspace: u64,
+    pub(super) tile: (u32, u32),
+    pub(super) coarse: Coarse,
+    /// The state's address and columns; 0 where there is no coarse part.
+    pub(super) basis: (u64, u32),
+    pub(super) refresh: bool,
+    /// First units of rows and of columns, and first patch.
+    pub(super) firsts: [u32; 3],
+    pub(super) coarse_factor: f32,
+    pub(super) captured_decay: f32,
+}
+
+impl CoupledEntry<'_> {
+    pub(super) fn write(&self, table: &mut Vec<u8>) {
+        let CoupledEntry { matrix, layout, .. } = self;
+        let alone = is_alone(self.coarse, layout);
+        let mut flags = 0;
+        for (flag, holds) in [
+            (REFRESH, self.refresh),
+            (ALONE, alone),
+            (PROJECTED, is_projected(self.coarse, layout)),
+        ] {
+            flags |= if holds { flag } else { 0 };
+        }
+        for pointer in [
+            matrix.gradient,
+            matrix.momentum,
+            matrix.weight,
+            matrix.remainder.unwrap_or(0),
+            self.workspace + layout.fine,
+            self.basis.0,
+        ] {
+            table.long(pointer);
+        }
+        for offset in layout.parts() {
+            table.long(if layout.rank == 0 {
+                0
+            } else {
+                self.workspace + offset
+            });
+        }
+        for word in [
+            matrix.rows,
+            matrix.columns,
+            matrix.gradient_leading,
+            matrix.weight_leading,
+            self.tile.0,
+            self.tile.1,
+            matrix.first_tile,
+            matrix.group,
+            layout.rank,
+            layout.stride,
+            self.basis.1,
+            flags,
+        ]
+        .into_iter()
+        .chain(self.firsts)
+        {
+            table.word(word);
+        }
+        let factor = if alone { 1.0 } else { self.coarse_factor };
+        table.number(factor).number(self.captured_decay);
+        table.word(0).word(0).word(0);
+    }
+}
+
+/// Whether the coarse part is all there is: as specified, or because nothing is left at full rank.
+fn is_alone(coarse: Coarse, layout: &MatrixLayout) -> bool {
+    let nothing = matches!(coarse, Coarse::Polar { fine, .. } if fine == Fine::Nothing);
+    nothing || layout.is_full()
+}
+
+/// Whether the fine part is taken out of both spans.
+pub(super) fn is_projected(coarse: Coarse, layout: &MatrixLayout) -> bool {
+    let projected = matches!(coarse, Coarse::Polar { fine, .. } if fine == Fine::Projected);
+    projected && layout.rank > 0 && !is_alone(coarse, layout)
+}

@@ -1,0 +1,141 @@
+//! The kernels of a coarse part, loaded.
+
+use cudarc::driver::{CudaFunction, CudaStream};
+use himuon_codegen::render::{Coupling, coupling};
+use himuon_templates::Storage;
+
+use super::layout::Layout;
+use crate::cuda::driver::{Argument, Shape, launch};
+use crate::cuda::error::CudaError;
+use crate::cuda::kernel::function;
+use crate::cuda::module::Loader;
+
+/// What the launches of a chunk are handed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Arguments {
+    pub(super) matrices: u64,
+    pub(super) matrix_count: u32,
+    pub(super) groups: u64,
+    /// Of tiles.
+    pub(super) reports: u64,
+    pub(super) counters: u64,
+    /// The word that says whether the launch is to do anything; 0: it is.
+    pub(super) active: u64,
+}
+
+/// The launches around the map of the remainder.
+#[derive(Debug)]
+pub(in crate::cuda) struct CouplingKernels {
+    threads: u32,
+    basis: CudaFunction,
+    rows: CudaFunction,
+    left: CudaFunction,
+    columns: CudaFunction,
+    right: CudaFunction,
+    remainder: CudaFunction,
+    fine_rows: CudaFunction,
+    fine_columns: CudaFunction,
+    correct: CudaFunction,
+    finish: CudaFunction,
+}
+
+/// A parameter that is not the same for all launches.
+#[derive(Clone, Copy)]
+enum With {
+    Count,
+    Groups,
+    Reports,
+    Counters,
+}
+
+impl CouplingKernels {
+    pub(in crate::cuda) fn load(loader: Loader<'_>, storage: &Storage) -> Result<Self, CudaError> {
+        let settings = Coupling::new(storage)?;
+        let module = loader.load(&coupling(&settings)?)?;
+        let entry = |name: &str| function(&module, &format!("himuon_couple_{name}"), 0);
+        Ok(CouplingKernels {
+            threads: settings.threads,
+            basis: entry("basis")?,
+            rows: entry("rows")?,
+            left: entry("left")?,
+            columns: entry("columns")?,
+            right: entry("right")?,
+            remainder: entry("remainder")?,
+            fine_rows: entry("fine_rows")?,
+            fine_columns: entry("fine_columns")?,
+            correct: entry("correct")?,
+            finish: entry("finish")?,
+        })
+    }
+
+    /// Both factors of every coarse part, and what they leave of the matrices.
+    pub(super) fn submit_before(
+        &self,
+        stream: &CudaStream,
+        layout: &Layout,
+        arguments: &Arguments,
+    ) -> Result<(), CudaError> {
+        use With::{Count, Counters, Groups};
+        let [rows, columns, patches] = layout.units;
+        let matrices = arguments.matrix_count;
+        let submit = |function, blocks, with: &[With]| {
+            self.submit(stream, (function, blocks), with, arguments)
+        };
+        if layout.couples() {
+            submit(&self.basis, matrices, &[])?;
+            submit(&self.rows, rows, &[Count, Groups])?;
+            submit(&self.left, matrices, &[])?;
+            submit(&self.columns, columns, &[Count, Groups])?;
+            submit(&self.right, matrices, &[])?;
+        }
+        submit(&self.remainder, patches, &[Count, Groups, Counters])
+    }
+
+    /// What is done with the mapped tiles.
+    pub(super) fn submit_after(
+        &self,
+        stream: &CudaStream,
+        layout: &Layout,
+        arguments: &Arguments,
+    ) -> Result<(), CudaError> {
+        use With::{Count, Groups, Reports};
+        let [rows, columns, patches] = layout.units;
+        let all = [Count, Groups, Reports];
+        let submit = |function, blocks, with: &[With]| {
+            self.submit(stream, (function, blocks), with, arguments)
+        };
+        if layout.projected {
+            submit(&self.fine_rows, rows, &all)?;
+            submit(&self.fine_columns, columns, &all)?;
+            submit(&self.correct, arguments.matrix_count, &[Groups])?;
+        }
+        submit(&self.finish, patches, &all)
+    }
+
+    fn submit(
+        &self,
+        stream: &CudaStream,
+        (function, blocks): (&CudaFunction, u32),
+        with: &[With],
+        arguments: &Arguments,
+    ) -> Result<(), CudaError> {
+        let mut values = vec![Argument::Pointer(arguments.matrices)];
+        values.extend(with.iter().map(|with| match with {
+            With::Count => Argument::Word(arguments.matrix_count),
+            With::Groups => Argument::Pointer(arguments.groups),
+            With::Reports => Argument::Pointer(arguments.reports),
+            With::Counters => Argument::Pointer(arguments.counters),
+        }));
+        values.extend([
+            Argument::Pointer(arguments.active),
+            Argument::Word(1),
+            Argument::Word(2),
+        ]);
+        let shape = Shape {
+            blocks,
+            threads: self.threads,
+            shared_bytes: 0,
+        };
+        launch(stream, function, shape, &values)
+    }
+}

@@ -1,0 +1,169 @@
+//! Where everything of coupled matrices lies in the workspace, and how many thread blocks work on it.
+
+use himuon_templates::KernelSpec;
+
+use super::entry::is_projected;
+use crate::backend::BackendError;
+use crate::coarse::coarse_rank;
+use crate::cuda::scratch::{aligned, tile_count};
+use crate::launch::MatrixDemand;
+
+/// Rows of the result and columns of the basis that a block computes of a product with a basis.
+const SKINNY: (usize, usize) = (64, 32);
+/// Rows and columns of a patch.
+const PATCH: usize = 64;
+/// Bytes of a `CoarseReport`.
+pub(super) const REPORT_BYTES: usize = 16;
+/// r x r matrices in f64, and in f32.
+const FACTORS: usize = 4;
+const SMALLS: usize = 5;
+
+/// The parts of one matrix, as offsets from the first matrix's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct MatrixLayout {
+    /// The remainder, then its mapped tiles: H x W.
+    pub(super) fine: u64,
+    left: u64,
+    captured: u64,
+    added: u64,
+    spare_left: u64,
+    right: u64,
+    spare_right: u64,
+    factors: u64,
+    small: u64,
+    largest: u64,
+    pub(super) report: u64,
+    /// 0: tiles alone.
+    pub(super) rank: u32,
+    /// Numbers from one row of r columns to the next.
+    pub(super) stride: u32,
+    /// Whether the rank is that of the matrix.
+    full: bool,
+    /// Blocks for products by rows and by columns, and patches.
+    pub(super) units: [usize; 3],
+}
+
+impl MatrixLayout {
+    /// In the order of the table's entry.
+    pub(super) fn parts(&self) -> [u64; 10] {
+        [
+            self.left,
+            self.captured,
+            self.added,
+            self.spare_left,
+            self.right,
+            self.spare_right,
+            self.factors,
+            self.small,
+            self.largest,
+            self.report,
+        ]
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.full
+    }
+
+    /// The layout of a matrix at `offset`, and where the next begins.
+    fn at(spec: &KernelSpec, demand: &MatrixDemand, offset: &mut usize) -> Self {
+        let (rows, columns) = (demand.rows, demand.columns);
+        let rank = coarse_rank(spec, rows, columns);
+        let stride = rank.next_multiple_of(4);
+        let mut take = |bytes: usize| {
+            let place = *offset as u64;
+            *offset += aligned(bytes);
+            place
+        };
+        let patches = rows.div_ceil(PATCH) * columns.div_ceil(PATCH);
+        let fine = take(4 * columns * rows.max(stride));
+        if rank == 0 {
+            return MatrixLayout {
+                fine,
+                units: [0, 0, patches],
+                ..MatrixLayout::default()
+            };
+        }
+        let [left, captured, added, spare_left] = [(); 4].map(|()| take(4 * rows * stride));
+        let [right, spare_right] = [(); 2].map(|()| take(4 * columns * stride));
+        let chunks = rank.div_ceil(SKINNY.1);
+        MatrixLayout {
+            fine,
+            left,
+            captured,
+            added,
+            spare_left,
+            right,
+            spare_right,
+            factors: take(8 * FACTORS * rank * rank),
+            small: take(4 * SMALLS * rank * stride),
+            largest: take(4 * tile_count(spec, rows, columns) as usize),
+            report: take(REPORT_BYTES),
+            rank: rank as u32,
+            stride: stride as u32,
+            full: rank == rows.min(columns),
+            units: [
+                rows.div_ceil(SKINNY.0) * chunks,
+                columns.div_ceil(SKINNY.0) * chunks,
+                patches,
+            ],
+        }
+    }
+}
+
+/// The parts of all matrices of a chunk.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::cuda) struct Layout {
+    pub(super) matrices: Vec<MatrixLayout>,
+    /// Blocks for products by rows and by columns, and patches.
+    pub(super) units: [u32; 3],
+    pub(super) projected: bool,
+    /// Bytes of all of it.
+    pub(in crate::cuda) bytes: usize,
+}
+
+impl Layout {
+    /// Of matrices in this order.
+    ///
+    /// # Errors
+    /// More blocks in one launch than a grid has.
+    pub(in crate::cuda) fn new(
+        spec: &KernelSpec,
+        demands: &[MatrixDemand],
+    ) -> Result<Self, BackendError> {
+        let mut bytes = 0;
+        let matrices: Vec<_> = demands
+            .iter()
+            .map(|demand| MatrixLayout::at(spec, demand, &mut bytes))
+            .collect();
+        let mut units = [0_u32; 3];
+        for (kind, unit) in units.iter_mut().enumerate() {
+            let total: usize = matrices.iter().map(|matrix| matrix.units[kind]).sum();
+            *unit = i32::try_from(total).map_err(|_| BackendError::Unsupported {
+                backend: "cuda",
+                spec: spec.to_string(),
+                reason: format!("{total} blocks in one launch, at most 2^31 - 1; set a memory budget"),
+            })? as u32;
+        }
+        let projected = matrices
+            .iter()
+            .any(|matrix| is_projected(spec.coarse, matrix));
+        Ok(Layout {
+            matrices,
+            units,
+            projected,
+            bytes,
+        })
+    }
+
+    /// Whether any matrix has a coarse part.
+    pub(super) fn couples(&self) -> bool {
+        self.units[0] > 0
+    }
+
+    /// Launches of a step beside those of the map.
+    pub(in crate::cuda) fn launches(&self) -> usize {
+        let factors = if self.couples() { 5 } else { 0 };
+        let projection = if self.projected { 3 } else { 0 };
+        factors + 1 + projection + 1
+    }
+}

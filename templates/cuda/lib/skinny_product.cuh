@@ -1,0 +1,116 @@
+#pragma once
+// Products of a large matrix with one of a few columns, in f32: M V by blocks of rows, M^T P by blocks of columns. M is made
+// from gradient and momentum on the fly.
+//
+// A thread block computes 64 rows and 32 columns of the result, a thread two rows and four columns of them. Every number
+// is one chain of fused multiply-adds in ascending order.
+#include "coupling_table.cuh"
+
+namespace himuon {
+
+static constexpr u32 SKINNY_ROWS = 64u;
+static constexpr u32 SKINNY_COLUMNS = 32u;
+static constexpr u32 SKINNY_DEPTH = 32u;
+static constexpr u32 SKINNY_STRIDE = SKINNY_ROWS + 1u;
+
+// M, from gradient and momentum as they are before the step.
+template <class Kernel>
+struct MomentumSource {
+  const Coupled& matrix;
+  const Group group;
+
+  __device__ __forceinline__ float value(u32 row, u32 column, bool inside) const {
+    using Gradient = typename Kernel::Gradient;
+    using Momentum = typename Kernel::Momentum;
+    const u64 at = u64(row) * matrix.gradient_leading + column, place = u64(row) * matrix.columns + column;
+    const u8* gradient = reinterpret_cast<const u8*>(matrix.gradient);
+    const u8* momentum = reinterpret_cast<const u8*>(matrix.momentum);
+    const float g = load_number<Gradient>(gradient + at * Gradient::BYTES, inside);
+    const float b = load_number<Momentum>(momentum + place * Momentum::BYTES, inside);
+    return inside ? update_direction(group, g, next_momentum(group, g, b)) : 0.0f;
+  }
+};
+
+// The scaled mapped tiles.
+struct FineSource {
+  const Coupled& matrix;
+  const Group group;
+  const TileReport* reports;
+
+  __device__ __forceinline__ float value(u32 row, u32 column, bool inside) const {
+    if (!inside) return 0.0f;
+    const FineTile tile = fine_tile(group, matrix, reports, row, column);
+    // A tile that was left alone holds what is not finite.
+    return tile.factor == 0.0f ? 0.0f : tile.factor * matrix.fine[u64(row) * matrix.columns + column];
+  }
+};
+
+struct SkinnyShared {
+  float matrix[SKINNY_DEPTH * SKINNY_STRIDE];  // [depth][row of the result]
+  float right[SKINNY_DEPTH * SKINNY_COLUMNS];
+};
+
+// Units of work of a result of so many rows.
+HIMUON_DEVICE u32 skinny_chunks(u32 rank) { return (rank + SKINNY_COLUMNS - 1u) / SKINNY_COLUMNS; }
+
+// output <- M right, or M^T right where ACROSS: unit `unit` of it.
+template <bool ACROSS, class Source>
+HIMUON_DEVICE void skinny_product(SkinnyShared& shared, const Source& source, u32 unit, const float* right, float* output) {
+  const Coupled& matrix = source.matrix;
+  const u32 chunks = skinny_chunks(matrix.rank);
+  const u32 first = unit / chunks * SKINNY_ROWS, first_column = unit % chunks * SKINNY_COLUMNS;
+  const u32 outer = ACROSS ? matrix.columns : matrix.rows, depth = ACROSS ? matrix.rows : matrix.columns;
+  const u32 thread = threadIdx.x;
+  const u32 row = thread >> 3, column = 4u * (thread & 7u);
+  float sums[2][4] = {};
+  for (u32 base = 0; base < depth; base += SKINNY_DEPTH) {
+    __syncthreads();
+#pragma unroll
+    for (u32 i = 0; i < SKINNY_DEPTH * SKINNY_ROWS / COUPLING_THREADS; i++) {
+      const u32 number = i * COUPLING_THREADS + thread;
+      const u32 k = ACROSS ? number / SKINNY_ROWS : number % SKINNY_DEPTH;
+      const u32 r = ACROSS ? number % SKINNY_ROWS : number / SKINNY_DEPTH;
+      const bool inside = first + r < outer && base + k < depth;
+      shared.matrix[k * SKINNY_STRIDE + r] =
+          ACROSS ? source.value(base + k, first + r, inside) : source.value(first + r, base + k, inside);
+    }
+#pragma unroll
+    for (u32 i = 0; i < SKINNY_DEPTH * SKINNY_COLUMNS / COUPLING_THREADS; i++) {
+      const u32 number = i * COUPLING_THREADS + thread;
+      const u32 k = number / SKINNY_COLUMNS, c = first_column + number % SKINNY_COLUMNS;
+      shared.right[number] = base + k < depth && c < matrix.rank ? right[u64(base + k) * matrix.stride + c] : 0.0f;
+    }
+    __syncthreads();
+#pragma unroll 8
+    for (u32 k = 0; k < SKINNY_DEPTH; k++) {
+      const float4 r = *reinterpret_cast<const float4*>(shared.right + k * SKINNY_COLUMNS + column);
+      const float values[4] = {r.x, r.y, r.z, r.w};
+#pragma unroll
+      for (u32 i = 0; i < 2u; i++) {
+        const float m = shared.matrix[k * SKINNY_STRIDE + row + 32u * i];
+#pragma unroll
+        for (u32 j = 0; j < 4u; j++) sums[i][j] = __fmaf_rn(m, values[j], sums[i][j]);
+      }
+    }
+  }
+#pragma unroll
+  for (u32 i = 0; i < 2u; i++) {
+    const u32 r = first + row + 32u * i;
+    if (r < outer && first_column + column < matrix.stride)
+      *reinterpret_cast<float4*>(output + u64(r) * matrix.stride + first_column + column) =
+          make_float4(sums[i][0], sums[i][1], sums[i][2], sums[i][3]);
+  }
+}
+
+// output <- from, both as tall as the matrix is wide: unit `unit` of it.
+HIMUON_DEVICE void copy_skinny(const Coupled& matrix, u32 unit, const float* from, float* output) {
+  const u32 chunks = skinny_chunks(matrix.rank);
+  const u32 first = unit / chunks * SKINNY_ROWS, first_column = unit % chunks * SKINNY_COLUMNS;
+  for (u32 number = threadIdx.x; number < SKINNY_ROWS * SKINNY_COLUMNS; number += COUPLING_THREADS) {
+    const u32 row = first + number / SKINNY_COLUMNS, column = first_column + number % SKINNY_COLUMNS;
+    const u64 place = u64(row) * matrix.stride + column;
+    if (row < matrix.columns && column < matrix.stride) output[place] = from[place];
+  }
+}
+
+}  // namespace himuon
