@@ -2,7 +2,6 @@
 // From a basis to both factors of the coarse part, one thread block a matrix:
 // P = orth(M V); B = M^T P; V', R = qr(B); captured = P R^T V'^T, coarse part = P polar(R^T) V'^T.
 // Where the basis stands still P, R = qr(M V), captured = P R V^T, coarse part = P polar(R) V^T.
-#include "orthonormal.cuh"
 #include "skinny_product.cuh"
 #include "small_polar.cuh"
 
@@ -65,13 +64,13 @@ HIMUON_DEVICE void right_factor(const Coupled& matrix) {
   }
   fill_small(smalls.x, rank, stride,
              [=](u32 i, u32 j) { return float(refresh ? factor[j * rank + i] : factor[i * rank + j]); });
-  const float* mapped = small_polar<Kernel>(smalls, norm, rank, stride);
+  small_polar<Kernel>(factors, smalls, refresh, norm, rank, stride);
   double inner = 0.0;
   for (u32 number = threadIdx.x; number < rank * stride; number += COUPLING_THREADS)
-    inner += double(smalls.x[number]) * double(mapped[number]);
+    inner += double(smalls.x[number]) * double(smalls.mapped[number]);
   const double nuclear_norm = block_sum(inner);
   small_product(matrix.left, smalls.x, matrix.captured, matrix.rows, rank, stride);
-  small_product(matrix.left, mapped, matrix.added, matrix.rows, rank, stride);
+  small_product(matrix.left, smalls.mapped, matrix.added, matrix.rows, rank, stride);
   if (threadIdx.x == 0u) *matrix.report = CoarseReport{COARSE_CAPTURED, float(norm), float(nuclear_norm), collapsed};
 }
 

@@ -12,9 +12,11 @@ static constexpr u32 PATCH = 64u;
 static constexpr u32 PATCH_STRIDE = PATCH + 4u;  // rows of 16 bytes
 static constexpr u32 PATCH_DEPTH = 32u;
 
-struct PatchShared {
-  float left[PATCH_DEPTH * PATCH_STRIDE];  // [k][row]
-  float right[PATCH_DEPTH * PATCH_STRIDE];
+union PatchShared {
+  struct {
+    float left[PATCH_DEPTH * PATCH_STRIDE];  // [k][row]
+    float right[PATCH_DEPTH * PATCH_STRIDE];
+  };
   u32 largest[PATCH * PATCH];  // by tile of the patch
 };
 
@@ -59,7 +61,6 @@ HIMUON_DEVICE void store_neighbours(u64 tensor, u64 at, const Quad<Element>& qua
 // sums += factor left right^T on a patch; both have the matrix's rank.
 HIMUON_DEVICE void add_product(PatchShared& shared, const Coupled& matrix, const Patch& patch, const float* left,
                                const float* right, float factor, PatchSums& sums) {
-  PatchSums product = {};
   for (u32 base = 0; base < matrix.rank; base += PATCH_DEPTH) {
     __syncthreads();
 #pragma unroll
@@ -68,7 +69,7 @@ HIMUON_DEVICE void add_product(PatchShared& shared, const Coupled& matrix, const
       const u32 k = number % PATCH_DEPTH, r = number / PATCH_DEPTH;
       const bool in_rank = base + k < matrix.rank;
       const bool has_row = in_rank && patch.row + r < matrix.rows, has_column = in_rank && patch.column + r < matrix.columns;
-      shared.left[k * PATCH_STRIDE + r] = has_row ? left[u64(patch.row + r) * matrix.stride + base + k] : 0.0f;
+      shared.left[k * PATCH_STRIDE + r] = has_row ? factor * left[u64(patch.row + r) * matrix.stride + base + k] : 0.0f;
       shared.right[k * PATCH_STRIDE + r] = has_column ? right[u64(patch.column + r) * matrix.stride + base + k] : 0.0f;
     }
     __syncthreads();
@@ -80,13 +81,9 @@ HIMUON_DEVICE void add_product(PatchShared& shared, const Coupled& matrix, const
 #pragma unroll
       for (u32 i = 0; i < 4u; i++)
 #pragma unroll
-        for (u32 j = 0; j < 4u; j++) product[i][j] = __fmaf_rn(l[i], r[j], product[i][j]);
+        for (u32 j = 0; j < 4u; j++) sums[i][j] = __fmaf_rn(l[i], r[j], sums[i][j]);
     }
   }
-#pragma unroll
-  for (u32 i = 0; i < 4u; i++)
-#pragma unroll
-    for (u32 j = 0; j < 4u; j++) sums[i][j] = __fmaf_rn(factor, product[i][j], sums[i][j]);
 }
 
 // The tiles of a patch.
@@ -113,12 +110,16 @@ HIMUON_DEVICE void remainder_patch(PatchShared& shared, const Coupled& matrix, c
   const bool alone = captured && (matrix.flags & COUPLED_ALONE) != 0u;
   PatchSums held = {};
   if (captured && !alone) add_product(shared, matrix, patch, matrix.captured, matrix.right, 1.0f, held);
+  __syncthreads();  // every thread has read the factors
   for (u32 index = threadIdx.x; index < PATCH * PATCH; index += COUPLING_THREADS) shared.largest[index] = 0u;
   __syncthreads();
   const PatchTiles tiles = PatchTiles::of(matrix, patch);
   const u32 column = patch.first_column();
-  // Four neighbours of a tile whose edges are multiples of four are in one tile.
+  // Four neighbours are in one tile where its columns are a multiple of four.
   const bool quads = matrix.tile_columns % 4u == 0u;
+  u32 tile_columns[4];
+#pragma unroll
+  for (u32 e = 0; e < 4u; e++) tile_columns[e] = (column + e) / matrix.tile_columns;
 #pragma unroll
   for (u32 i = 0; i < 4u; i++) {
     const u32 row = patch.first_row() + i, wanted = inside_bits(matrix, row, column);
@@ -128,6 +129,7 @@ HIMUON_DEVICE void remainder_patch(PatchShared& shared, const Coupled& matrix, c
     decode(load_neighbours<Momentum>(matrix.momentum, u64(row) * matrix.columns + column, wanted), b);
     float rest[4];
     u32 largest = 0;
+    const u32 tile_row = row / matrix.tile_rows;
 #pragma unroll
     for (u32 e = 0; e < 4u; e++) {
       const float m = update_direction(group, g[e], next_momentum(group, g[e], b[e]));
@@ -135,10 +137,9 @@ HIMUON_DEVICE void remainder_patch(PatchShared& shared, const Coupled& matrix, c
       const u32 size = (wanted >> e) & 1u ? magnitude(m) : 0u;
       largest = larger(largest, size);
       if (captured && !quads && ((wanted >> e) & 1u))
-        atomicMax(&shared.largest[tiles.place(row / matrix.tile_rows, (column + e) / matrix.tile_columns)], size);
+        atomicMax(&shared.largest[tiles.place(tile_row, tile_columns[e])], size);
     }
-    if (captured && quads)
-      atomicMax(&shared.largest[tiles.place(row / matrix.tile_rows, column / matrix.tile_columns)], largest);
+    if (captured && quads) atomicMax(&shared.largest[tiles.place(tile_row, tile_columns[0])], largest);
     store_neighbours<F32>(u64(matrix.fine), u64(row) * matrix.columns + column, encode<F32>(rest), wanted);
   }
   if (!captured) return;
@@ -171,6 +172,11 @@ HIMUON_DEVICE void finish_patch(PatchShared& shared, const Coupled& matrix, cons
   }
   const float keep = 1.0f - group.learning_rate * group.weight_decay;
   const u32 column = patch.first_column();
+  const u32 across = (matrix.columns - 1u) / matrix.tile_columns + 1u;
+  u32 tile_columns[4];
+#pragma unroll
+  for (u32 e = 0; e < 4u; e++) tile_columns[e] = (column + e) / matrix.tile_columns;
+  FineTile tile = {0xffffffffu, false, 0.0f};
 #pragma unroll
   for (u32 i = 0; i < 4u; i++) {
     const u32 row = patch.first_row() + i;
@@ -187,15 +193,19 @@ HIMUON_DEVICE void finish_patch(PatchShared& shared, const Coupled& matrix, cons
     decode(weights, w);
     Quad<Bf16> remainders = load_neighbours<Bf16>(matrix.remainder, place, wanted);  //: master weights
     join_masters(weights, remainders, w);  //: master weights
-    FineTile tile = {0xffffffffu, false, 0.0f};
+#pragma unroll
+    for (u32 e = 0; e < 4u; e++) b[e] = next_momentum(group, g[e], b[e]);
+    // Rounded before it loses what is held, as where tile and coarse part are one pass.
+    decode(encode<Momentum>(b), b);
+    const u32 down = row / matrix.tile_rows * across;
 #pragma unroll
     for (u32 e = 0; e < 4u; e++) {
       if (((wanted >> e) & 1u) == 0u) continue;
-      if (tile_number(matrix, row, column + e) != tile.number) tile = fine_tile(group, matrix, reports, row, column + e);
+      if (down + tile_columns[e] != tile.number) tile = fine_tile(group, matrix, reports, row, column + e);
       if (tile.left_alone) wanted &= ~(1u << e);
       const float mapped = tile.factor == 0.0f ? 0.0f : tile.factor * fine[e];
       w[e] = __fmaf_rn(keep, w[e], -group.learning_rate * (update[i][e] + mapped));
-      b[e] = next_momentum(group, g[e], b[e]) - held[i][e];
+      b[e] -= held[i][e];
     }
     weights = encode<Weight>(w);
     split_masters(w, weights, remainders);  //: master weights

@@ -33,7 +33,7 @@ struct __align__(16) Coupled {
   float* right;            // V', W x rank
   float* spare_right;      // W x rank
   double* factors;         // four rank x rank matrices, see orthonormal.cuh
-  float* small;            // five rank x rank matrices, see small_polar.cuh
+  float* small;            // two rank x rank matrices, see small_polar.cuh
   u32* largest;            // by tile: the largest |m|, as bits
   CoarseReport* report;
   u32 rows, columns, gradient_leading, weight_leading;

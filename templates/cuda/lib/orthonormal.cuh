@@ -104,6 +104,7 @@ HIMUON_DEVICE void multiply_upper(const double* upper, double* factor, double* s
 static constexpr u32 NOT_FACTORED = 0xffffffffu;
 HIMUON_DEVICE u32 orthonormalise(float* a, float* spare, float* small, const Factors& factors, u32 rows, u32 rank, u32 stride) {
   u32 collapsed = 0;
+#pragma unroll 1
   for (u32 round = 0; round < 2u; round++) {
     const float* from = round == 0u ? a : spare;
     float* to = round == 0u ? spare : a;

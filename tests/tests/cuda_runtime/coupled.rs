@@ -1,39 +1,344 @@
 //! Tiles coupled by a coarse part, beside the CPU's.
 
+use half::bf16;
+use himuon::cuda::{CudaBackend, Device, DeviceMut, DeviceRef};
+use himuon::optimizer::{CoarseSchedule, HiMuonBuilder, MuonOptions};
+use himuon::tensor::{TensorMut, TensorRef};
+use himuon::{HiMuon, ParameterStep};
+
 use crate::emulator::emulated;
-use crate::model::{Model, OnDevice, spec, update_gap};
+use crate::model::{Model, OnDevice, normal, spec, update_gap};
 
 /// Relative Frobenius gap of the update over three steps, worst parameter, standard normal weights and gradients, f32
-/// operands on both sides.
-const GAP: f64 = 2e-5;
+/// operands on both sides. Measured: 2.8e-5, of `fine=none`, whose updates are the smallest; most of it is the rounding of
+/// the weights.
+const GAP: f64 = 6e-5;
 
-/// Three steps on both sides; launches of a step without AdamW's.
-fn follows_the_cpu(text: &str, launches: usize) {
-    let mut model = Model::mixed();
+/// An embedding, a square and a long matrix, a stack whose matrices have as many rows as the largest rank.
+fn model() -> Model {
+    Model::new(
+        &[
+            ("embed.weight", &[9, 8]),
+            ("blocks.0.q.weight", &[60, 52]),
+            ("blocks.0.up.weight", &[150, 20]),
+            ("blocks.0.experts", &[2, 18, 70]),
+        ],
+        21,
+    )
+}
+
+/// Three steps on both sides, tensors with these gaps between rows; `launches` of a step beside AdamW's.
+fn follows_the_cpu(text: &str, launches: usize, gaps: [usize; 4]) {
+    let mut model = model();
     let specs = [spec(text)];
     let start = model.weights.clone();
-    let mut device = OnDevice::new(&model);
+    let mut device = OnDevice::strided(0, &model, gaps.to_vec());
     let mut on_cpu = model.builder(&specs).build().unwrap();
     let mut on_device = device.optimizer(model.builder(&specs));
+    let mut worst: f64 = 0.0;
     for step in 0..3 {
         let cpu = model.step_on_cpu(&mut on_cpu);
         let report = device.step(&mut on_device);
-        assert_eq!(report.launches, launches + 1, "{text}");
+        let planned = on_device.plan(step).unwrap().kernels() as usize;
+        assert_eq!(
+            (planned, report.launches),
+            (launches, launches + 1),
+            "{text}"
+        );
         assert_eq!(report.tiles, cpu.tiles);
         let gap = update_gap(&start, &model.weights, &device.read());
-        println!("measured: {text}, step {step}: gap {gap:.1e}");
+        worst = worst.max(gap);
         assert!(gap < GAP, "{text}, step {step}: {gap:e}");
     }
+    println!("measured: {text}: gap {worst:.1e}");
+    assert_eq!(on_device.table_uploads(), 2, "tables are written once");
 }
 
 #[test]
 fn coupled_tiles_follow_the_cpu() {
     let test = "coupled::coupled_tiles_follow_the_cpu";
     emulated(test, &[], || {
-        follows_the_cpu("tile=16 coarse=4 fine=fused", 8);
-        follows_the_cpu("tile=16 coarse=4", 11);
-        follows_the_cpu("tile=16 coarse=6 fine=none", 8);
-        follows_the_cpu("tile=16 coarse=64", 8);
-        follows_the_cpu("tile=7 coarse=5 fine=fused", 8);
+        let none = [0; 4];
+        follows_the_cpu("tile=16 coarse=4 fine=fused", 8, none);
+        follows_the_cpu("tile=16 coarse=4", 11, [0, 3, 1, 2]);
+        follows_the_cpu("tile=16 coarse=6 fine=none", 8, none);
+        // More than the columns of one block of the products; nothing is left of the stack, whose rank is that.
+        follows_the_cpu("tile=16 coarse=34", 11, none);
+        // Edges that are no multiples of four, single elements, tiles larger than a patch, and those of the streamed family.
+        follows_the_cpu("tile=7 coarse=5 fine=fused", 8, [0, 1, 0, 5]);
+        follows_the_cpu("tile=1 coarse=3", 11, none);
+        follows_the_cpu("tile=136 coarse=3 fine=fused", 28, none);
+        // The stack and the square matrix are one tile each: they have no coarse part.
+        follows_the_cpu("tile=80 coarse=8 fine=fused", 8, none);
+    });
+}
+
+/// Every form, bases that stand still in between, ranks that shrink, end and grow again.
+fn configured(model: &Model) -> HiMuonBuilder {
+    let schedule = CoarseSchedule::refresh_every(2).ranks([(1, 3), (2, 0), (3, 6)]);
+    let options = |text: &str| MuonOptions::specs([spec(text)]);
+    HiMuon::builder()
+        .parameters(model.parameters.iter().map(|(name, shape)| (name, shape)))
+        .threads(1)
+        .group_with(
+            "*.up.*",
+            options("tile=16 coarse=6 fine=fused").coarse_schedule(schedule),
+        )
+        .group_with("blocks.*", options("tile=16 coarse=4").coarse_momentum(0.6))
+}
+
+const STEPS: u64 = 5;
+
+#[test]
+fn schedules_and_states_are_those_of_the_cpu() {
+    let test = "coupled::schedules_and_states_are_those_of_the_cpu";
+    emulated(test, &[], || {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let mut model = Model::new(
+            &[
+                ("blocks.0.q.weight", &[36, 44]),
+                ("blocks.0.up.weight", &[40, 20]),
+            ],
+            3,
+        );
+        let first = model.clone();
+        let mut device = OnDevice::new(&model);
+        let mut on_cpu = configured(&model).build().unwrap();
+        let mut on_device = device.optimizer(configured(&model));
+        for step in 0..STEPS {
+            if step == 2 {
+                on_device.save_state(path("device")).unwrap();
+                model.step_on_cpu(&mut on_cpu);
+                device.step(&mut on_device);
+                continue;
+            }
+            model.step_on_cpu(&mut on_cpu);
+            device.step(&mut on_device);
+        }
+        let gap = update_gap(&first.weights, &model.weights, &device.read());
+        println!("measured: schedules: gap {gap:.1e}");
+        assert!(gap < GAP, "{gap:e}");
+
+        // From the state of two steps on, the bits of the run that was not interrupted.
+        let mut again = OnDevice::new(&first);
+        let mut early = again.optimizer(configured(&first));
+        (0..2).for_each(|_| drop(again.step(&mut early)));
+        let mut resumed = OnDevice::new(&Model {
+            weights: again.read(),
+            ..first.clone()
+        });
+        let mut later = resumed.optimizer(configured(&first));
+        later.load_state(path("device")).unwrap();
+        (2..STEPS).for_each(|_| drop(resumed.step(&mut later)));
+        assert_eq!(resumed.bits(), device.bits());
+
+        // And what the device saves the CPU takes up.
+        let mut here = Model {
+            weights: again.read(),
+            ..first.clone()
+        };
+        let mut there = configured(&first).build().unwrap();
+        there.load_state(path("device")).unwrap();
+        (2..STEPS).for_each(|_| drop(here.step_on_cpu(&mut there)));
+        let gap = update_gap(&first.weights, &here.weights, &device.read());
+        println!("measured: from the device to the CPU: gap {gap:.1e}");
+        assert!(gap < GAP, "{gap:e}");
+    });
+}
+
+#[test]
+fn a_matrix_that_is_not_finite_takes_its_tiles_alone() {
+    let test = "coupled::a_matrix_that_is_not_finite_takes_its_tiles_alone";
+    emulated(test, &[], || {
+        let specs = [spec("tile=16 coarse=4 fine=fused")];
+        let mut model = model();
+        let start = model.weights.clone();
+        let mut device = OnDevice::new(&model);
+        let mut on_cpu = model.builder(&specs).build().unwrap();
+        let mut on_device = device.optimizer(model.builder(&specs));
+        let poisoned = |model: &Model| {
+            let mut gradients = model.gradients(0);
+            gradients[1][5] = f32::NAN;
+            gradients[2].fill(0.0);
+            gradients
+        };
+        let gradients = poisoned(&model);
+        for (slice, gradient) in device.gradients.iter_mut().zip(&gradients) {
+            let slice = slice.as_mut().unwrap();
+            device.stream.memcpy_htod(gradient, slice).unwrap();
+        }
+        on_device.step(&mut device.parameters()).unwrap();
+        let pairs = model.weights.iter_mut().zip(&gradients);
+        let mut parameters: Vec<_> = pairs
+            .map(|(weight, gradient)| ParameterStep {
+                weight: TensorMut::F32(weight),
+                gradient: Some(TensorRef::F32(gradient)),
+            })
+            .collect();
+        let report = on_cpu.step(&mut parameters).unwrap();
+        assert_eq!((report.non_finite_tiles, report.uncoupled_matrices), (1, 1));
+        drop(parameters);
+        let [cpu, cuda] = [
+            on_cpu.tile_counts().unwrap(),
+            on_device.tile_counts().unwrap(),
+        ];
+        assert_eq!(cpu, cuda);
+        let found = device.read();
+        let gap = update_gap(&start, &model.weights, &found);
+        assert!(gap < GAP, "{gap:e}");
+        let alone = (0..16).all(|row| {
+            let tile = 52 * row..52 * row + 16;
+            found[1][tile.clone()] == start[1][tile]
+        });
+        assert!(alone);
+        // The next step has bases from their seeds, as on the CPU.
+        model.step_on_cpu(&mut on_cpu);
+        device.step(&mut on_device);
+        let gap = update_gap(&start, &model.weights, &device.read());
+        println!("measured: after a NaN: gap {gap:.1e}");
+        assert!(gap < GAP, "{gap:e}");
+        assert_eq!(on_device.tile_counts().unwrap(), cuda);
+    });
+}
+
+#[test]
+fn what_the_coarse_parts_hold_is_reported() {
+    let test = "coupled::what_the_coarse_parts_hold_is_reported";
+    emulated(test, &[], || {
+        let specs = [spec("tile=16 coarse=4")];
+        let mut model = model();
+        let mut device = OnDevice::new(&model);
+        let mut on_cpu = model.builder(&specs).diagnostics(true).build().unwrap();
+        let mut on_device = device.optimizer(model.builder(&specs).diagnostics(true));
+        model.step_on_cpu(&mut on_cpu);
+        device.step(&mut on_device);
+        for parameter in 1..4 {
+            let (cpu, cuda) = (
+                on_cpu.coarse_figures(parameter),
+                on_device.coarse_figures(parameter),
+            );
+            assert_eq!(cpu.len(), cuda.len());
+            for (cpu, cuda) in cpu.iter().zip(cuda) {
+                assert_eq!((cpu.rank, cpu.collapsed), (cuda.rank, cuda.collapsed));
+                let close = |a: f32, b: f32| (a - b).abs() <= 1e-4 * a.abs() && a > 0.0;
+                assert!(close(cpu.norm, cuda.norm), "{cpu:?} {cuda:?}");
+                assert!(
+                    close(cpu.nuclear_norm, cuda.nuclear_norm),
+                    "{cpu:?} {cuda:?}"
+                );
+            }
+            let shares = on_cpu.captured_shares(parameter);
+            let found = on_device.captured_shares(parameter);
+            for (share, found) in shares.iter().zip(found) {
+                assert!((share - found).abs() < 1e-4, "{share} {found}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_replayed_graph_is_the_coupled_steps_bit_for_bit() {
+    let test = "coupled::a_replayed_graph_is_the_coupled_steps_bit_for_bit";
+    emulated(test, &[], || {
+        let model = Model::new(
+            &[
+                ("blocks.0.q.weight", &[36, 44]),
+                ("blocks.0.up.weight", &[40, 20]),
+            ],
+            5,
+        );
+        let mut eager = OnDevice::new(&model);
+        let mut one_by_one = eager.optimizer(configured(&model));
+        let mut captured = OnDevice::new(&model);
+        let mut replayed = captured.optimizer(configured(&model));
+        let mut graph = replayed
+            .capture(&mut captured.parameters(), 0..STEPS)
+            .unwrap();
+        for step in 0..STEPS {
+            eager.step(&mut one_by_one);
+            captured.load_gradients(step);
+            replayed
+                .replay(&mut graph, &mut captured.parameters())
+                .unwrap();
+            assert_eq!(captured.bits(), eager.bits(), "step {step}");
+        }
+        replayed.check_replays().unwrap();
+    });
+}
+
+#[test]
+fn a_scaled_loss_is_unscaled_for_the_coarse_part_too() {
+    let test = "coupled::a_scaled_loss_is_unscaled_for_the_coarse_part_too";
+    emulated(test, &[], || {
+        let specs = [spec("tile=16 coarse=4")];
+        let model = Model::new(&[("blocks.0.q.weight", &[36, 44])], 5);
+        let mut plain = OnDevice::new(&model);
+        let mut unscaled = plain.optimizer(model.builder(&specs));
+        let mut device = OnDevice::new(&model);
+        // A power of two: scaling and unscaling are exact.
+        let inverse = device.stream.clone_htod(&[1.0_f32 / 1024.0]).unwrap();
+        let inverse_at = DeviceRef::of(&inverse, &device.stream).address();
+        let backend = CudaBackend::new(&device.stream).unwrap();
+        // SAFETY: the slice outlives the optimizer.
+        let backend = unsafe { backend.unscaled_by(inverse_at, None) };
+        let mut optimizer = model.builder(&specs).build_on(Box::new(backend)).unwrap();
+        for step in 0..2 {
+            plain.step(&mut unscaled);
+            device.load_scaled_gradients(step, 1024.0);
+            optimizer.step(&mut device.parameters()).unwrap();
+            assert_eq!(device.bits(), plain.bits(), "step {step}");
+        }
+    });
+}
+
+/// Weights of 16 bits: on both sides the same numbers but for roundings of weights that fall between two of them.
+#[test]
+fn weights_of_sixteen_bits_follow_the_cpu() {
+    let test = "coupled::weights_of_sixteen_bits_follow_the_cpu";
+    emulated(test, &[], || {
+        let device = OnDevice::new(&Model::new(&[], 0));
+        for text in [
+            "tile=16 coarse=4 element=bf16 momentum=f32 operand=f32",
+            "tile=16 coarse=4 fine=fused element=bf16 momentum=bf16 operand=f32",
+            "tile=16 coarse=4 element=bf16 momentum=f32 operand=f32 master_weights=true",
+        ] {
+            let builder = || {
+                HiMuon::builder()
+                    .parameter("w", &[37, 45])
+                    .learning_rate(0.05)
+                    .threads(1)
+                    .group_with("w", MuonOptions::specs([spec(text)]))
+            };
+            let numbers = |seed: u64| -> Vec<bf16> {
+                let numbers = normal(seed, 37 * 45);
+                numbers.into_iter().map(bf16::from_f32).collect()
+            };
+            let start = numbers(1);
+            let mut on_host = start.clone();
+            let mut on_device = device.stream.clone_htod(&start).unwrap();
+            let mut cpu = builder().build().unwrap();
+            let mut cuda: HiMuon<Device> = device.optimizer(builder());
+            for step in 0..3 {
+                let gradient = numbers(100 + step);
+                cpu.step(&mut [ParameterStep {
+                    weight: TensorMut::Bf16(&mut on_host),
+                    gradient: Some(TensorRef::Bf16(&gradient)),
+                }])
+                .unwrap();
+                let gradient = device.stream.clone_htod(&gradient).unwrap();
+                cuda.step(&mut [ParameterStep {
+                    weight: DeviceMut::of(&mut on_device, &device.stream),
+                    gradient: Some(DeviceRef::of(&gradient, &device.stream)),
+                }])
+                .unwrap();
+                device.stream.synchronize().unwrap();
+            }
+            let wide = |numbers: &[bf16]| vec![numbers.iter().map(|n| n.to_f32()).collect()];
+            let found = device.stream.clone_dtoh(&on_device).unwrap();
+            let gap = update_gap(&wide(&start), &wide(&on_host), &wide(&found));
+            println!("measured: {text}: gap {gap:.1e}");
+            assert!(gap < 2e-3, "{text}: {gap:e}");
+        }
     });
 }

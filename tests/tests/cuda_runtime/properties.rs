@@ -49,13 +49,15 @@ impl Case {
         }
         parameters.push(("blocks.9.weight".to_owned(), vec![33, 17]));
         gaps.push(random.below(2) * 3);
-        // Whole matrices and powers above 0 take workspace.
+        // Whole matrices, powers above 0 and coarse parts take workspace.
         let (tile, power) = [
             (Tile::square(32), ""),
             (Tile::square(32), " power=1/2"),
             (Tile::Full, ""),
             (Tile::Full, " power=1/2"),
-        ][random.below(4)];
+            (Tile::square(32), " coarse=5 fine=fused"),
+            (Tile::square(32), " coarse=4"),
+        ][random.below(6)];
         let specs = [Tile::square(16), tile].map(|tile| KernelSpec {
             tile,
             ..spec(&format!("tile=16{power}"))

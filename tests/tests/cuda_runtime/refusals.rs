@@ -30,7 +30,10 @@ fn what_only_the_cpu_computes_is_refused_when_the_optimizer_is_built() {
                 of("tile=16 criterion=effective_rank(0.1) scope=matrix"),
                 ["decided on the host", "scope tile"],
             ),
-            (of("tile=16 coarse=4"), ["coarse rank", "runs on the CPU"]),
+            (
+                of("tile=16 coarse=4 power=1/2"),
+                ["coarse part at power 1/2", "run on the CPU"],
+            ),
             // The same for tiles that are streamed.
             (
                 of("tile=full").row_normalisation(NorMuon::default()),

@@ -16,7 +16,7 @@ const PATCH: usize = 64;
 pub(super) const REPORT_BYTES: usize = 16;
 /// r x r matrices in f64, and in f32.
 const FACTORS: usize = 4;
-const SMALLS: usize = 5;
+const SMALLS: usize = 2;
 
 /// The parts of one matrix, as offsets from the first matrix's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
