@@ -2,7 +2,7 @@
 
 use crate::bundle::{self, Manifest};
 use crate::compile::{CompileError, Compiled, Compiler};
-use crate::render::{Companion, RenderError, companion, render};
+use crate::render::{Companion, Coupling, RenderError, Rendered, companion, coupling, render};
 use himuon_templates::{Architecture, KernelSpec, ParseError, Variant};
 use std::path::{Path, PathBuf};
 
@@ -103,7 +103,7 @@ pub fn emit(
     })
 }
 
-/// The launches beside the tile kernels, compiled for one target.
+/// Launches beside or around the tile kernels, compiled for one target.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EmittedCompanion {
     /// Its folder: `kernel.cu` and, if compiled, `kernel.ptx` and `kernel.cubin`. There is no manifest: the launches are
@@ -128,12 +128,37 @@ pub fn emit_companion(
     folder: &Path,
 ) -> Result<EmittedCompanion, EmitError> {
     class_of(target)?;
-    let rendered = companion(&Companion::default())?;
+    emit_beside(&companion(&Companion::default())?, target, compiler, folder)
+}
+
+/// Renders the launches that couple the tiles of `spec` by its coarse part, compiles them for `target` if there is a compiler, and
+/// writes them below `folder`. The tiles are mapped by the kernel of [`KernelSpec::remainder_map`].
+///
+/// # Errors
+/// [`EmitError`].
+pub fn emit_coupling(
+    spec: &KernelSpec,
+    target: &str,
+    compiler: Option<&Compiler>,
+    folder: &Path,
+) -> Result<EmittedCompanion, EmitError> {
+    class_of(target)?;
+    let rendered = coupling(&Coupling::new(&spec.storage)?)?;
+    emit_beside(&rendered, target, compiler, folder)
+}
+
+/// Compiles and writes launches that have no manifest.
+fn emit_beside(
+    rendered: &Rendered,
+    target: &str,
+    compiler: Option<&Compiler>,
+    folder: &Path,
+) -> Result<EmittedCompanion, EmitError> {
     let compiled = match compiler {
         Some(compiler) => Some(compiler.compile(&rendered.text, target)?),
         None => None,
     };
-    let folder = bundle::write_files(folder, &rendered, compiled.as_ref()).map_err(|source| {
+    let folder = bundle::write_files(folder, rendered, compiled.as_ref()).map_err(|source| {
         EmitError::Write {
             path: folder.to_owned(),
             source,

@@ -278,7 +278,9 @@ fn a_build_script_leaves_out_what_has_no_kernel_and_says_so() {
     std::fs::write(
         source.join("lib.rs"),
         "#[himuon::himuon(tile = 32)] pub struct Tiles;\n\
-         #[himuon::himuon(tile = 32, coarse = 32)] pub struct TwoLevels;\n",
+         #[himuon::himuon(tile = 32, coarse = 32)] pub struct TwoLevels;\n\
+         #[himuon::himuon(tile = 32, coarse = 8, fine = \"fused\")] pub struct Fused;\n\
+         #[himuon::himuon(tile = 32, coarse = 32, power = \"1/2\")] pub struct Powered;\n",
     )
     .unwrap();
     let missing = CompileError::NotFound {
@@ -288,8 +290,16 @@ fn a_build_script_leaves_out_what_has_no_kernel_and_says_so() {
         .targets(["sm_80"])
         .run(Err(missing))
         .unwrap();
+    // Tiles alone of f32 are those of the coupled ones too; one text couples both.
     assert_eq!(built.kernels.len(), 1);
-    let left_out = built.warnings.iter().find(|text| text.contains("left out"));
-    let left_out = left_out.unwrap();
-    assert!(left_out.contains("coarse"), "{left_out}");
+    let ids: Vec<_> = built.companions.iter().map(|c| c.id.as_str()).collect();
+    assert_eq!(ids.len(), 2, "{ids:?}");
+    assert!(ids[1].starts_with("coupling_f32_f32-"), "{ids:?}");
+    let warnings = built.warnings.iter();
+    let left_out: Vec<_> = warnings.filter(|text| text.contains("left out")).collect();
+    assert_eq!(left_out.len(), 1, "{left_out:?}");
+    assert!(
+        left_out[0].contains("coarse") && left_out[0].contains("power=1/2"),
+        "{left_out:?}"
+    );
 }

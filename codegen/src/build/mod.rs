@@ -1,6 +1,6 @@
 //! For a user's `build.rs`: every kernel that the crate's `#[himuon(...)]` attributes declare, and the companion that every
 //! program needs (AdamW, the search for non-finite numbers), compiled ahead, so that the shipped program needs no CUDA
-//! compiler.
+//! compiler. Of a specification with a coarse part these are the kernel of its tiles and the launches that couple them.
 //!
 //! ```no_run
 //! // build.rs
@@ -18,10 +18,12 @@ mod attributes;
 mod index;
 
 use crate::compile::{CompileError, Compiler};
-use crate::pipeline::{EmitError, Emitted, EmittedCompanion, class_of, emit, emit_companion};
+use crate::pipeline::{
+    EmitError, Emitted, EmittedCompanion, class_of, emit, emit_companion, emit_coupling,
+};
 use crate::render::RenderError;
 use attributes::Declared;
-use himuon_templates::{KernelSpec, VariantError, files};
+use himuon_templates::{Coarse, KernelSpec, Power, VariantError, files};
 use std::env;
 use std::io::Write;
 use std::path::PathBuf;
@@ -100,6 +102,20 @@ pub fn kernels<'a>(targets: impl IntoIterator<Item = &'a str>) -> Result<Built, 
     Ok(built)
 }
 
+/// Whether a coarse part couples the tiles by launches around the kernel of tiles alone.
+fn is_coupled(spec: &KernelSpec) -> bool {
+    spec.coarse != Coarse::Off && spec.power == Power::ZERO
+}
+
+/// The specification whose kernel maps the tiles.
+fn tiles_of(spec: &KernelSpec) -> KernelSpec {
+    if is_coupled(spec) {
+        spec.remainder_map()
+    } else {
+        spec.clone()
+    }
+}
+
 /// A build of one crate.
 #[derive(Clone, Debug)]
 pub struct Build {
@@ -155,14 +171,20 @@ impl Build {
                 .push("kernels are shipped as PTX without cubins: no ptxas beside NVRTC".into());
         }
         let mut kernels = Vec::new();
+        let mut of_tiles = Vec::new();
         for spec in &specs {
-            if let Some(reason) = self.emit(spec, compiler.as_ref(), &mut kernels)? {
+            let tiles = tiles_of(spec);
+            if of_tiles.contains(&tiles) {
+                continue;
+            }
+            if let Some(reason) = self.emit(&tiles, compiler.as_ref(), &mut kernels)? {
                 warnings.push(format!("{spec} has no kernel and is left out: {reason}"));
             }
+            of_tiles.push(tiles);
         }
         let companions = match specs.is_empty() {
             true => Vec::new(),
-            false => self.emit_companions(compiler.as_ref())?,
+            false => self.emit_companions(&specs, compiler.as_ref())?,
         };
         let index = self.out.join(INDEX);
         let text = index::text(&kernels, &companions);
@@ -200,13 +222,27 @@ impl Build {
         Ok(without)
     }
 
+    /// The companion, and what couples the tiles of each specification with a coarse part, once for each storage.
     fn emit_companions(
         &self,
+        specs: &[KernelSpec],
         compiler: Option<&Compiler>,
     ) -> Result<Vec<EmittedCompanion>, BuildError> {
-        let each = |target: &String| emit_companion(target, compiler, &self.folder(target));
-        let companions: Result<_, EmitError> = self.targets.iter().map(each).collect();
-        Ok(companions?)
+        let mut coupled: Vec<&KernelSpec> = Vec::new();
+        for spec in specs.iter().filter(|spec| is_coupled(spec)) {
+            if coupled.iter().all(|known| known.storage != spec.storage) {
+                coupled.push(spec);
+            }
+        }
+        let mut companions = Vec::new();
+        for target in &self.targets {
+            let folder = self.folder(target);
+            companions.push(emit_companion(target, compiler, &folder)?);
+            for spec in &coupled {
+                companions.push(emit_coupling(spec, target, compiler, &folder)?);
+            }
+        }
+        Ok(companions)
     }
 
     fn folder(&self, target: &str) -> PathBuf {

@@ -66,7 +66,11 @@ pub fn coupling(settings: &Coupling) -> Result<Rendered, RenderError> {
         .and_then(|engine| engine.render(TEMPLATE, &context))
         .map_err(failed)?;
     let text = include::resolved(&text, settings.master_weights)?;
-    let master = if settings.master_weights { "_master" } else { "" };
+    let master = if settings.master_weights {
+        "_master"
+    } else {
+        ""
+    };
     let name = format!("coupling_{}_{}{master}", settings.weight, settings.momentum);
     let id = KernelId::named(&name.to_lowercase(), &text);
     Ok(Rendered { id, text })

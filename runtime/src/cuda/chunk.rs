@@ -13,9 +13,7 @@ use super::kernel::{MapsIn, TileKernel};
 use super::memory::Device;
 use super::ranges::BoundRanges;
 use super::scratch::{order, tile_count};
-use super::table::{
-    DeviceTable, Groups, MATRIX_BYTES, MatrixEntry, REMAINDER_BYTES, REPORT_BYTES,
-};
+use super::table::{DeviceTable, Groups, MATRIX_BYTES, MatrixEntry, REMAINDER_BYTES, REPORT_BYTES};
 use super::tile_report::diagnostics;
 use crate::backend::BackendError;
 use crate::launch::{MatrixDemand, MatrixStep};

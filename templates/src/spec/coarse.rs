@@ -1,6 +1,8 @@
 //! The coarse part of a two-level map: a polar factor of low rank for what couples the tiles.
 
-use super::{CoefficientSet, Element, Finite, KernelSpec, Power, Recurrence, SpecError, Storage, Tile};
+use super::{
+    CoefficientSet, Element, Finite, KernelSpec, Power, Recurrence, SpecError, Storage, Tile,
+};
 use crate::coefficients::StepTable;
 
 /// Largest rank of a coarse part: beyond it the r x r work of a matrix is no longer small.

@@ -77,7 +77,7 @@ pub enum VariantError {
         /// The criterion.
         criterion: Criterion,
     },
-    /// There is no CUDA kernel of a coarse part.
+    /// There is no tile kernel of a coarse part.
     Coarse {
         /// Its rank.
         rank: u32,
@@ -112,7 +112,8 @@ impl fmt::Display for VariantError {
             ),
             VariantError::Coarse { rank } => write!(
                 f,
-                "coarse rank: found {rank}, accepted for a CUDA kernel is 0; the coarse part runs on the CPU"
+                "coarse rank: found {rank}, accepted for a tile kernel is 0; on CUDA a coarse part at power 0 has launches of its own \
+                 around the kernel of its tiles alone, and other powers run on the CPU"
             ),
         }
     }

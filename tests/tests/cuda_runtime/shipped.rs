@@ -12,7 +12,7 @@ use himuon_toolkit::Toolkit;
 use himuon_toolkit::emulated::EmulatedDriver;
 
 use crate::emulator::{MODEL_CHOOSES, emulated};
-use crate::model::{Model, OnDevice, tile, update_gap};
+use crate::model::{Model, OnDevice, spec, tile, update_gap};
 
 /// Where the child finds what the parent has built.
 const BUNDLES: &str = "HIMUON_TEST_BUNDLES";
@@ -31,7 +31,7 @@ fn build(folder: &Path, targets: &[&str], compiler: Result<Compiler, CompileErro
     std::fs::create_dir_all(&source).unwrap();
     std::fs::write(
         source.join("lib.rs"),
-        "#[himuon::himuon(tile = 16)] struct Blocks;",
+        "#[himuon::himuon(tile = 16)] struct Blocks; #[himuon::himuon(tile = 16, coarse = 4)] struct Coupled;",
     )
     .unwrap();
     let build = Build::new(folder, folder).targets(targets.iter().copied());
@@ -67,8 +67,8 @@ fn bundles(folder: &Path) -> &'static [CompiledKernel] {
     Vec::leak(kernels)
 }
 
-/// A step of a model with blocks of `specs`, with what the environment names.
-fn step(specs: &[KernelSpec]) {
+/// A step of a model with blocks of `specs`, in so many launches, with what the environment names.
+fn step(specs: &[KernelSpec], launches: usize) {
     let expected = std::env::var(EXPECTED).unwrap();
     let folder = std::env::var(BUNDLES).unwrap();
     let mut model = Model::mixed();
@@ -80,7 +80,7 @@ fn step(specs: &[KernelSpec]) {
     match device.try_step(&mut optimizer) {
         Ok(report) => {
             assert_eq!(expected, "", "the step went well");
-            assert_eq!(report.launches, 2);
+            assert_eq!(report.launches, launches);
             model.step_on_cpu(&mut model.builder(specs).build().unwrap());
             let gap = update_gap(&start, &model.weights, &device.read());
             assert!(gap < 2e-5, "{gap:e}");
@@ -100,7 +100,10 @@ fn step(specs: &[KernelSpec]) {
 fn a_step_with_carried_kernels_needs_no_compiler() {
     let test = "shipped::a_step_with_carried_kernels_needs_no_compiler";
     if std::env::var_os("HIMUON_ISOLATED_TEST").is_some() {
-        emulated(test, &[], || step(&[tile(16)]));
+        emulated(test, &[], || {
+            step(&[tile(16)], 2);
+            step(&[spec("tile=16 coarse=4")], 12);
+        });
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -137,7 +140,7 @@ fn a_step_with_carried_kernels_needs_no_compiler() {
 fn what_is_not_carried_is_named_and_compiled_where_that_can_be_done() {
     let test = "shipped::what_is_not_carried_is_named_and_compiled_where_that_can_be_done";
     if std::env::var_os("HIMUON_ISOLATED_TEST").is_some() {
-        emulated(test, &[], || step(&[tile(16)]));
+        emulated(test, &[], || step(&[tile(16)], 2));
         return;
     }
     let compiled = tempfile::tempdir().unwrap();
@@ -162,7 +165,7 @@ fn what_is_not_carried_is_named_and_compiled_where_that_can_be_done() {
         environment.extend(more);
         emulated(test, &environment, || ());
     };
-    let missing = "not among the compiled kernels|none of its 2 kernels, for sm_80|name sm_90a in build.rs|/nonexistent";
+    let missing = "not among the compiled kernels|none of its 3 kernels, for sm_80|name sm_90a in build.rs|/nonexistent";
     run(compiled.path(), "sm_90", &[], missing);
     run(
         text.path(),

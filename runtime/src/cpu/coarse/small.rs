@@ -1,6 +1,5 @@
 //! r x r matrices: in f64 where they are factors, in f32 panels where they are mapped or multiplied with.
 
-use himuon_templates::spec::coarse_map;
 use crate::cpu::elementwise::Norm;
 use crate::cpu::engine::{Slot, Slots};
 use crate::cpu::layout::{AnyShape, Panels, Shape};
@@ -9,6 +8,7 @@ use crate::cpu::recurrence;
 use crate::cpu::simd::{LANES, Simd};
 use crate::cpu::team::Team;
 use crate::cpu::tiles::Tiles;
+use himuon_templates::spec::coarse_map;
 use himuon_templates::{Power, SpecError, StepTable};
 
 /// A matrix of so many rows and columns, row by row.

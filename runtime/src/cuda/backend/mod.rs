@@ -25,10 +25,10 @@ use super::table::MATRIX_BYTES;
 use super::tensor::DeviceRef;
 use super::tuning::CudaTarget;
 use crate::backend::{Backend, BackendError, Recording};
-use bound::{Bound, StepKernels};
 use crate::launch::{AdamWTensor, LaunchReport, MatrixStep, StepWork, TileCounts};
 use crate::plan::{Chunk, Launch, Plan};
 use crate::tuning::{DeviceFingerprint, TuningTarget};
+use bound::{Bound, StepKernels};
 
 /// Blocks of the plain kernels that a multiprocessor is given at once.
 const BLOCKS_OF_MULTIPROCESSOR: u32 = 4;

@@ -50,7 +50,11 @@ impl WorkspaceModel for CudaBackend {
             false => method.workspace(spec, matrices, threads),
         };
         let shapes: Vec<_> = matrices.iter().map(|m| (m.rows, m.columns)).collect();
-        let tiles = if couples(spec) { spec.remainder_map() } else { spec.clone() };
+        let tiles = if couples(spec) {
+            spec.remainder_map()
+        } else {
+            spec.clone()
+        };
         let order = order(spec, &shapes).into_iter();
         let shapes: Vec<_> = order.map(|index| shapes[index]).collect();
         let ranges = method.ranges(&tiles, &shapes, layout.scratch_bytes);
@@ -60,7 +64,11 @@ impl WorkspaceModel for CudaBackend {
             (around + map, COUPLED_BYTES)
         } else {
             let step = method.kernels("step", ranges.len(), layout.reported);
-            let wider = if spec.storage.master_weights { REMAINDER_BYTES } else { 0 };
+            let wider = if spec.storage.master_weights {
+                REMAINDER_BYTES
+            } else {
+                0
+            };
             (step, wider)
         };
         let tables: usize = match method.has_tile_tables() {

@@ -141,7 +141,9 @@ impl Layout {
             *unit = i32::try_from(total).map_err(|_| BackendError::Unsupported {
                 backend: "cuda",
                 spec: spec.to_string(),
-                reason: format!("{total} blocks in one launch, at most 2^31 - 1; set a memory budget"),
+                reason: format!(
+                    "{total} blocks in one launch, at most 2^31 - 1; set a memory budget"
+                ),
             })? as u32;
         }
         let projected = matrices
