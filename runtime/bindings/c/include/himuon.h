@@ -117,6 +117,8 @@ typedef struct himuon_counts {
   // Numbers that AdamW left unchanged on a device because their gradient or moments were not finite. On the CPU it leaves
   // whole parameters alone, which the report of the step counts.
   uint64_t non_finite_numbers;
+  // Matrices whose coarse part was left out because they were not finite.
+  uint64_t uncoupled_matrices;
 } himuon_counts;
 
 // From `step` on, this tile: `64`, `64x256` or `full`.
@@ -211,7 +213,7 @@ enum himuon_status himuon_build(struct himuon_builder *builder,
 // is submitted to the stream, in the order of whatever else is submitted there, and not waited for.
 //
 // Nothing of CUDA is needed before this call: the driver (12.8 or newer) is looked up here, NVRTC when a step needs a kernel
-// that the cache does not hold. What the kernels of CUDA do not do, as row normalisation and coarse parts, is refused here.
+// that the cache does not hold. What the kernels of CUDA do not do, as row normalisation, is refused here.
 // No call on an optimizer changes what context is current for the calling thread, and with it the device of CUDA's runtime.
 //
 // # Safety

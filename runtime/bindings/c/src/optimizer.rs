@@ -68,6 +68,8 @@ pub struct Counts {
     /// Numbers that AdamW left unchanged on a device because their gradient or moments were not finite. On the CPU it leaves
     /// whole parameters alone, which the report of the step counts.
     pub non_finite_numbers: u64,
+    /// Matrices whose coarse part was left out because they were not finite.
+    pub uncoupled_matrices: u64,
 }
 
 impl From<TileCounts> for Counts {
@@ -76,6 +78,7 @@ impl From<TileCounts> for Counts {
             non_finite_tiles: counts.non_finite_tiles,
             unorthogonalised_tiles: counts.unorthogonalised_tiles,
             non_finite_numbers: counts.non_finite_numbers,
+            uncoupled_matrices: counts.uncoupled_matrices,
         }
     }
 }

@@ -64,6 +64,8 @@ pub(crate) struct TileCounts {
     unorthogonalised_tiles: u64,
     /// Numbers of AdamW's parameters that a device left unchanged.
     non_finite_numbers: u64,
+    /// Matrices whose coarse part was left out because they were not finite.
+    uncoupled_matrices: u64,
 }
 
 impl From<himuon::launch::TileCounts> for TileCounts {
@@ -72,6 +74,7 @@ impl From<himuon::launch::TileCounts> for TileCounts {
             non_finite_tiles: counts.non_finite_tiles,
             unorthogonalised_tiles: counts.unorthogonalised_tiles,
             non_finite_numbers: counts.non_finite_numbers,
+            uncoupled_matrices: counts.uncoupled_matrices,
         }
     }
 }
@@ -80,8 +83,11 @@ impl From<himuon::launch::TileCounts> for TileCounts {
 impl TileCounts {
     fn __repr__(&self) -> String {
         format!(
-            "{} non-finite tiles, {} tiles not orthogonalised, {} non-finite numbers",
-            self.non_finite_tiles, self.unorthogonalised_tiles, self.non_finite_numbers
+            "{} non-finite tiles, {} tiles not orthogonalised, {} non-finite numbers, {} uncoupled matrices",
+            self.non_finite_tiles,
+            self.unorthogonalised_tiles,
+            self.non_finite_numbers,
+            self.uncoupled_matrices
         )
     }
 }

@@ -65,6 +65,17 @@ class Steps(unittest.TestCase):
         self.assert_same_way(on_host(there), weights, start)
         self.assertEqual(cuda.steps_taken, 3)
 
+    def test_coupled_tiles_are_those_of_the_cpu(self):
+        groups = [("*", himuon.Muon("tile=16 coarse=4", coarse_momentum=0.7))]
+        start, weights, there = model(), model(), on_device(model())
+        cpu, cuda = himuon.Optimizer(weights, groups), made(there, groups)
+        for step in range(2):
+            gradients = model(step + 1)
+            cuda.step(there, on_device(gradients))
+            cpu.step(weights, gradients)
+        self.assert_same_way(on_host(there), weights, start)
+        self.assertEqual(cuda.tile_counts().uncoupled_matrices, 0)
+
     def test_exports_are_asked_for_in_the_order_of_the_legacy_default_stream(self):
         weights, gradients = on_device(model()), on_device(model(1))
         made(weights).step(weights, gradients)

@@ -82,7 +82,8 @@ impl WorkspaceModel for CudaBackend {
     }
 
     fn source_digest(&self, spec: &KernelSpec, variant: &str) -> Option<String> {
-        tuning::digest(&self.device, spec, &variant.parse().ok()?)
+        // Tables know variants by their tiles alone.
+        tuning::digest(&self.device, &spec.tiles_alone(), &variant.parse().ok()?)
     }
 
     fn predicted(
@@ -91,6 +92,7 @@ impl WorkspaceModel for CudaBackend {
         shapes: &[(usize, usize)],
         _threads: usize,
     ) -> Vec<Prediction> {
-        tuning::predicted(&self.device, spec, shapes)
+        let map = couples(spec).then(|| spec.remainder_map());
+        tuning::predicted(&self.device, map.as_ref().unwrap_or(spec), shapes)
     }
 }

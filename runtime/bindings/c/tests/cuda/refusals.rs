@@ -170,7 +170,7 @@ fn streams_of_others_are_refused(caller: &Caller) {
 
 fn builds_that_are_none_are_refused(caller: &Caller) {
     let mut optimizer = null_mut();
-    let coarse = builder(c"tile=16 coarse=4", himuon_muon_options_default());
+    let coarse = builder(c"tile=16 coarse=4 power=1/2", himuon_muon_options_default());
     let mut options = himuon_muon_options_default();
     options.row_normalisation = true;
     let normalised = builder(c"tile=16", options);
