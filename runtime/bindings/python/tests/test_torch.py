@@ -308,7 +308,8 @@ class States(unittest.TestCase):
         advance(model, optimizer, 0)
         state = optimizer.state_dict()["state"]
         self.assertEqual(set(state[1]), {"momentum_buffer"})
-        self.assertEqual(set(state[0]), {"exp_avg", "exp_avg_sq"})
+        self.assertEqual(set(state[0]), {"exp_avg", "exp_avg_sq", "step"})
+        self.assertEqual(set(optimizer.state[model.embed.weight]), set(state[0]))
         self.assertEqual(state[1]["momentum_buffer"].shape, model.up.weight.shape)
 
     def test_what_else_a_matrix_may_have_is_state_too(self):
@@ -548,15 +549,26 @@ class Shards(unittest.TestCase):
         self.assertEqual(optimizers[1].last_report.tiles, 6)
         for name in ("layer.weight", "layer.bias"):
             self.assertTrue(torch.equal(part[name].to_local(), whole[name][32:]), name)
-        # A state is that of the process.
+        # A state has the part of the process, and says which it is.
         state = optimizers[1].state_dict()
-        self.assertEqual(state["state"][0]["momentum_buffer"].shape, (32, 48))
+        momentum = state["state"][0]["momentum_buffer"]
+        self.assertEqual((momentum.shape, momentum.to_local().shape), ((64, 48), (32, 48)))
+        self.assertEqual(momentum.placements, part["layer.weight"].placements)
+        self.assertEqual(int(state["state"][2]["step"]), 2, "of what the other process has")
         resumed = HiMuon(list(part.items()), spec="tile=16")
         resumed.load_state_dict(state)
         self.assertEqual(resumed.state_dict()["himuon"]["names"], list(shapes))
         optimizers[0].step()
         resumed.step()
         self.assertTrue(torch.equal(part["layer.weight"].to_local(), whole["layer.weight"][32:]))
+
+    def test_what_is_not_cut_as_its_parameter_is_names_its_part(self):
+        weight = torch.nn.Parameter(self.shard(torch.ones(32, 64), 1))
+        optimizer = HiMuon([("w", weight)], spec="tile=16 coarse=4", row_normalisation=(0.9, 1e-8))
+        state = optimizer.state_dict()["state"][0]
+        parts = {"row_second_moment_of_part_1_of_2": (32,), "coarse_basis_of_part_1_of_2": (1, 32, 4)}
+        self.assertEqual({key: tuple(values.shape) for key, values in state.items()}, parts | {"momentum_buffer": (32, 64)})
+        self.assertEqual(set(optimizer.state[weight]), set(state))
 
     def test_refusals(self):
         whole = torch.ones(32, 16)

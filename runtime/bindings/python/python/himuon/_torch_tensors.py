@@ -10,6 +10,7 @@ from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 try:
     from torch.distributed._functional_collectives import AsyncCollectiveTensor
     from torch.distributed.tensor import DTensor
+    from torch.distributed.tensor._dtensor_spec import DTensorSpec, TensorMeta
 except ImportError:  # torch may be built without
     DTensor = AsyncCollectiveTensor = ()  # type: ignore[assignment, misc]
 
@@ -24,6 +25,51 @@ def is_sharded(tensor: torch.Tensor) -> bool:
 def local(tensor: torch.Tensor) -> torch.Tensor:
     """What of a tensor is here: its shard, where it is one of several."""
     return _shard(tensor) if isinstance(tensor, DTensor) else tensor
+
+
+def whole_shape(tensor: torch.Tensor) -> list[int]:
+    """The shape of a tensor with the parts of it that are elsewhere."""
+    return list(tensor.shape)
+
+
+def part_key(parameter: torch.Tensor, key: str, sides: int) -> str:
+    """What a state calls a tensor that has the first ``sides`` sides of a parameter. One that is not cut as the parameter is,
+    but belongs to a part of it, says to which."""
+    cuts = _cuts(parameter)
+    if all(side < sides for side, _, _ in cuts):
+        return key
+    place, parts = ("_".join(str(cut[index]) for cut in cuts) for index in (1, 2))
+    return f"{key}_of_part_{place}_of_{parts}"
+
+
+def as_part(parameter: torch.Tensor, values: torch.Tensor, sides: int) -> torch.Tensor:
+    """A tensor of the state, whose first ``sides`` sides are the parameter's, as a part of the whole where it is cut so."""
+    if not isinstance(parameter, DTensor) or sides == 0 or not all(side < sides for side, _, _ in _cuts(parameter)):
+        return values
+    shape = parameter.shape[:sides] + values.shape[sides:]
+    stride = torch.empty(shape, device="meta").stride()
+    meta = TensorMeta(shape=shape, stride=stride, dtype=values.dtype)
+    # As torch itself makes those of offloaded parameters: from_local would move them to the mesh's device.
+    spec = DTensorSpec(parameter.device_mesh, parameter.placements, tensor_meta=meta)
+    return DTensor(values, spec, requires_grad=False)
+
+
+def is_placed_as(values: torch.Tensor, parameter: torch.Tensor) -> bool:
+    """Whether what is here of a tensor of the state belongs to what is here of the parameter."""
+    if not isinstance(values, DTensor):
+        return True
+    return isinstance(parameter, DTensor) and values.placements == parameter.placements
+
+
+def _cuts(parameter: torch.Tensor) -> list[tuple[int, int, int]]:
+    """Along which sides a parameter is cut, which of how many parts is here."""
+    if not isinstance(parameter, DTensor):
+        return []
+    mesh = parameter.device_mesh
+    places = mesh.get_coordinate() or [0] * mesh.ndim
+    placed = zip(parameter.placements, places, mesh.shape)
+    cut = [(placement, place, parts) for placement, place, parts in placed if parts > 1 and hasattr(placement, "dim")]
+    return [(placement.dim, place, parts) for placement, place, parts in cut]
 
 
 @torch.no_grad()
