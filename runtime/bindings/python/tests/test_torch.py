@@ -562,13 +562,20 @@ class Shards(unittest.TestCase):
         resumed.step()
         self.assertTrue(torch.equal(part["layer.weight"].to_local(), whole["layer.weight"][32:]))
 
-    def test_what_is_not_cut_as_its_parameter_is_names_its_part(self):
+    def test_what_is_not_cut_as_its_parameter_is_says_of_how_many_parts_it_is(self):
         weight = torch.nn.Parameter(self.shard(torch.ones(32, 64), 1))
         optimizer = HiMuon([("w", weight)], spec="tile=16 coarse=4", row_normalisation=(0.9, 1e-8))
         state = optimizer.state_dict()["state"][0]
-        parts = {"row_second_moment_of_part_1_of_2": (32,), "coarse_basis_of_part_1_of_2": (1, 32, 4)}
+        parts = {"row_second_moment_of_2_parts": (2, 32), "coarse_basis_of_2_parts": (2, 1, 32, 4)}
         self.assertEqual({key: tuple(values.shape) for key, values in state.items()}, parts | {"momentum_buffer": (32, 64)})
+        self.assertEqual(state["coarse_basis_of_2_parts"].to_local().shape, (1, 1, 32, 4))
         self.assertEqual(set(optimizer.state[weight]), set(state))
+
+    def test_a_state_that_is_cut_otherwise(self):
+        by_rows, by_columns = (torch.nn.Parameter(self.shard(torch.ones(32, 32), side)) for side in (0, 1))
+        state = HiMuon([("w", by_rows)], spec="tile=16").state_dict()
+        with self.assertRaisesRegex(ValueError, "momentum_buffer of w placed otherwise"):
+            HiMuon([("w", by_columns)], spec="tile=16").load_state_dict(state)
 
     def test_refusals(self):
         whole = torch.ones(32, 16)

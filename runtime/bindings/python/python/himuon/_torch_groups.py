@@ -1,16 +1,27 @@
 """The native optimizer of torch's groups: who is mapped, who goes to AdamW, and what is kept of each."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from . import AdamW, Muon, Optimizer, StepReport, TileCounts
 from ._himuon import read_state, route, write_state
-from ._torch_tensors import WEIGHTS, checked, one_device, whole_shape
+from ._torch_tensors import WEIGHTS, checked, largest_part, one_device
 
-# Key, type and shape of what is kept here of a parameter.
-Kept = list[tuple[str, str, list[int]]]
+
+class Kept(NamedTuple):
+    """A tensor that is kept of a parameter: its key and type, and its shapes here and of the largest part."""
+
+    key: str
+    element: str
+    shape: list[int]
+    largest: list[int]
+
+    @property
+    def sides(self) -> int:
+        """How many of its sides are the first of its parameter's."""
+        return 0 if self.key == "coarse_basis" else len(self.largest)
 
 
 class Nothing:
@@ -48,18 +59,19 @@ def made(
     named: list[tuple[str, torch.Tensor]],
     optimizer: Callable[..., Optimizer],
     threads: int | None,
-) -> tuple[Optimizer | Nothing, dict[str, Kept]]:
+) -> tuple[Optimizer | Nothing, dict[str, list[Kept]]]:
     """Makes the native optimizer of the groups as they are, and says what is kept of each parameter. What a group's tiles
     leave out gets a group of AdamW at the group's own rate."""
     parameters = {name: checked(name, parameter) for name, parameter in named}
     if len(parameters) != len(named):
         raise ValueError("two parameters have the same name, expected one name each: use one named_parameters()")
-    shapes = {name: shape for name, parameter in named if 0 not in (shape := whole_shape(parameter))}
+    shapes = {name: shape for name, parameter in named if 0 not in (shape := list(parameter.shape))}
+    largest = {name: largest_part(parameter) for name, parameter in named}
     names = iter([name for name, _ in named])
     own = [[name for _, name in zip(group["params"], names) if name in shapes] for group in param_groups]
     left = _left_out(param_groups, own, shapes)
     groups: list[tuple[tuple[str, list[str]], Muon | AdamW]] = []
-    kept: dict[str, Kept] = {name: [] for name in parameters}
+    kept: dict[str, list[Kept]] = {name: [] for name in parameters}
     for place, group in enumerate(param_groups):
         mapped, rest = _split(own[place], left)
         # Of a shard there may be nothing here.
@@ -68,7 +80,7 @@ def made(
         if mapped:
             weight = _weight_type(place, {parameters[name].dtype for name in mapped}) if group["use_muon"] else "f32"
             options = _options(group, weight)
-            kept |= {name: options._state(list(parameters[name].shape)) for name in mapped}
+            kept |= {name: _kept(options, name, parameters, largest) for name in mapped}
             # A matrix of which one row is here looks like a vector, and is mapped as elsewhere.
             narrow = [name for name in mapped_here if _is_vector(parameters[name].shape) and not _is_vector(shapes[name])]
             if narrow:
@@ -77,7 +89,7 @@ def made(
                 groups.append(((f"group{place}", mapped_here if narrow else here), options))
         if rest:
             adamw = _adamw(group, group["adamw_lr_factor"], {parameters[name].dtype for name in rest})
-            kept |= {name: adamw._state(list(parameters[name].shape)) for name in rest}
+            kept |= {name: _kept(adamw, name, parameters, largest) for name in rest}
             if rest_here:
                 groups.append(((f"group{place}.adamw", rest_here), adamw))
     present = {name: parameter for name, parameter in parameters.items() if name in shapes and parameter.numel()}
@@ -89,9 +101,17 @@ def made(
     return optimizer(present, groups, device=str(device)), kept
 
 
-def _left_out(
-    param_groups: list[dict[str, Any]], own: list[list[str]], shapes: dict[str, list[int]]
-) -> set[str]:
+def _kept(
+    options: Muon | AdamW, name: str, parameters: dict[str, torch.Tensor], largest: dict[str, list[int]]
+) -> list[Kept]:
+    here = {key: shape for key, _, shape in options._state(list(parameters[name].shape))}
+    # A part that is small, or nothing, may lack what others have.
+    return [
+        Kept(key, element, here.get(key, [0] * len(shape)), shape) for key, element, shape in options._state(largest[name])
+    ]
+
+
+def _left_out(param_groups: list[dict[str, Any]], own: list[list[str]], shapes: dict[str, list[int]]) -> set[str]:
     """Names that no tile gets, by the parameters' whole shapes: on every process the same."""
     filled = [(place, group) for place, group in enumerate(param_groups) if own[place]]
     # The type of what is mapped is known once it is known what is mapped.

@@ -14,7 +14,7 @@ import torch
 
 from ._himuon import read_state, write_state
 from ._torch_groups import Kept
-from ._torch_tensors import as_part, is_placed_as, local, part_key
+from ._torch_tensors import as_part, local, of_part, part_key
 
 TYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16, "I16": torch.int16}
 TYPE_NAMES = {type: name for name, type in TYPES.items()}
@@ -55,13 +55,15 @@ def is_keyed_by_name(state_dict: dict[str, Any]) -> bool:
     return any(isinstance(id, str) for group in state_dict["param_groups"] for id in group["params"])
 
 
-def keys_of(parameter: torch.Tensor, kept: Kept) -> list[str]:
+def keys_of(parameter: torch.Tensor, kept: list[Kept]) -> list[str]:
     """What a ``state_dict`` has of a parameter."""
-    keys = [part_key(parameter, key, _sides(key, shape)) for key, _, shape in kept]
+    keys = [part_key(parameter, each.key, each.sides) for each in kept]
     return keys + ["step"] if _is_adamw(kept) else keys
 
 
-def separated(state: bytes, named: Named, kept: dict[str, Kept], updates: dict[str, int]) -> tuple[dict[str, str], dict[int, Any]]:
+def separated(
+    state: bytes, named: Named, kept: dict[str, list[Kept]], updates: dict[str, int]
+) -> tuple[dict[str, str], dict[int, Any]]:
     """The metadata of a native state, and its tensors by the index of their parameter; updates are those of parameters of
     which nothing is here."""
     metadata, tensors = read_state(state)
@@ -70,16 +72,18 @@ def separated(state: bytes, named: Named, kept: dict[str, Kept], updates: dict[s
     separate: dict[int, Any] = {}
     for index, (name, parameter) in enumerate(named):
         entries = separate[index] = {}
-        for key, element, shape in kept[name]:
-            data, sides = held.get(f"{name}.{key}"), _sides(key, shape)
-            entries[part_key(parameter, key, sides)] = as_part(parameter, _numbers(data, element, shape), sides)
+        for each in kept[name]:
+            values = _numbers(held.get(f"{name}.{each.key}"), each.element, each.shape)
+            entries[part_key(parameter, each.key, each.sides)] = as_part(parameter, values, each.sides, each.largest)
         if _is_adamw(kept[name]):
             taken = records[name]["updates"] if name in records else updates.get(name, 0)
             entries["step"] = torch.tensor(taken)
     return metadata, separate
 
 
-def joined(state_dict: dict[str, Any], named: Named, kept: dict[str, Kept], fresh: bytes) -> tuple[bytes, dict[str, int]]:
+def joined(
+    state_dict: dict[str, Any], named: Named, kept: dict[str, list[Kept]], fresh: bytes
+) -> tuple[bytes, dict[str, int]]:
     """The native state of a ``state_dict``, under the names that parameters have here, and the updates of those of which
     nothing is here. Without what the native optimizer said of itself the fresh one's word is taken."""
     ids = [id for group in state_dict["param_groups"] for id in group["params"]]
@@ -99,10 +103,15 @@ def joined(state_dict: dict[str, Any], named: Named, kept: dict[str, Kept], fres
             continue
         if not whole:
             records[name]["updates"] = taken
-        here = {part_key(parameter, key, _sides(key, shape)): key for key, _, shape in kept[name]}
+        here = {part_key(parameter, each.key, each.sides): each for each in kept[name]}
         for key, values in entries.items():
-            if key != "step":
-                tensors.append(_native_tensor(name, here.get(key, key), values, parameter))
+            if key in here and 0 not in here[key].shape:
+                part = of_part(parameter, values, here[key].sides, here[key].shape)
+                if part is None:
+                    raise ValueError(f"the state_dict has {key} of {name} placed otherwise, expected the part that is here")
+                tensors.append(_native_tensor(name, here[key].key, part))
+            elif key not in here and key != "step":
+                tensors.append(_native_tensor(name, key, local(values)))
     if not whole:
         metadata["himuon.step"] = str(max((int(group["step"]) for group in state_dict["param_groups"]), default=0))
     metadata["himuon.parameters"] = json.dumps(records)
@@ -127,13 +136,8 @@ def _numbers(data: bytes | None, element: str, shape: list[int]) -> torch.Tensor
     return torch.frombuffer(bytearray(data), dtype=type).reshape(shape)
 
 
-def _sides(key: str, shape: list[int]) -> int:
-    """How many of a tensor's sides are the first of its parameter's."""
-    return 0 if key == "coarse_basis" else len(shape)
-
-
-def _is_adamw(kept: Kept) -> bool:
-    return any(key == "exp_avg" for key, _, _ in kept)
+def _is_adamw(kept: list[Kept]) -> bool:
+    return any(each.key == "exp_avg" for each in kept)
 
 
 def _renamed(native: dict[str, Any], named: Named) -> dict[str, str]:
@@ -150,21 +154,16 @@ def _renamed(native: dict[str, Any], named: Named) -> dict[str, str]:
 def _check_keys(name: str, entries: dict[str, Any], expected: list[str]) -> None:
     if set(entries) != set(expected):
         raise ValueError(
-            f"the state_dict has {sorted(entries)} of parameter {name}, expected {sorted(expected)}: make the optimizer with the "
-            "options that it was saved with, and where a part of a sharded parameter has a state of its own, on as many processes"
+            f"the state_dict has {sorted(entries)} of parameter {name}, expected {sorted(expected)}: make the optimizer with "
+            "the options that it was saved with, and on as many processes where each part of a parameter has a state of its own"
         )
 
 
-def _native_tensor(
-    name: str, key: str, values: torch.Tensor, parameter: torch.Tensor
-) -> tuple[str, str, list[int], bytes]:
-    if not is_placed_as(values, parameter):
-        raise ValueError(f"the state_dict has {key} of {name} placed otherwise than the parameter, expected it as the parameter is")
+def _native_tensor(name: str, key: str, values: torch.Tensor) -> tuple[str, str, list[int], bytes]:
     if key == "master_remainder" and values.dtype == torch.uint8 and values.shape[-1:] == (2,):
-        return f"{name}.{key}", "I16", list(local(values).shape[:-1]), _bytes_of(local(values))
+        return f"{name}.{key}", "I16", list(values.shape[:-1]), _bytes_of(values)
     if values.dtype not in TYPE_NAMES:
         raise ValueError(f"the state_dict has {key} of {values.dtype}, expected one of {list(TYPE_NAMES)}")
-    values = local(values)
     # Rows count through all matrices of a parameter.
     shape = [math.prod(values.shape)] if key == "row_second_moment" else list(values.shape)
     return f"{name}.{key}", TYPE_NAMES[values.dtype], shape, _bytes_of(values)

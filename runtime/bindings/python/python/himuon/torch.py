@@ -15,7 +15,8 @@ its own ``lr``, and all of it decays, as in ``torch.optim.AdamW``. Which paramet
 ``print(optimizer.explain())``.
 
 Of sharded parameters (``DTensor``, as FSDP2 makes them) each process updates its own part; nothing is gathered. Where the
-parts end between tiles the update has the bits of the whole model's.
+parts end between tiles the update has the bits of the whole model's. ``torch.distributed.checkpoint`` saves and loads their
+state as it does that of torch's own optimizers, on as many processes or others.
 
 On a CUDA device steps are submitted in the order of the current stream and not waited for, unless ``non_finite`` asks for an
 answer; ``optimizer.tile_counts()`` waits, and says what was not finite.
@@ -34,7 +35,7 @@ from torch.optim.optimizer import ParamsT
 from . import Error, Optimizer, StepReport, TileCounts
 from ._torch_groups import Kept, Nothing, made
 from ._torch_state import is_keyed_by_name, joined, keep_names, keep_tuples, keys_of, separated, with_more_parameters
-from ._torch_tensors import WEIGHTS, form, gradient_of, in_order, is_sharded, local, refuse_capture, whole_shape
+from ._torch_tensors import WEIGHTS, form, gradient_of, in_order, is_sharded, local, refuse_capture
 
 __all__ = ["HiMuon"]
 
@@ -134,7 +135,7 @@ class HiMuon(torch.optim.Optimizer):
     def explain(self) -> str:
         """A line for each parameter: shape, group, tiles, bytes, and why."""
         self._send_options()
-        lines = [f"{name} {whole_shape(parameter)}: no number of it is on this process" for name, parameter in self._elsewhere]
+        lines = [f"{name} {list(parameter.shape)}: no number of it is on this process" for name, parameter in self._elsewhere]
         return "\n".join([self._current().explain().rstrip("\n"), *lines])
 
     @torch.no_grad()
@@ -191,8 +192,9 @@ class HiMuon(torch.optim.Optimizer):
             raise
 
     def state_dict(self) -> dict[str, Any]:
-        """Momenta and moments by the index of their parameter, the groups, and under ``himuon`` what else a resumed run
-        needs: a run resumed from it has the same bits."""
+        """Momenta and moments by the index of their parameter, as parts of the whole (``DTensor``) where it is sharded; the
+        groups, with the steps taken; and under ``himuon`` what the native optimizer says of itself beside them. A run that is
+        resumed from it has the same bits."""
         try:
             self._send_options()
         except (Error, TypeError, ValueError):
@@ -246,7 +248,7 @@ class HiMuon(torch.optim.Optimizer):
             for index, parameter in enumerate(group["params"]):
                 yield (names[index] if names else f"group{place}.{index}"), parameter
 
-    def _made(self) -> tuple[Optimizer | Nothing, dict[str, Kept]]:
+    def _made(self) -> tuple[Optimizer | Nothing, dict[str, list[Kept]]]:
         return made(self.param_groups, list(self._named()), self._optimizer, self._threads)
 
     def _make_room(self) -> None:
@@ -255,7 +257,7 @@ class HiMuon(torch.optim.Optimizer):
             torch.cuda.empty_cache()
             self._has_room = True
 
-    def _take(self, native: Optimizer | Nothing, kept: dict[str, Kept]) -> None:
+    def _take(self, native: Optimizer | Nothing, kept: dict[str, list[Kept]]) -> None:
         self._native = native
         self._kept = kept
         self._elsewhere = [(name, parameter) for name, parameter in self._named() if not local(parameter).numel()]
