@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 mod errors;
+mod kept;
 mod map;
 mod optimizer;
 mod options;
@@ -21,6 +22,8 @@ use pyo3::prelude::*;
 mod _himuon {
     #[pymodule_export]
     use super::errors::{BuildError, Error, StateError, StepError, TornError};
+    #[pymodule_export]
+    use super::kept::route;
     #[pymodule_export]
     use super::map::map_into;
     #[pymodule_export]

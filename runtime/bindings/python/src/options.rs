@@ -11,6 +11,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
 use crate::errors::{argument, raised};
+use crate::kept::{Kept, of_adamw, of_tiles};
 
 /// One specification as text, or one per tile that a schedule may use.
 #[derive(FromPyObject)]
@@ -97,7 +98,12 @@ pub(crate) fn word<T: Copy>(what: &str, found: &str, words: &[(&str, T)]) -> PyR
 
 /// A group whose matrices are mapped tile by tile.
 #[pyclass(frozen, module = "himuon")]
-pub(crate) struct Muon(MuonOptions);
+pub(crate) struct Muon {
+    options: MuonOptions,
+    specs: Vec<KernelSpec>,
+    view: View,
+    row_normalised: bool,
+}
 
 #[pymethods]
 impl Muon {
@@ -154,7 +160,11 @@ impl Muon {
                 .iter_mut()
                 .for_each(|spec| spec.storage.weight = weight);
         }
-        let mut options = MuonOptions::specs(specs)
+        specs
+            .iter_mut()
+            .for_each(|spec| spec.storage.master_weights |= master_weights);
+        let view = word("view", view, &views)?;
+        let mut options = MuonOptions::specs(specs.clone())
             .learning_rate(learning_rate(lr, lr_factor))
             .weight_decay(weight_decay)
             .momentum(momentum)
@@ -166,7 +176,7 @@ impl Muon {
             .scale(scale)
             .scale_factor(scale_factor)
             .layout(word("layout", layout, &layouts)?)
-            .view(word("view", view, &views)?);
+            .view(view);
         if let Some(schedule) = schedule {
             options = options.schedule(schedule.parse()?);
         }
@@ -182,16 +192,27 @@ impl Muon {
         if every_matrix {
             options = options.every_matrix();
         }
-        if master_weights {
-            options = options.master_weights(true);
-        }
-        Ok(Muon(options))
+        Ok(Muon {
+            options,
+            specs,
+            view,
+            row_normalised: row_normalisation.is_some(),
+        })
+    }
+
+    /// Key, type and shape of each tensor that the state has of a parameter of this shape.
+    #[pyo3(name = "_state")]
+    fn state(&self, shape: Vec<usize>) -> Vec<Kept> {
+        of_tiles(&shape, &self.specs, self.view, self.row_normalised)
     }
 }
 
 /// A group of AdamW.
 #[pyclass(frozen, module = "himuon")]
-pub(crate) struct AdamW(pub(crate) AdamWOptions);
+pub(crate) struct AdamW {
+    pub(crate) options: AdamWOptions,
+    master_weights: bool,
+}
 
 #[pymethods]
 impl AdamW {
@@ -216,17 +237,26 @@ impl AdamW {
             .weight_decay(weight_decay)
             .decay_vectors(decay_vectors)
             .master_weights(master_weights);
-        AdamW(options)
+        AdamW {
+            options,
+            master_weights,
+        }
+    }
+
+    /// As of a group of tiles.
+    #[pyo3(name = "_state")]
+    fn state(&self, shape: Vec<usize>) -> Vec<Kept> {
+        of_adamw(&shape, self.master_weights)
     }
 }
 
 /// The options of a group, of either kind.
 pub(crate) fn group_options(options: &Bound<'_, PyAny>) -> PyResult<GroupOptions> {
     if let Ok(muon) = options.cast::<Muon>() {
-        return Ok(muon.get().0.clone().into());
+        return Ok(muon.get().options.clone().into());
     }
     if let Ok(adamw) = options.cast::<AdamW>() {
-        return Ok(adamw.get().0.into());
+        return Ok(adamw.get().options.into());
     }
     Err(PyTypeError::new_err(format!(
         "a group has options {options}, expected a himuon.Muon or a himuon.AdamW"

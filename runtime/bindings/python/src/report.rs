@@ -50,6 +50,25 @@ impl StepReport {
 
 #[pymethods]
 impl StepReport {
+    /// The report of a step that had nothing to do.
+    #[staticmethod]
+    #[pyo3(name = "_of_nothing")]
+    fn of_nothing(step: u64) -> Self {
+        StepReport {
+            step,
+            launches: 0,
+            counts_pending: false,
+            tiles: 0,
+            non_finite_tiles: 0,
+            unorthogonalised_tiles: 0,
+            uncoupled_matrices: 0,
+            non_finite_parameters: 0,
+            missing_gradients: Vec::new(),
+            skipped_for: None,
+            text: format!("step {step}: nothing to do here"),
+        }
+    }
+
     fn __repr__(&self) -> &str {
         &self.text
     }
@@ -81,6 +100,17 @@ impl From<himuon::launch::TileCounts> for TileCounts {
 
 #[pymethods]
 impl TileCounts {
+    /// The counts where there is nothing to count.
+    #[staticmethod]
+    #[pyo3(name = "_of_nothing")]
+    fn of_nothing() -> Self {
+        TileCounts {
+            non_finite_tiles: 0,
+            unorthogonalised_tiles: 0,
+            non_finite_numbers: 0,
+        }
+    }
+
     fn __repr__(&self) -> String {
         format!(
             "{} non-finite tiles, {} tiles not orthogonalised, {} non-finite numbers, {} uncoupled matrices",

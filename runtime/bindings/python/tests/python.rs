@@ -88,7 +88,12 @@ fn the_tests_of_the_package() {
     for line in said.lines().filter(|line| line.contains("... skipped")) {
         println!("SKIPPED: {line}");
     }
-    for file in ["test_numpy", "test_torch", "test_cuda"] {
+    for file in [
+        "test_numpy",
+        "test_torch",
+        "test_torch_distributed",
+        "test_cuda",
+    ] {
         assert!(said.contains(file), "{file} was not found: {said}");
     }
 }

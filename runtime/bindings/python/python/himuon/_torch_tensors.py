@@ -1,6 +1,7 @@
 """What a step may take of torch, where it lies, and in which order."""
 
 import contextlib
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +10,8 @@ from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 try:
     from torch.distributed._functional_collectives import AsyncCollectiveTensor
-    from torch.distributed.tensor import DTensor
+    from torch.distributed.tensor import DTensor, Replicate, Shard
+    from torch.distributed.tensor._dtensor_spec import DTensorSpec, TensorMeta
 except ImportError:  # torch may be built without
     DTensor = AsyncCollectiveTensor = ()  # type: ignore[assignment, misc]
 
@@ -24,6 +26,68 @@ def is_sharded(tensor: torch.Tensor) -> bool:
 def local(tensor: torch.Tensor) -> torch.Tensor:
     """What of a tensor is here: its shard, where it is one of several."""
     return _shard(tensor) if isinstance(tensor, DTensor) else tensor
+
+
+def largest_part(tensor: torch.Tensor) -> list[int]:
+    """The shape of the largest part of a tensor that any process has."""
+    shape = list(tensor.shape)
+    for side, parts, _ in _cuts(tensor):
+        shape[side] = -(-shape[side] // parts)
+    return shape
+
+
+def is_cut_alike(parameter: torch.Tensor, sides: int) -> bool:
+    """Whether what has the first ``sides`` sides of a parameter alone can be cut as that is."""
+    return all(side < sides for side, _, _ in _cuts(parameter))
+
+
+def part_key(parameter: torch.Tensor, key: str, sides: int) -> str:
+    """What a state calls a tensor that has the first ``sides`` sides of a parameter. Where each part of the parameter has one
+    of its own, the name says how many parts there are: to others it is unknown."""
+    if is_cut_alike(parameter, sides):
+        return key
+    return f"{key}_of_{'x'.join(str(parts) for _, parts, _ in _cuts(parameter))}_parts"
+
+
+def as_part(parameter: torch.Tensor, values: torch.Tensor, sides: int, largest: list[int]) -> torch.Tensor:
+    """A tensor of the state as a part of the whole: of one that is cut as the parameter is, or of those of all parts one above
+    the other, each in the space of the largest."""
+    if not isinstance(parameter, DTensor):
+        return values
+    shape = parameter.shape[:sides] + values.shape[sides:]
+    if not is_cut_alike(parameter, sides):
+        room = values.new_zeros([1, *largest])
+        room[0][tuple(slice(side) for side in values.shape)] = values
+        shape, values = torch.Size([math.prod(parts for _, parts, _ in _cuts(parameter)), *largest]), room
+    meta = TensorMeta(shape=shape, stride=torch.empty(shape, device="meta").stride(), dtype=values.dtype)
+    # As torch itself makes those of offloaded parameters: from_local would move them to the mesh's device.
+    spec = DTensorSpec(parameter.device_mesh, _placements(parameter, sides), tensor_meta=meta)
+    return DTensor(values, spec, requires_grad=False)
+
+
+def of_part(parameter: torch.Tensor, values: torch.Tensor, sides: int, shape: list[int]) -> torch.Tensor | None:
+    """What ``as_part`` was given; None for a part of something else."""
+    alike = is_cut_alike(parameter, sides)
+    expected = _placements(parameter, sides) if isinstance(parameter, DTensor) else None
+    if values.placements != expected if isinstance(values, DTensor) else not alike:
+        return None
+    return local(values) if alike else local(values)[0][tuple(slice(side) for side in shape)]
+
+
+def _placements(parameter: Any, sides: int) -> tuple[Any, ...]:
+    if sides and is_cut_alike(parameter, sides):
+        return tuple(parameter.placements)
+    cut = {dimension for _, _, dimension in _cuts(parameter)}
+    return tuple(Shard(0) if dimension in cut else Replicate() for dimension in range(len(parameter.placements)))
+
+
+def _cuts(tensor: torch.Tensor) -> list[tuple[int, int, int]]:
+    """Along which sides a tensor is cut, into how many parts, by which dimension of its mesh."""
+    if not isinstance(tensor, DTensor):
+        return []
+    placed = enumerate(zip(tensor.placements, tensor.device_mesh.shape))
+    cut = [(placement, parts, dimension) for dimension, (placement, parts) in placed if parts > 1 and hasattr(placement, "dim")]
+    return [(placement.dim, parts, dimension) for placement, parts, dimension in cut]
 
 
 @torch.no_grad()

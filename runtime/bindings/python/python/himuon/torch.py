@@ -15,12 +15,14 @@ its own ``lr``, and all of it decays, as in ``torch.optim.AdamW``. Which paramet
 ``print(optimizer.explain())``.
 
 Of sharded parameters (``DTensor``, as FSDP2 makes them) each process updates its own part; nothing is gathered. Where the
-parts end between tiles the update has the bits of the whole model's.
+parts end between tiles the update has the bits of the whole model's. ``torch.distributed.checkpoint`` saves and loads their
+state as it does that of torch's own optimizers, on as many processes or others.
 
 On a CUDA device steps are submitted in the order of the current stream and not waited for, unless ``non_finite`` asks for an
 answer; ``optimizer.tile_counts()`` waits, and says what was not finite.
 """
 
+import collections
 import copy
 import functools
 import warnings
@@ -30,10 +32,10 @@ from typing import Any
 import torch
 from torch.optim.optimizer import ParamsT
 
-from . import AdamW, Error, Muon, Optimizer, StepReport, TileCounts
-from ._himuon import read_state
-from ._torch_state import TYPES, joined, keep_names, with_more_parameters
-from ._torch_tensors import WEIGHTS, checked, form, gradient_of, in_order, is_sharded, local, one_device, refuse_capture
+from . import Error, Optimizer, StepReport, TileCounts
+from ._torch_groups import Kept, Nothing, made
+from ._torch_state import is_keyed_by_name, joined, keep_names, keep_tuples, keys_of, separated, with_more_parameters
+from ._torch_tensors import WEIGHTS, form, gradient_of, in_order, is_sharded, local, refuse_capture
 
 __all__ = ["HiMuon"]
 
@@ -93,7 +95,8 @@ class HiMuon(torch.optim.Optimizer):
         memory_budget: int | None = None,
         threads: int | None = None,
     ):
-        self._native: Optimizer | None = None
+        self._native: Optimizer | Nothing | None = None
+        self._updates_elsewhere: dict[str, int] = {}
         self._device = torch.device("cpu")
         self._has_room = False
         self._optimizer: Callable[..., Optimizer] = functools.partial(
@@ -125,14 +128,15 @@ class HiMuon(torch.optim.Optimizer):
             "eps": eps,
         }
         super().__init__(params, defaults)
-        self._take(self._made())
+        self._take(*self._made())
         for warning in self._current().warnings:
             warnings.warn(warning, stacklevel=2)
 
     def explain(self) -> str:
         """A line for each parameter: shape, group, tiles, bytes, and why."""
         self._send_options()
-        return self._current().explain()
+        lines = [f"{name} {list(parameter.shape)}: no number of it is on this process" for name, parameter in self._elsewhere]
+        return "\n".join([self._current().explain().rstrip("\n"), *lines])
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -150,6 +154,7 @@ class HiMuon(torch.optim.Optimizer):
         with in_order(self._device):
             self._make_room()
             self.last_report = self._current()._step_at(weights, there)
+        self._count_steps()
         # A graph that was made before the step must not go on with what is there now.
         for (_, parameter), gradient in zip(named, gradients):
             if gradient is not None:
@@ -187,54 +192,52 @@ class HiMuon(torch.optim.Optimizer):
             raise
 
     def state_dict(self) -> dict[str, Any]:
-        """Momenta and moments by the index of their parameter, the groups, and under ``himuon`` what else a resumed run
-        needs: a run resumed from it has the same bits."""
+        """Momenta and moments by the index of their parameter, as parts of the whole (``DTensor``) where it is sharded; the
+        groups, with the steps taken; and under ``himuon`` what the native optimizer says of itself beside them. A run that is
+        resumed from it has the same bits."""
         try:
             self._send_options()
         except (Error, TypeError, ValueError):
             # An option that the next step will refuse is no reason to lose the earlier ones.
             pass
         packed = super().state_dict()
-        metadata, tensors = read_state(self._current().state_bytes())
-        names = [name for name, _ in self._named()]
-        places = {name: index for index, name in enumerate(names)}
-        state: dict[int, dict[str, torch.Tensor]] = {}
-        for name, element, shape, data in tensors:
-            parameter, key = name.rsplit(".", 1)
-            values = torch.frombuffer(bytearray(data), dtype=TYPES[element]).reshape(shape)
-            state.setdefault(places[parameter], {})[key] = values
+        named = list(self._named())
+        metadata, state = separated(self._current().state_bytes(), named, self._kept, self._updates_elsewhere)
         packed["state"] = state
-        packed["himuon"] = {"metadata": metadata, "names": names}
+        packed["himuon"] = {"metadata": metadata, "names": [name for name, _ in named]}
         return packed
 
     @torch.no_grad()
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes over what ``state_dict`` gave, for the same parameters in the same order; one that does not fit is
-        refused, and nothing changes."""
+        """Takes over what ``state_dict`` gave, for the same parameters in the same order, or what
+        ``torch.distributed.checkpoint`` made of it; one that does not fit is refused, and nothing changes."""
         missing = {"state", "param_groups", "himuon"} - set(state_dict)
-        if missing:
+        apart = missing == {"himuon"} and all("step" in group for group in state_dict["param_groups"])
+        if missing and not apart:
             raise ValueError(
                 f"the state_dict has no {sorted(missing)}, only {sorted(state_dict)}, expected one that HiMuon.state_dict gave"
             )
-        before = self.param_groups
+        before = self.param_groups, self.state
         try:
             super().load_state_dict({"state": {}, "param_groups": state_dict["param_groups"]})
-            for old, new in zip(before, self.param_groups):
-                keep_names(old, new)
-            native = self._made()
-            names = [name for name, _ in self._named()]
-            differences = native.load_state_bytes(joined(state_dict, names))
+            for old, new in zip(before[0], self.param_groups):
+                keep_names(old, new, in_order=not is_keyed_by_name(state_dict))
+                keep_tuples(new)
+            native, kept = self._made()
+            state, updates = joined(state_dict, list(self._named()), kept, native.state_bytes())
+            differences = native.load_state_bytes(state)
         except BaseException:
-            self.param_groups = before
+            self.param_groups, self.state = before
             raise
-        self._take(native)
+        self._updates_elsewhere = updates
+        self._take(native, kept)
         for difference in differences:
             warnings.warn(f"resumed with another option: {difference}", stacklevel=2)
 
     def __getstate__(self) -> Any:
         raise TypeError("a HiMuon is neither copied nor pickled: keep its state_dict() and load it into a new one")
 
-    def _current(self) -> Optimizer:
+    def _current(self) -> Optimizer | Nothing:
         assert self._native is not None
         return self._native
 
@@ -245,36 +248,8 @@ class HiMuon(torch.optim.Optimizer):
             for index, parameter in enumerate(group["params"]):
                 yield (names[index] if names else f"group{place}.{index}"), parameter
 
-    def _made(self) -> Optimizer:
-        """Makes the native optimizer of the groups as they are. What a group's tiles leave out gets a group of AdamW at the
-        group's own rate."""
-        named = list(self._named())
-        parameters = {name: checked(name, parameter) for name, parameter in named}
-        if len(parameters) != len(named):
-            raise ValueError("two parameters have the same name, expected one name each: use one named_parameters()")
-        # Of a shard there may be nothing here.
-        parameters = {name: parameter for name, parameter in parameters.items() if parameter.numel()}
-        names = iter([name for name, _ in named])
-        own = [[name for _, name in zip(group["params"], names) if name in parameters] for group in self.param_groups]
-        filled = [(place, group) for place, group in enumerate(self.param_groups) if own[place]]
-        # The type of what is mapped is known once it is known what is mapped.
-        groups = [((f"group{place}", own[place]), _options(group, _likely_type(group))) for place, group in filled]
-        routed = self._optimizer(parameters, groups, threads=1).groups
-        left = {name for name, group in routed if group == "(rest)"}
-        groups = []
-        for place, group in filled:
-            mapped = [name for name in own[place] if name not in left]
-            rest = [name for name in own[place] if name in left]
-            weight = _weight_type(place, {parameters[name].dtype for name in mapped}) if group["use_muon"] else "f32"
-            if mapped or not group["use_muon"]:
-                groups.append(((f"group{place}", own[place]), _options(group, weight)))
-            if rest:
-                options = _adamw(group, group["adamw_lr_factor"], {parameters[name].dtype for name in rest})
-                groups.append(((f"group{place}.adamw", rest), options))
-        device = one_device(parameters)
-        if device.type == "cpu":
-            return self._optimizer(parameters, groups, threads=self._threads)
-        return self._optimizer(parameters, groups, device=str(device))
+    def _made(self) -> tuple[Optimizer | Nothing, dict[str, list[Kept]]]:
+        return made(self.param_groups, list(self._named()), self._optimizer, self._threads)
 
     def _make_room(self) -> None:
         """State and workspace are allocated by the first step, beside torch, which keeps what it has freed."""
@@ -282,19 +257,39 @@ class HiMuon(torch.optim.Optimizer):
             torch.cuda.empty_cache()
             self._has_room = True
 
-    def _take(self, native: Optimizer) -> None:
+    def _take(self, native: Optimizer | Nothing, kept: dict[str, list[Kept]]) -> None:
         self._native = native
+        self._kept = kept
+        self._elsewhere = [(name, parameter) for name, parameter in self._named() if not local(parameter).numel()]
         self._has_room = False
         self._device = torch.device(native.device)
         self._native_groups = {group for _, group in native.groups}
         self._made_for = copy.deepcopy(self._structure())
         self._sent = self._options_to_send()
+        # Whoever finds nothing here takes a step to have something to load into (torch.distributed.checkpoint does).
+        keys = {parameter: keys_of(parameter, kept[name]) for name, parameter in self._named()}
+        self.state = collections.defaultdict(dict, {parameter: dict.fromkeys(own) for parameter, own in keys.items()})
+        self._say_steps()
+
+    def _say_steps(self) -> None:
+        steps = self._current().steps_taken
+        for group in self.param_groups:
+            group["step"] = steps
+
+    def _count_steps(self) -> None:
+        """Counts the step, and of parameters of which nothing is here the updates, which states tell everywhere."""
+        self._say_steps()
+        if self.last_report is not None and self.last_report.skipped_for is not None:
+            return
+        for name, parameter in self._elsewhere:
+            if parameter.grad is not None:
+                self._updates_elsewhere[name] = self._updates_elsewhere.get(name, 0) + 1
 
     def _rebuild(self) -> None:
         """Makes the native optimizer anew, and goes on with its state."""
-        native = self._made()
+        native, kept = self._made()
         native.load_state_bytes(with_more_parameters(self._current().state_bytes(), native.state_bytes()))
-        self._take(native)
+        self._take(native, kept)
 
     def _structure(self) -> list[Any]:
         """What the native optimizer was made for, and cannot be told between steps."""
@@ -315,6 +310,9 @@ class HiMuon(torch.optim.Optimizer):
         if options == self._sent:
             return
         native = self._current()
+        if isinstance(native, Nothing):
+            self._sent = options
+            return
         # One that is refused half way is sent whole again by the next step.
         self._sent = []
         for place, (lr, decay, momentum, betas) in enumerate(options):
@@ -331,50 +329,3 @@ class HiMuon(torch.optim.Optimizer):
                 native.set_weight_decay(companion, decay)
                 native.set_betas(companion, betas)
         self._sent = options
-
-
-def _likely_type(group: dict[str, Any]) -> str:
-    types = {parameter.dtype for parameter in group["params"]}
-    return next((WEIGHTS[type] for type in (torch.bfloat16, torch.float16) if type in types), "f32")
-
-
-def _weight_type(place: int, types: set[torch.dtype]) -> str:
-    if len(types) > 1:
-        raise ValueError(
-            f"group {place} has matrices of {sorted(map(str, types))}, expected one type: make a group of each"
-        )
-    return WEIGHTS[next(iter(types))] if types else "f32"
-
-
-def _options(group: dict[str, Any], weight: str) -> Muon | AdamW:
-    if not group["use_muon"]:
-        return _adamw(group, 1.0, {parameter.dtype for parameter in group["params"]})
-    return Muon(
-        group["spec"],
-        lr=float(group["lr"]),
-        weight_decay=group["weight_decay"],
-        momentum=group["momentum"],
-        nesterov=group["nesterov"],
-        moving_average=group["moving_average"],
-        scale=group["scale"],
-        scale_factor=group["scale_factor"],
-        row_normalisation=group["row_normalisation"],
-        coarse_factor=group["coarse_factor"],
-        coarse_momentum=group["coarse_momentum"],
-        view=group["view"],
-        schedule=group["schedule"],
-        every_matrix=group["every_matrix"],
-        master_weights=group["master_weights"] and weight == "bf16",
-        weight=weight,  # type: ignore[arg-type]
-    )
-
-
-def _adamw(group: dict[str, Any], factor: float, types: set[torch.dtype]) -> AdamW:
-    return AdamW(
-        lr=float(group["lr"]) * factor,
-        betas=tuple(group["betas"]),
-        eps=group["eps"],
-        weight_decay=group["weight_decay"],
-        decay_vectors=not group["use_muon"],
-        master_weights=group["master_weights"] and types == {torch.bfloat16},
-    )

@@ -99,7 +99,7 @@ impl Optimizer {
             .learning_rate(lr)
             .non_finite(word("non_finite", non_finite, &policies)?);
         if let Some(adamw) = adamw {
-            builder = builder.adamw(adamw.0);
+            builder = builder.adamw(adamw.options);
         }
         if let Some(schedule) = schedule {
             builder = builder.schedule(schedule.parse()?);
