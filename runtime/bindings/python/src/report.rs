@@ -108,6 +108,7 @@ impl TileCounts {
             non_finite_tiles: 0,
             unorthogonalised_tiles: 0,
             non_finite_numbers: 0,
+            uncoupled_matrices: 0,
         }
     }
 
