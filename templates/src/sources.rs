@@ -90,6 +90,7 @@ pub const LIBRARY: &[SourceFile] = files![
     "lib/resident_step.cuh",
     "lib/resident_tile.cuh",
     "lib/resident_update.cuh",
+    "lib/row_normalisation.cuh",
     "lib/shared_tile.cuh",
     "lib/skinny_product.cuh",
     "lib/small_polar.cuh",

@@ -144,12 +144,18 @@ pub trait Backend<M: Memory = Host>: WorkspaceModel + std::fmt::Debug + Send {
         Ok(false)
     }
 
-    /// Makes a kernel that a later step of the schedule will need, so that no step waits for a compiler.
+    /// Makes a kernel that a later step of the schedule will need, for matrices whose rows are normalised or not, so that no
+    /// step waits for a compiler.
     ///
     /// # Errors
     /// No kernel. Nothing that the optimizer holds has changed.
-    fn load_ahead(&mut self, spec: &KernelSpec, variant: Option<&str>) -> Result<(), BackendError> {
-        let _ = (spec, variant);
+    fn load_ahead(
+        &mut self,
+        spec: &KernelSpec,
+        variant: Option<&str>,
+        row_normalised: bool,
+    ) -> Result<(), BackendError> {
+        let _ = (spec, variant, row_normalised);
         Ok(())
     }
 

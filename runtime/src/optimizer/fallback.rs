@@ -26,6 +26,7 @@ impl<M: Memory> HiMuon<M> {
                 continue;
             };
             let shapes = vec![(view.rows, view.columns); view.count];
+            let row_normalised = options.row_normalisation.is_some();
             for spec in options.specs.iter().map(|spec| view.spec(spec)) {
                 loop {
                     let variant = self.tuning.variant_for(&spec, &shapes);
@@ -35,7 +36,7 @@ impl<M: Memory> HiMuon<M> {
                             .workspace_bytes(&spec, Some(name), &[], 1)
                             .is_ok()
                     });
-                    match self.backend.load_ahead(&spec, known) {
+                    match self.backend.load_ahead(&spec, known, row_normalised) {
                         Err(BackendError::Variant {
                             variant, reason, ..
                         }) if known == Some(variant.as_str()) => {

@@ -152,6 +152,48 @@ HIMUON_DEVICE void remainder_patch(PatchShared& shared, const Coupled& matrix, c
   }
 }
 
+// sums += the coarse part of a patch, and what the projection of the fine part takes away.
+HIMUON_DEVICE void add_coarse_part(PatchShared& shared, const Coupled& matrix, const Group& group, const Patch& patch,
+                                   PatchSums& sums) {
+  const bool projected = (matrix.flags & COUPLED_PROJECTED) != 0u;
+  const float scale = projected ? 1.0f : coarse_scale(group, matrix);
+  add_product(shared, matrix, patch, matrix.added, matrix.right, scale, sums);
+  if (projected) add_product(shared, matrix, patch, matrix.left, matrix.spare_right, -1.0f, sums);
+}
+
+// Where rows are normalised: fine <- coarse part + scaled tiles, zeros for tiles that are left alone, and the sums of the squares of
+// this patch's rows.
+HIMUON_DEVICE void sum_patch(PatchShared& shared, const Coupled& matrix, const Group& group, const TileReport* reports,
+                             u32 number) {
+  const Patch patch = Patch::of(matrix, number);
+  PatchSums update = {};
+  if (is_captured(matrix)) add_coarse_part(shared, matrix, group, patch, update);
+  const u32 column = patch.first_column();
+  FineTile tile = {0xffffffffu, false, 0.0f};
+#pragma unroll
+  for (u32 i = 0; i < 4u; i++) {
+    const u32 row = patch.first_row() + i, wanted = inside_bits(matrix, row, column);
+    const u64 place = u64(row) * matrix.columns + column;
+    float fine[4];
+    decode(load_neighbours<F32>(u64(matrix.fine), place, wanted), fine);
+    double squares = 0.0;
+#pragma unroll
+    for (u32 e = 0; e < 4u; e++) {
+      if (((wanted >> e) & 1u) == 0u) continue;
+      if (tile_number(matrix, row, column + e) != tile.number) tile = fine_tile(group, matrix, reports, row, column + e);
+      const float mapped = tile.factor == 0.0f ? 0.0f : tile.factor * fine[e];
+      fine[e] = tile.left_alone ? 0.0f : update[i][e] + mapped;
+      squares += double(fine[e]) * double(fine[e]);
+    }
+    store_neighbours<F32>(u64(matrix.fine), place, encode<F32>(fine), wanted);
+    // Sixteen neighbouring lanes have the row.
+#pragma unroll
+    for (int mask = 8; mask > 0; mask >>= 1) squares += __shfl_xor_sync(0xffffffffu, squares, mask);
+    if (patch.thread_column == 0u && row < matrix.rows)
+      matrix.row_squares[u64(patch.column / PATCH) * matrix.rows + row] = squares;
+  }
+}
+
 // buf <- mu buf + c g - captured_decay captured; W <- (1 - lr wd) W - lr (coarse part + scaled tiles).
 template <class Kernel>
 HIMUON_DEVICE void finish_patch(PatchShared& shared, const Coupled& matrix, const Group& group, const TileReport* reports,
@@ -161,15 +203,11 @@ HIMUON_DEVICE void finish_patch(PatchShared& shared, const Coupled& matrix, cons
   using Weight = typename Kernel::Weight;
   const Patch patch = Patch::of(matrix, number);
   const bool captured = is_captured(matrix), alone = (matrix.flags & COUPLED_ALONE) != 0u;
-  const bool projected = (matrix.flags & COUPLED_PROJECTED) != 0u;
+  const bool normalised = (matrix.flags & COUPLED_NORMALISED) != 0u;
   PatchSums update = {}, held = {};
-  if (captured) {
-    const float scale = projected ? 1.0f : coarse_scale(group, matrix);
-    add_product(shared, matrix, patch, matrix.added, matrix.right, scale, update);
-    if (projected) add_product(shared, matrix, patch, matrix.left, matrix.spare_right, -1.0f, update);
-    if (!alone && matrix.captured_decay != 0.0f)
-      add_product(shared, matrix, patch, matrix.captured, matrix.right, matrix.captured_decay, held);
-  }
+  if (captured && !normalised) add_coarse_part(shared, matrix, group, patch, update);
+  if (captured && !alone && matrix.captured_decay != 0.0f)
+    add_product(shared, matrix, patch, matrix.captured, matrix.right, matrix.captured_decay, held);
   const float keep = 1.0f - group.learning_rate * group.weight_decay;
   const u32 column = patch.first_column();
   const u32 across = (matrix.columns - 1u) / matrix.tile_columns + 1u;
@@ -198,12 +236,14 @@ HIMUON_DEVICE void finish_patch(PatchShared& shared, const Coupled& matrix, cons
     // Rounded before it loses what is held, as where tile and coarse part are one pass.
     decode(encode<Momentum>(b), b);
     const u32 down = row / matrix.tile_rows * across;
+    const float row_factor = normalised ? matrix.row_factors[row] : 0.0f;
 #pragma unroll
     for (u32 e = 0; e < 4u; e++) {
       if (((wanted >> e) & 1u) == 0u) continue;
       if (down + tile_columns[e] != tile.number) tile = fine_tile(group, matrix, reports, row, column + e);
       if (tile.left_alone) wanted &= ~(1u << e);
-      const float mapped = tile.factor == 0.0f ? 0.0f : tile.factor * fine[e];
+      const float factor = normalised ? row_factor : tile.factor;
+      const float mapped = factor == 0.0f ? 0.0f : factor * fine[e];
       w[e] = __fmaf_rn(keep, w[e], -group.learning_rate * (update[i][e] + mapped));
       b[e] -= held[i][e];
     }

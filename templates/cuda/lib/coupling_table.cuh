@@ -1,5 +1,6 @@
 #pragma once
-// The table of matrices whose tiles a coarse part couples, and what is known of a matrix while it is computed.
+// The table of matrices whose tiles a coarse part couples, or whose rows are normalised, and what is known of a matrix while it is
+// computed.
 #include "element.cuh"
 #include "number.cuh"
 
@@ -17,7 +18,7 @@ static constexpr u32 COARSE_NOTHING = 0u;     // a zero matrix, or nothing of it
 static constexpr u32 COARSE_CAPTURED = 1u;
 static constexpr u32 COARSE_NON_FINITE = 2u;  // gradient, momentum, or their products with the basis
 
-// One matrix M of H rows and W columns with a basis of `rank` columns, 208 bytes. What has `rank` columns lies row by row,
+// One matrix M of H rows and W columns with a basis of `rank` columns, 240 bytes. What has `rank` columns lies row by row,
 // `stride` numbers apart, a multiple of four, with zeros beyond the rank. Rank 0: tiles alone.
 struct __align__(16) Coupled {
   u64 gradient;
@@ -36,6 +37,9 @@ struct __align__(16) Coupled {
   float* small;            // two rank x rank matrices, see small_polar.cuh
   u32* largest;            // by tile: the largest |m|, as bits
   CoarseReport* report;
+  float* row_moments;      // the state of row normalisation: H numbers
+  double* row_squares;     // H numbers for each column of patches: sums of squares
+  float* row_factors;      // H: what the rows of the sum of both parts are multiplied with
   u32 rows, columns, gradient_leading, weight_leading;
   u32 tile_rows, tile_columns;
   u32 first_tile, group;
@@ -43,11 +47,13 @@ struct __align__(16) Coupled {
   u32 first_row_unit, first_column_unit, first_patch;  // numbered through all matrices
   float factor;            // of the coarse part beside the tiles
   float captured_decay;    // buf <- buf - captured_decay captured(m)
+  float row_beta2, row_epsilon;
   u32 reserved[3];
 };
 static constexpr u32 COUPLED_REFRESH = 1u;    // the basis moves
 static constexpr u32 COUPLED_ALONE = 2u;      // the coarse part is all there is
 static constexpr u32 COUPLED_PROJECTED = 4u;  // the fine part is taken out of both spans
+static constexpr u32 COUPLED_NORMALISED = 8u; // rows are normalised (NorMuon, arXiv 2510.05491)
 
 // A column whose part outside the columns before it is at most this times the longest column has collapsed.
 static constexpr double COLLAPSE = 1e-5;
@@ -116,9 +122,11 @@ HIMUON_DEVICE FineTile fine_tile(const Group& group, const Coupled& matrix, cons
   const float limit = is_captured(matrix)
                           ? REMAINDER * float_of(matrix.largest[tile.number]) * square_root(float(rows) * float(columns))
                           : 0.0f;
-  tile.factor = tile.left_alone || report.norm <= limit
-                    ? 0.0f
-                    : scale_of(group, matrix, rows, columns, matrix.tile_rows, matrix.tile_columns);
+  // Rows of tiles alone are normalised before any scale.
+  const bool unscaled = (matrix.flags & COUPLED_NORMALISED) != 0u && !is_captured(matrix);
+  const float scale =
+      unscaled ? 1.0f : scale_of(group, matrix, rows, columns, matrix.tile_rows, matrix.tile_columns);
+  tile.factor = tile.left_alone || report.norm <= limit ? 0.0f : scale;
   return tile;
 }
 

@@ -13,6 +13,7 @@ mod model;
 mod policies;
 mod properties;
 mod refusals;
+mod row_normalisation;
 mod shipped;
 mod state;
 mod steps;

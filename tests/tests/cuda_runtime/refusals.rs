@@ -19,8 +19,12 @@ fn what_only_the_cpu_computes_is_refused_when_the_optimizer_is_built() {
         let of = |text: &str| MuonOptions::specs([spec(text)]);
         let cases = [
             (
-                of("tile=16").row_normalisation(NorMuon::default()),
-                ["row normalisation", "leave it out"],
+                of("tile=16 power=1/2").row_normalisation(NorMuon::default()),
+                ["row normalisation at power 1/2", "run on the CPU"],
+            ),
+            (
+                of("tile=16 criterion=fro_norm(0.1)").row_normalisation(NorMuon::default()),
+                ["row normalisation with a criterion", "run on the CPU"],
             ),
             (
                 of("tile=16 criterion=min_gap(1e-6)"),
@@ -36,8 +40,8 @@ fn what_only_the_cpu_computes_is_refused_when_the_optimizer_is_built() {
             ),
             // The same for tiles that are streamed.
             (
-                of("tile=full").row_normalisation(NorMuon::default()),
-                ["row normalisation", "leave it out"],
+                of("tile=full power=1/2").row_normalisation(NorMuon::default()),
+                ["row normalisation at power 1/2", "run on the CPU"],
             ),
             (
                 of("tile=full criterion=min_gap(1e-6)"),

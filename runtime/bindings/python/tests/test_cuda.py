@@ -218,6 +218,6 @@ class Refusals(unittest.TestCase):
             made(model(), threads=2)
 
     def test_what_no_kernel_of_a_device_does(self):
-        normalised = himuon.Muon("tile=16", row_normalisation=(0.95, 1e-8))
+        normalised = himuon.Muon("tile=16 power=1/2", row_normalisation=(0.95, 1e-8))
         with self.assertRaisesRegex(himuon.BuildError, "row normalisation"):
             made(model(), [("*", normalised)])

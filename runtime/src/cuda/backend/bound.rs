@@ -6,7 +6,7 @@ use cudarc::driver::CudaStream;
 
 use crate::backend::BackendError;
 use crate::cuda::chunk::BoundChunk;
-use crate::cuda::coupling::{CoupledChunk, CouplingKernels, couples};
+use crate::cuda::coupling::{CoupledChunk, CouplingKernels, Form};
 use crate::cuda::driver::DeviceMemory;
 use crate::cuda::error::CudaError;
 use crate::cuda::groups::BoundGroups;
@@ -28,16 +28,15 @@ pub(super) struct StepKernels {
 pub(super) enum Bound {
     /// Of tiles alone.
     Tiles(BoundChunk),
-    /// Of tiles that a coarse part couples.
+    /// Of tiles that a coarse part couples, or whose rows are normalised.
     Coupled(CoupledChunk),
 }
 
 impl Bound {
-    pub(super) fn new(launch: &Launch) -> Self {
-        if couples(&launch.spec) {
-            Bound::Coupled(CoupledChunk::default())
-        } else {
-            Bound::Tiles(BoundChunk::default())
+    pub(super) fn new(form: Form) -> Self {
+        match form {
+            Form::Alone => Bound::Tiles(BoundChunk::default()),
+            Form::Within => Bound::Coupled(CoupledChunk::default()),
         }
     }
 

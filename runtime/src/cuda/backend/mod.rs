@@ -13,7 +13,7 @@ use cudarc::driver::CudaStream;
 use himuon_templates::{CompiledKernel, KernelSpec, Storage};
 
 use super::companion::{AdamWTables, Companion, GradientScale};
-use super::coupling::{self, CouplingKernels};
+use super::coupling::{CouplingKernels, Form};
 use super::device::{DeviceInfo, devices};
 use super::driver::{DeviceMemory, is_capturing, is_of_its_context, stream_state};
 use super::error::CudaError;
@@ -36,7 +36,7 @@ const BLOCKS_OF_MULTIPROCESSOR: u32 = 4;
 /// coarse part.
 const COUNTERS: usize = 4;
 
-type KernelKey = (KernelSpec, Option<String>);
+type KernelKey = (KernelSpec, Option<String>, Form);
 /// Phase, kernel, and the first matrix of the chunk in its launch.
 type ChunkKey = (Option<u32>, KernelKey, usize);
 
@@ -158,13 +158,16 @@ impl CudaBackend {
     }
 
     /// How this backend computes a specification.
-    fn method(&self, spec: &KernelSpec, variant: Option<&str>) -> Result<Method, BackendError> {
-        coupling::check(spec)?;
-        if coupling::couples(spec) {
-            return Method::of(&self.device, &spec.remainder_map(), variant);
-        }
-        let method = Method::of(&self.device, spec, variant)?;
-        Ok(method.consuming_gradients(spec, self.consumes_gradients))
+    fn method(
+        &self,
+        spec: &KernelSpec,
+        variant: Option<&str>,
+        form: Form,
+    ) -> Result<Method, BackendError> {
+        form.check(spec)?;
+        let method = Method::of(&self.device, &form.tiles(spec), variant)?;
+        let consumes = self.consumes_gradients && form == Form::Alone;
+        Ok(method.consuming_gradients(spec, consumes))
     }
 
     pub(super) fn device(&self) -> &DeviceInfo {
@@ -172,7 +175,7 @@ impl CudaBackend {
     }
 
     fn chunk_key(&self, launch: &Launch, chunk: &Chunk) -> ChunkKey {
-        (self.phase, kernel_key(launch), chunk.first_matrix)
+        (self.phase, kernel_key(launch, chunk), chunk.first_matrix)
     }
 
     fn unprepared(spec: String) -> BackendError {
@@ -183,8 +186,9 @@ impl CudaBackend {
     }
 }
 
-fn kernel_key(launch: &Launch) -> KernelKey {
-    (launch.spec.clone(), launch.variant.clone())
+fn kernel_key(launch: &Launch, chunk: &Chunk) -> KernelKey {
+    let form = Form::of_chunk(launch, chunk);
+    (launch.spec.clone(), launch.variant.clone(), form)
 }
 
 impl Backend<Device> for CudaBackend {
@@ -206,15 +210,14 @@ impl Backend<Device> for CudaBackend {
     }
 
     fn kernel_id(&self, spec: &KernelSpec, variant: Option<&str>) -> String {
-        let key = (spec.clone(), variant.map(str::to_owned));
+        let form = Form::of(spec, false);
+        let key = (spec.clone(), variant.map(str::to_owned), form);
         if let Some(kernel) = self.kernels.get(&key) {
             return kernel.tiles.id.clone();
         }
-        let rendered = self.method(spec, variant).ok().and_then(|method| {
+        let rendered = self.method(spec, variant, form).ok().and_then(|method| {
             let architecture = self.device.architecture().ok()?;
-            let map = coupling::couples(spec).then(|| spec.remainder_map());
-            let spec = map.as_ref().unwrap_or(spec);
-            himuon_codegen::render::render(spec, &method.variant, architecture).ok()
+            himuon_codegen::render::render(&form.tiles(spec), &method.variant, architecture).ok()
         });
         rendered.map_or_else(|| "none".to_owned(), |rendered| rendered.id.to_string())
     }
@@ -236,8 +239,14 @@ impl Backend<Device> for CudaBackend {
         Ok(is_capturing(&self.stream)?)
     }
 
-    fn load_ahead(&mut self, spec: &KernelSpec, variant: Option<&str>) -> Result<(), BackendError> {
-        let key = (spec.clone(), variant.map(str::to_owned));
+    fn load_ahead(
+        &mut self,
+        spec: &KernelSpec,
+        variant: Option<&str>,
+        row_normalised: bool,
+    ) -> Result<(), BackendError> {
+        let form = Form::of(spec, row_normalised);
+        let key = (spec.clone(), variant.map(str::to_owned), form);
         self.load_kernel(&key).map(drop)
     }
 

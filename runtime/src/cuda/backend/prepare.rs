@@ -8,7 +8,7 @@ use super::bound::{Bound, StepKernels};
 use super::{COUNTERS, CudaBackend, Fixed, KernelKey, kernel_key};
 use crate::backend::BackendError;
 use crate::cuda::companion::{CLOCK_PHASES, CLOCK_UPDATE, Companion};
-use crate::cuda::coupling::{CouplingKernels, couples};
+use crate::cuda::coupling::{CouplingKernels, Form};
 use crate::cuda::driver::DeviceMemory;
 use crate::cuda::error::CudaError;
 use crate::cuda::kernel::TileKernel;
@@ -21,7 +21,9 @@ impl CudaBackend {
     /// Kernels, memory that every plan needs, and the workspace of this one.
     pub(super) fn prepare_plan(&mut self, plan: &Plan) -> Result<(), BackendError> {
         for launch in &plan.launches {
-            self.load_kernel(&kernel_key(launch))?;
+            for chunk in &launch.chunks {
+                self.load_kernel(&kernel_key(launch, chunk))?;
+            }
         }
         if !plan.elementwise.is_empty() || self.scale.is_some() {
             self.companion()?;
@@ -40,24 +42,20 @@ impl CudaBackend {
         if let Some(kernels) = self.kernels.get(key) {
             return Ok(kernels.clone());
         }
-        let (spec, variant) = key;
-        let method = self.method(spec, variant.as_deref())?;
-        let loaded = if couples(spec) {
-            TileKernel::load(self.loader(), &spec.remainder_map(), method, "map")
-        } else {
-            TileKernel::load(self.loader(), spec, method, "step")
-        };
+        let (spec, variant, form) = key;
+        let method = self.method(spec, variant.as_deref(), *form)?;
+        let loaded = TileKernel::load(self.loader(), &form.tiles(spec), method, form.purpose());
         let tiles = Arc::new(loaded.map_err(|error| refusal(key, error))?);
-        let coupling = match couples(spec) {
-            true => Some(self.coupling(spec.storage)?),
-            false => None,
+        let coupling = match form {
+            Form::Alone => None,
+            Form::Within => Some(self.coupling(spec.storage)?),
         };
         let kernels = StepKernels { tiles, coupling };
         self.kernels.insert(key.clone(), kernels.clone());
         Ok(kernels)
     }
 
-    /// The launches that couple tiles of weights and momenta of these types.
+    /// The launches around mapped tiles of weights and momenta of these types.
     fn coupling(&mut self, storage: Storage) -> Result<Arc<CouplingKernels>, BackendError> {
         let mut known = self.couplings.iter();
         if let Some((_, kernels)) = known.find(|(known, _)| *known == storage) {
@@ -122,9 +120,10 @@ impl CudaBackend {
                 if matrices.is_empty() {
                     continue;
                 }
-                let kernel = self.load_kernel(&kernel_key(launch))?;
+                let kernel = self.load_kernel(&kernel_key(launch, chunk))?;
+                let form = Form::of_chunk(launch, chunk);
                 let key = self.chunk_key(launch, chunk);
-                let bound = self.chunks.entry(key).or_insert_with(|| Bound::new(launch));
+                let bound = self.chunks.entry(key).or_insert_with(|| Bound::new(form));
                 let scaled = self.scale.is_some();
                 let stream = &self.stream;
                 let uploaded = bound.bind(&kernel, launch, matrices, stream, workspace, scaled)?;
@@ -167,7 +166,7 @@ impl CudaBackend {
 }
 
 /// A variant that does not load can be replaced by another; nothing else can.
-fn refusal((spec, variant): &KernelKey, error: CudaError) -> BackendError {
+fn refusal((spec, variant, _): &KernelKey, error: CudaError) -> BackendError {
     match (variant, BackendError::from(error)) {
         (None, error) | (_, error @ BackendError::Device { lost: true, .. }) => error,
         (Some(variant), error) => BackendError::Variant {

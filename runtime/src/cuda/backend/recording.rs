@@ -18,8 +18,11 @@ impl CudaBackend {
 
     /// Every launch of the plan must be one that a word on the device can switch off.
     pub(super) fn check_kernels_follow_the_device(&self, plan: &Plan) -> Result<(), BackendError> {
-        for launch in &plan.launches {
-            let kernel = self.kernels.get(&kernel_key(launch));
+        let chunks = plan.launches.iter();
+        let chunks =
+            chunks.flat_map(|launch| launch.chunks.iter().map(move |chunk| (launch, chunk)));
+        for (launch, chunk) in chunks {
+            let kernel = self.kernels.get(&kernel_key(launch, chunk));
             if !kernel.is_some_and(|kernel| kernel.tiles.follows_the_device()) {
                 return Err(BackendError::Unsupported {
                     backend: "cuda",

@@ -51,7 +51,7 @@ impl CudaBackend {
         matrices: &mut [MatrixStep<'_, Device>],
     ) -> Result<LaunchReport, BackendError> {
         let bound = self.chunks.get(&self.chunk_key(launch, chunk));
-        let kernel = self.kernels.get(&kernel_key(launch));
+        let kernel = self.kernels.get(&kernel_key(launch, chunk));
         let (Some(bound), Some(kernel), Some(fixed)) = (bound, kernel, &self.fixed) else {
             return Err(Self::unprepared(launch.spec.to_string()));
         };

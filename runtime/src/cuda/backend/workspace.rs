@@ -4,7 +4,7 @@ use himuon_templates::KernelSpec;
 
 use super::CudaBackend;
 use crate::backend::BackendError;
-use crate::cuda::coupling::{COUPLED_BYTES, Layout, couples, workspace_of_tiles};
+use crate::cuda::coupling::{COUPLED_BYTES, Form, Layout, workspace_of_tiles};
 use crate::cuda::ranges::TileRange;
 use crate::cuda::scratch::order;
 use crate::cuda::table::REMAINDER_BYTES;
@@ -20,16 +20,9 @@ impl WorkspaceModel for CudaBackend {
         matrices: &[MatrixDemand],
         threads: usize,
     ) -> Result<u64, BackendError> {
-        if matrices.iter().any(|matrix| matrix.row_normalised) {
-            return Err(BackendError::Unsupported {
-                backend: "cuda",
-                spec: spec.to_string(),
-                reason: "row normalisation is computed by the CPU backend alone; leave it out"
-                    .to_owned(),
-            });
-        }
-        let method = self.method(spec, variant)?;
-        if couples(spec) {
+        let form = Form::of_demands(spec, matrices);
+        let method = self.method(spec, variant, form)?;
+        if form == Form::Within {
             let tiles = workspace_of_tiles(&method, spec, matrices, threads);
             let parts = Layout::new(spec, matrices)?;
             return Ok((tiles.bytes + parts.bytes) as u64);
@@ -44,26 +37,23 @@ impl WorkspaceModel for CudaBackend {
         matrices: &[MatrixDemand],
         threads: usize,
     ) -> Result<ChunkCost, BackendError> {
-        let method = self.method(spec, variant)?;
-        let layout = match couples(spec) {
-            true => workspace_of_tiles(&method, spec, matrices, threads),
-            false => method.workspace(spec, matrices, threads),
+        let form = Form::of_demands(spec, matrices);
+        let method = self.method(spec, variant, form)?;
+        let layout = match form {
+            Form::Within => workspace_of_tiles(&method, spec, matrices, threads),
+            Form::Alone => method.workspace(spec, matrices, threads),
         };
         let shapes: Vec<_> = matrices.iter().map(|m| (m.rows, m.columns)).collect();
-        let tiles = if couples(spec) {
-            spec.remainder_map()
-        } else {
-            spec.clone()
-        };
+        let tiles = form.tiles(spec);
         let order = order(spec, &shapes).into_iter();
         let shapes: Vec<_> = order.map(|index| shapes[index]).collect();
         let ranges = method.ranges(&tiles, &shapes, layout.scratch_bytes);
-        let (kernels, of_matrix) = if couples(spec) {
+        let (kernels, of_matrix) = if form == Form::Within {
             let around = Layout::new(spec, matrices)?.launches();
-            let map = method.kernels("map", ranges.len(), layout.reported);
+            let map = method.kernels(form.purpose(), ranges.len(), layout.reported);
             (around + map, COUPLED_BYTES)
         } else {
-            let step = method.kernels("step", ranges.len(), layout.reported);
+            let step = method.kernels(form.purpose(), ranges.len(), layout.reported);
             let wider = if spec.storage.master_weights {
                 REMAINDER_BYTES
             } else {
@@ -92,7 +82,7 @@ impl WorkspaceModel for CudaBackend {
         shapes: &[(usize, usize)],
         _threads: usize,
     ) -> Vec<Prediction> {
-        let map = couples(spec).then(|| spec.remainder_map());
-        tuning::predicted(&self.device, map.as_ref().unwrap_or(spec), shapes)
+        let tiles = Form::of(spec, false).tiles(spec);
+        tuning::predicted(&self.device, &tiles, shapes)
     }
 }

@@ -1,4 +1,4 @@
-//! One chunk of coupled matrices, bound to the caller's tensors.
+//! One chunk of coupled or row-normalised matrices, bound to the caller's tensors.
 
 use std::sync::Arc;
 
@@ -103,6 +103,10 @@ impl CoupledChunk {
                     (basis.values.extent().pointer, basis.capacity as u32)
                 }),
                 refresh: basis.is_some_and(|basis| basis.refresh),
+                row_normalisation: matrix.row_normalisation.as_ref().map(|rows| {
+                    let moments = rows.second_moment.extent().pointer;
+                    (moments, rows.beta2, rows.epsilon)
+                }),
                 firsts,
                 coarse_factor: matrix.scalars.coarse_factor,
                 captured_decay: matrix.scalars.captured_decay,

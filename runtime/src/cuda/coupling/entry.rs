@@ -6,11 +6,12 @@ use super::layout::MatrixLayout;
 use crate::cuda::table::{Fields, MatrixEntry};
 
 /// Bytes of a matrix's entry.
-pub(in crate::cuda) const COUPLED_BYTES: usize = 208;
+pub(in crate::cuda) const COUPLED_BYTES: usize = 240;
 
 const REFRESH: u32 = 1;
 const ALONE: u32 = 2;
 const PROJECTED: u32 = 4;
+const NORMALISED: u32 = 8;
 
 /// One coupled matrix of a launch.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +26,8 @@ pub(super) struct CoupledEntry<'a> {
     /// The state's address and columns; 0 where there is no coarse part.
     pub(super) basis: (u64, u32),
     pub(super) refresh: bool,
+    /// The address of the row moments, b2 and eps.
+    pub(super) row_normalisation: Option<(u64, f32, f32)>,
     /// First units of rows and of columns, and first patch.
     pub(super) firsts: [u32; 3],
     pub(super) coarse_factor: f32,
@@ -40,6 +43,7 @@ impl CoupledEntry<'_> {
             (REFRESH, self.refresh),
             (ALONE, alone),
             (PROJECTED, is_projected(self.coarse, layout)),
+            (NORMALISED, self.row_normalisation.is_some()),
         ] {
             flags |= if holds { flag } else { 0 };
         }
@@ -55,6 +59,15 @@ impl CoupledEntry<'_> {
         }
         for offset in layout.parts() {
             table.long(if layout.rank == 0 {
+                0
+            } else {
+                self.workspace + offset
+            });
+        }
+        let (moments, beta2, epsilon) = self.row_normalisation.unwrap_or_default();
+        table.long(moments);
+        for offset in layout.of_rows() {
+            table.long(if moments == 0 {
                 0
             } else {
                 self.workspace + offset
@@ -81,6 +94,7 @@ impl CoupledEntry<'_> {
         }
         let factor = if alone { 1.0 } else { self.coarse_factor };
         table.number(factor).number(self.captured_decay);
+        table.number(beta2).number(epsilon);
         table.word(0).word(0).word(0);
     }
 }

@@ -36,6 +36,8 @@ pub(in crate::cuda) struct CouplingKernels {
     fine_rows: CudaFunction,
     fine_columns: CudaFunction,
     correct: CudaFunction,
+    sum: CudaFunction,
+    normalise: CudaFunction,
     finish: CudaFunction,
 }
 
@@ -64,6 +66,8 @@ impl CouplingKernels {
             fine_rows: entry("fine_rows")?,
             fine_columns: entry("fine_columns")?,
             correct: entry("correct")?,
+            sum: entry("sum")?,
+            normalise: entry("normalise")?,
             finish: entry("finish")?,
         })
     }
@@ -108,6 +112,10 @@ impl CouplingKernels {
             submit(&self.fine_rows, rows, &all)?;
             submit(&self.fine_columns, columns, &all)?;
             submit(&self.correct, arguments.matrix_count, &[Groups])?;
+        }
+        if layout.normalised {
+            submit(&self.sum, patches, &all)?;
+            submit(&self.normalise, arguments.matrix_count, &[Groups, Reports])?;
         }
         submit(&self.finish, patches, &all)
     }

@@ -33,6 +33,8 @@ pub(super) struct MatrixLayout {
     small: u64,
     largest: u64,
     pub(super) report: u64,
+    row_squares: u64,
+    row_factors: u64,
     /// 0: tiles alone.
     pub(super) rank: u32,
     /// Numbers from one row of r columns to the next.
@@ -60,6 +62,11 @@ impl MatrixLayout {
         ]
     }
 
+    /// What row normalisation needs, in the order of the table's entry.
+    pub(super) fn of_rows(&self) -> [u64; 2] {
+        [self.row_squares, self.row_factors]
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.full
     }
@@ -76,9 +83,15 @@ impl MatrixLayout {
         };
         let patches = rows.div_ceil(PATCH) * columns.div_ceil(PATCH);
         let fine = take(4 * columns * rows.max(stride));
+        let (row_squares, row_factors) = match demand.row_normalised {
+            true => (take(8 * rows * columns.div_ceil(PATCH)), take(4 * rows)),
+            false => (0, 0),
+        };
         if rank == 0 {
             return MatrixLayout {
                 fine,
+                row_squares,
+                row_factors,
                 units: [0, 0, patches],
                 ..MatrixLayout::default()
             };
@@ -98,6 +111,8 @@ impl MatrixLayout {
             small: take(4 * SMALLS * rank * stride),
             largest: take(4 * tile_count(spec, rows, columns) as usize),
             report: take(REPORT_BYTES),
+            row_squares,
+            row_factors,
             rank: rank as u32,
             stride: stride as u32,
             full: rank == rows.min(columns),
@@ -117,6 +132,7 @@ pub(in crate::cuda) struct Layout {
     /// Blocks for products by rows and by columns, and patches.
     pub(super) units: [u32; 3],
     pub(super) projected: bool,
+    pub(super) normalised: bool,
     /// Bytes of all of it.
     pub(in crate::cuda) bytes: usize,
 }
@@ -153,6 +169,7 @@ impl Layout {
             matrices,
             units,
             projected,
+            normalised: demands.iter().any(|demand| demand.row_normalised),
             bytes,
         })
     }
@@ -166,6 +183,7 @@ impl Layout {
     pub(in crate::cuda) fn launches(&self) -> usize {
         let factors = if self.couples() { 5 } else { 0 };
         let projection = if self.projected { 3 } else { 0 };
-        factors + 1 + projection + 1
+        let normalisation = if self.normalised { 2 } else { 0 };
+        factors + 1 + projection + normalisation + 1
     }
 }

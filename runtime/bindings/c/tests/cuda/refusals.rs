@@ -173,7 +173,7 @@ fn builds_that_are_none_are_refused(caller: &Caller) {
     let coarse = builder(c"tile=16 coarse=4 power=1/2", himuon_muon_options_default());
     let mut options = himuon_muon_options_default();
     options.row_normalisation = true;
-    let normalised = builder(c"tile=16", options);
+    let normalised = builder(c"tile=16 power=1/2", options);
     // SAFETY: what is wrong is refused.
     unsafe {
         let build = || himuon_build_cuda(declared(), 2, null_mut(), &mut optimizer);
