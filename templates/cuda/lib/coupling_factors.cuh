@@ -13,10 +13,9 @@ HIMUON_DEVICE void read_basis(const Coupled& matrix) {
   for (u32 tile = threadIdx.x; tile < across * down; tile += COUPLING_THREADS) matrix.largest[tile] = 0u;
   if (threadIdx.x == 0u) *matrix.report = CoarseReport{COARSE_CAPTURED, 0.0f, 0.0f, 0u};
   const u32 stride = matrix.stride;
-  for (u64 number = threadIdx.x; number < u64(matrix.columns) * stride; number += COUPLING_THREADS) {
-    const u32 i = u32(number / stride), j = u32(number % stride);
-    matrix.spare_right[number] = j < matrix.rank ? matrix.basis[u64(i) * matrix.capacity + j] : 0.0f;
-  }
+  each_place(matrix.columns, stride, [&](u32 i, u32 j) {
+    matrix.spare_right[u64(i) * stride + j] = j < matrix.rank ? matrix.basis[u64(i) * matrix.capacity + j] : 0.0f;
+  });
   __syncthreads();
   complete_basis(matrix.spare_right, matrix.right, matrix.small, Factors::of(matrix), matrix.columns, matrix.rank, stride);
 }
@@ -36,10 +35,9 @@ HIMUON_DEVICE void write_basis(const Coupled& matrix) {
   __syncthreads();
   // Scratch of columns x rank beyond this point: nobody reads the left spare, and `right` must stay.
   complete_basis(matrix.spare_right, matrix.fine, matrix.small, Factors::of(matrix), matrix.columns, matrix.rank, stride);
-  for (u64 number = threadIdx.x; number < u64(matrix.columns) * matrix.capacity; number += COUPLING_THREADS) {
-    const u32 i = u32(number / matrix.capacity), j = u32(number % matrix.capacity);
-    matrix.basis[number] = j < matrix.rank ? matrix.spare_right[u64(i) * stride + j] : 0.0f;
-  }
+  each_place(matrix.columns, matrix.capacity, [&](u32 i, u32 j) {
+    matrix.basis[u64(i) * matrix.capacity + j] = j < matrix.rank ? matrix.spare_right[u64(i) * stride + j] : 0.0f;
+  });
   __syncthreads();
 }
 

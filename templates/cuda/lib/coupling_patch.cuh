@@ -34,30 +34,6 @@ struct Patch {
   __device__ __forceinline__ u32 first_column() const { return column + thread_column; }
 };
 
-// One bit for each of four neighbours of row `row` that lie in the matrix.
-HIMUON_DEVICE u32 inside_bits(const Coupled& matrix, u32 row, u32 column) {
-  u32 bits = 0;
-#pragma unroll
-  for (u32 e = 0; e < 4u; e++) bits |= u32(row < matrix.rows && column + e < matrix.columns) << e;
-  return bits;
-}
-
-// Four neighbours, of which `wanted` names those that are accessed.
-template <class Element>
-HIMUON_DEVICE Quad<Element> load_neighbours(u64 tensor, u64 at, u32 wanted) {
-  const u8* place = reinterpret_cast<const u8*>(tensor) + at * Element::BYTES;
-  if (wanted == 15u && (u32(u64(place)) & (4u * Element::BYTES - 1u)) == 0u) return load_quad<Element>(place, true);
-  return gather_quad<Element>(place, Element::BYTES, wanted);
-}
-template <class Element>
-HIMUON_DEVICE void store_neighbours(u64 tensor, u64 at, const Quad<Element>& quad, u32 wanted) {
-  u8* place = reinterpret_cast<u8*>(tensor) + at * Element::BYTES;
-  if (wanted == 15u && (u32(u64(place)) & (4u * Element::BYTES - 1u)) == 0u)
-    store_quad<Element>(place, quad, true);
-  else
-    scatter_quad<Element>(place, Element::BYTES, quad, wanted);
-}
-
 // sums += factor left right^T on a patch; both have the matrix's rank.
 HIMUON_DEVICE void add_product(PatchShared& shared, const Coupled& matrix, const Patch& patch, const float* left,
                                const float* right, float factor, PatchSums& sums) {

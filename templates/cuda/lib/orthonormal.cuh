@@ -63,11 +63,10 @@ HIMUON_DEVICE u32 cholesky(double* gram, u32 rank) {
     for (u32 i = j + threadIdx.x; i < rank; i += COUPLING_THREADS)
       gram[j * rank + i] = i == j ? root : gram[j * rank + i] * inverse;
     __syncthreads();
-    const u32 rest = rank - j - 1u;
-    for (u32 number = threadIdx.x; number < rest * rest; number += COUPLING_THREADS) {
-      const u32 k = j + 1u + number / rest, i = j + 1u + number % rest;
-      if (i >= k) gram[k * rank + i] -= gram[j * rank + k] * gram[j * rank + i];
-    }
+    const u32 next = j + 1u;
+    each_place(rank - next, rank - next, [=](u32 k, u32 i) {
+      if (i >= k) gram[(next + k) * rank + next + i] -= gram[j * rank + next + k] * gram[j * rank + next + i];
+    });
   }
   __syncthreads();
   return collapsed;
@@ -88,12 +87,11 @@ HIMUON_DEVICE void invert_upper(const double* upper, double* inverse, u32 rank) 
 
 // factor <- upper factor, both upper triangular.
 HIMUON_DEVICE void multiply_upper(const double* upper, double* factor, double* spare, u32 rank) {
-  for (u32 number = threadIdx.x; number < rank * rank; number += COUPLING_THREADS) {
-    const u32 i = number / rank, j = number % rank;
+  each_place(rank, rank, [=](u32 i, u32 j) {
     double sum = 0.0;
     for (u32 k = i; k <= j; k++) sum += upper[i * rank + k] * factor[k * rank + j];
-    spare[number] = sum;
-  }
+    spare[i * rank + j] = sum;
+  });
   __syncthreads();
   for (u32 number = threadIdx.x; number < rank * rank; number += COUPLING_THREADS) factor[number] = spare[number];
   __syncthreads();
@@ -115,8 +113,8 @@ HIMUON_DEVICE u32 orthonormalise(float* a, float* spare, float* small, const Fac
     collapsed = cholesky(factors.gram, rank);
     invert_upper(factors.gram, factors.inverse, rank);
     if (round == 0u) {
-      for (u32 number = threadIdx.x; number < rank * rank; number += COUPLING_THREADS)
-        factors.factor[number] = number % rank < number / rank ? 0.0 : factors.gram[number];
+      const Factors f = factors;
+      each_place(rank, rank, [=](u32 i, u32 j) { f.factor[i * rank + j] = j < i ? 0.0 : f.gram[i * rank + j]; });
       __syncthreads();
     } else {
       multiply_upper(factors.gram, factors.factor, factors.spare, rank);

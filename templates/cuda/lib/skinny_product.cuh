@@ -11,7 +11,6 @@ namespace himuon {
 static constexpr u32 SKINNY_ROWS = 64u;
 static constexpr u32 SKINNY_COLUMNS = 32u;
 static constexpr u32 SKINNY_DEPTH = 32u;
-static constexpr u32 SKINNY_STRIDE = SKINNY_ROWS + 1u;
 
 // M, from gradient and momentum as they are before the step.
 template <class Kernel>
@@ -19,15 +18,15 @@ struct MomentumSource {
   const Coupled& matrix;
   const Group group;
 
-  __device__ __forceinline__ float value(u32 row, u32 column, bool inside) const {
+  // Four neighbours of a row; zeros for those that are not wanted.
+  __device__ __forceinline__ void values(u32 row, u32 column, u32 wanted, float (&m)[4]) const {
     using Gradient = typename Kernel::Gradient;
     using Momentum = typename Kernel::Momentum;
-    const u64 at = u64(row) * matrix.gradient_leading + column, place = u64(row) * matrix.columns + column;
-    const u8* gradient = reinterpret_cast<const u8*>(matrix.gradient);
-    const u8* momentum = reinterpret_cast<const u8*>(matrix.momentum);
-    const float g = load_number<Gradient>(gradient + at * Gradient::BYTES, inside);
-    const float b = load_number<Momentum>(momentum + place * Momentum::BYTES, inside);
-    return inside ? update_direction(group, g, next_momentum(group, g, b)) : 0.0f;
+    float g[4], b[4];
+    decode(load_neighbours<Gradient>(matrix.gradient, u64(row) * matrix.gradient_leading + column, wanted), g);
+    decode(load_neighbours<Momentum>(matrix.momentum, u64(row) * matrix.columns + column, wanted), b);
+#pragma unroll
+    for (u32 e = 0; e < 4u; e++) m[e] = update_direction(group, g[e], next_momentum(group, g[e], b[e]));
   }
 };
 
@@ -37,16 +36,22 @@ struct FineSource {
   const Group group;
   const TileReport* reports;
 
-  __device__ __forceinline__ float value(u32 row, u32 column, bool inside) const {
-    if (!inside) return 0.0f;
-    const FineTile tile = fine_tile(group, matrix, reports, row, column);
-    // A tile that was left alone holds what is not finite.
-    return tile.factor == 0.0f ? 0.0f : tile.factor * matrix.fine[u64(row) * matrix.columns + column];
+  __device__ __forceinline__ void values(u32 row, u32 column, u32 wanted, float (&m)[4]) const {
+    decode(load_neighbours<F32>(u64(matrix.fine), u64(row) * matrix.columns + column, wanted), m);
+    FineTile tile = {0xffffffffu, false, 0.0f};
+    const bool one = matrix.tile_columns % 4u == 0u;
+#pragma unroll
+    for (u32 e = 0; e < 4u; e++) {
+      if (((wanted >> e) & 1u) == 0u) continue;
+      if (e == 0u || !one) tile = fine_tile(group, matrix, reports, row, column + e);
+      // A tile that was left alone holds what is not finite.
+      m[e] = tile.factor == 0.0f ? 0.0f : tile.factor * m[e];
+    }
   }
 };
 
 struct SkinnyShared {
-  float matrix[SKINNY_DEPTH * SKINNY_STRIDE];  // [depth][row of the result]
+  float matrix[SKINNY_DEPTH * (SKINNY_ROWS + 4u)];  // [depth][row of the result]
   float right[SKINNY_DEPTH * SKINNY_COLUMNS];
 };
 
@@ -62,17 +67,25 @@ HIMUON_DEVICE void skinny_product(SkinnyShared& shared, const Source& source, u3
   const u32 outer = ACROSS ? matrix.columns : matrix.rows, depth = ACROSS ? matrix.rows : matrix.columns;
   const u32 thread = threadIdx.x;
   const u32 row = thread >> 3, column = 4u * (thread & 7u);
+  // Four neighbours in memory are four rows of the result, stored at once, or four steps of the depth, stored without conflicts.
+  constexpr u32 STRIDE = ACROSS ? SKINNY_ROWS + 4u : SKINNY_ROWS + 1u;
+  constexpr u32 QUADS = (ACROSS ? SKINNY_ROWS : SKINNY_DEPTH) / 4u;
   float sums[2][4] = {};
   for (u32 base = 0; base < depth; base += SKINNY_DEPTH) {
     __syncthreads();
 #pragma unroll
-    for (u32 i = 0; i < SKINNY_DEPTH * SKINNY_ROWS / COUPLING_THREADS; i++) {
+    for (u32 i = 0; i < SKINNY_DEPTH * SKINNY_ROWS / 4u / COUPLING_THREADS; i++) {
       const u32 number = i * COUPLING_THREADS + thread;
-      const u32 k = ACROSS ? number / SKINNY_ROWS : number % SKINNY_DEPTH;
-      const u32 r = ACROSS ? number % SKINNY_ROWS : number / SKINNY_DEPTH;
-      const bool inside = first + r < outer && base + k < depth;
-      shared.matrix[k * SKINNY_STRIDE + r] =
-          ACROSS ? source.value(base + k, first + r, inside) : source.value(first + r, base + k, inside);
+      const u32 line = number / QUADS, quad = 4u * (number % QUADS);
+      const u32 in_row = ACROSS ? base + line : first + line, in_column = ACROSS ? first + quad : base + quad;
+      float m[4];
+      source.values(in_row, in_column, inside_bits(matrix, in_row, in_column), m);
+      if (ACROSS) {
+        *reinterpret_cast<float4*>(shared.matrix + line * STRIDE + quad) = make_float4(m[0], m[1], m[2], m[3]);
+      } else {
+#pragma unroll
+        for (u32 e = 0; e < 4u; e++) shared.matrix[(quad + e) * STRIDE + line] = m[e];
+      }
     }
 #pragma unroll
     for (u32 i = 0; i < SKINNY_DEPTH * SKINNY_COLUMNS / COUPLING_THREADS; i++) {
@@ -87,7 +100,7 @@ HIMUON_DEVICE void skinny_product(SkinnyShared& shared, const Source& source, u3
       const float values[4] = {r.x, r.y, r.z, r.w};
 #pragma unroll
       for (u32 i = 0; i < 2u; i++) {
-        const float m = shared.matrix[k * SKINNY_STRIDE + row + 32u * i];
+        const float m = shared.matrix[k * STRIDE + row + 32u * i];
 #pragma unroll
         for (u32 j = 0; j < 4u; j++) sums[i][j] = __fmaf_rn(m, values[j], sums[i][j]);
       }

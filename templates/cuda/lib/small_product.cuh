@@ -4,6 +4,13 @@
 
 namespace himuon {
 
+// Calls use(i, j) for every place of a rows x columns matrix, a row by a warp.
+template <class Use>
+HIMUON_DEVICE void each_place(u32 rows, u32 columns, Use use) {
+  for (u32 i = threadIdx.x >> 5; i < rows; i += COUPLING_THREADS / 32u)
+    for (u32 j = threadIdx.x & 31u; j < columns; j += 32u) use(i, j);
+}
+
 // output <- finish(row, column, sum of left[row][k] small[k][column]), for four neighbours at a time; all have `stride` numbers
 // a row, and the output is another matrix. A thread computes four rows and four columns.
 template <class Finish>
@@ -43,10 +50,7 @@ HIMUON_DEVICE void small_product(const float* left, const float* small, float* o
 // small[i][j] <- element(i, j) within the rank, zeros beyond its columns.
 template <class Element>
 HIMUON_DEVICE void fill_small(float* small, u32 rank, u32 stride, Element element) {
-  for (u32 number = threadIdx.x; number < rank * stride; number += COUPLING_THREADS) {
-    const u32 i = number / stride, j = number % stride;
-    small[number] = j < rank ? element(i, j) : 0.0f;
-  }
+  each_place(rank, stride, [&](u32 i, u32 j) { small[i * stride + j] = j < rank ? element(i, j) : 0.0f; });
   __syncthreads();
 }
 

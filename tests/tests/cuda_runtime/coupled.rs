@@ -342,3 +342,43 @@ fn weights_of_sixteen_bits_follow_the_cpu() {
         }
     });
 }
+
+#[test]
+fn figures() {
+    let test = "coupled::figures";
+    emulated(test, &[], || {
+        let device = OnDevice::new(&Model::new(&[], 0));
+        let builder = HiMuon::builder()
+            .parameter("w", &[256, 256])
+            .threads(1)
+            .group_with(
+                "w",
+                MuonOptions::specs([spec(
+                    "tile=64 coarse=32 element=bf16 momentum=f32 operand=bf16",
+                )]),
+            );
+        let mut optimizer: HiMuon<Device> = device.optimizer(builder);
+        let numbers = |seed: u64| -> Vec<bf16> {
+            let numbers = normal(seed, 256 * 256);
+            numbers.into_iter().map(bf16::from_f32).collect()
+        };
+        let mut weight = device.stream.clone_htod(&numbers(1)).unwrap();
+        let gradient = device.stream.clone_htod(&numbers(2)).unwrap();
+        let mut step = || {
+            optimizer
+                .step(&mut [ParameterStep {
+                    weight: DeviceMut::of(&mut weight, &device.stream),
+                    gradient: Some(DeviceRef::of(&gradient, &device.stream)),
+                }])
+                .unwrap();
+            device.stream.synchronize().unwrap();
+        };
+        step();
+        let emulator = himuon_toolkit::emulated::Inspection::open().unwrap();
+        emulator.reset_counters();
+        step();
+        for (name, counters) in emulator.counters() {
+            println!("measured: {name} {counters:?}");
+        }
+    });
+}
