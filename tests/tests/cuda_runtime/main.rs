@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, unsafe_code)] // Helpers fail their test.
 
 mod coupled;
+mod coupling_figures;
 mod discovery;
 mod emulator;
 mod faults;
