@@ -367,7 +367,22 @@ class Checkpoints(unittest.TestCase):
             other.load_state_dict(state)
         set_optimizer_state_dict(other_model, other, state)
         mine, others = kept(optimizer), kept(other)
-        self.assertTrue(all(torch.equal(mine[index, "momentum_buffer"], others[1 - index, "momentum_buffer"]) for index in (0, 1)))
+        for index in (0, 1):
+            self.assertTrue(torch.equal(mine[index, "momentum_buffer"], others[1 - index, "momentum_buffer"]))
+
+    def test_other_groups_of_the_same_parameters(self):
+        model, optimizer = made(PLAIN, 0, False)
+        advance(model, optimizer, range(3))
+        other = Network(0)
+        named = list(other.named_parameters())
+        groups = HiMuon([{"params": named[:3]}, {"params": named[3:], "lr": 0.5}], lr=0.5, **PLAIN)
+        with self.assertRaisesRegex(ValueError, "for the same groups, with flatten_optimizer_state_dict for others"):
+            set_optimizer_state_dict(other, groups, get_optimizer_state_dict(model, optimizer))
+        self.assertEqual([group["lr"] for group in groups.param_groups], [0.5, 0.5])
+        flat = StateDictOptions(flatten_optimizer_state_dict=True)
+        set_optimizer_state_dict(other, groups, get_optimizer_state_dict(model, optimizer, options=flat), options=flat)
+        self.assertEqual([group["lr"] for group in groups.param_groups], [0.02, 0.02])
+        self.assertTrue(the_same(kept(groups), kept(optimizer)))
 
     def test_a_state_of_other_options_is_refused(self):
         model, optimizer = self.saved("rows of one", ROWS)

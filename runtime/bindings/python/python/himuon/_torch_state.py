@@ -57,8 +57,8 @@ def check_order(ids: list[Any], named: Named) -> None:
     if ids != here and set(ids) == set(here):
         saved, mine = next(pair for pair in zip(ids, here) if pair[0] != pair[1])
         raise ValueError(
-            f"the state_dict has {saved} where this optimizer has {mine}: set_optimizer_state_dict of torch.distributed.checkpoint "
-            "brings parameters into order"
+            f"the state_dict has {saved} where this optimizer has {mine}: set_optimizer_state_dict of "
+            "torch.distributed.checkpoint brings parameters into order"
         )
 
 
