@@ -1,8 +1,8 @@
 """States of the native optimizer as the tensors of a ``state_dict``, and back.
 
-A ``state_dict`` has a tensor for whatever is kept of each parameter, zeros where no step has been yet, and the steps taken in
-each group. That alone makes a state again, which is what ``torch.distributed.checkpoint`` leaves of it. What the native
-optimizer says of itself beside them, under ``himuon``, is for whoever loads it whole.
+A ``state_dict`` has a tensor for whatever is kept of each parameter, zeros where no step has been yet (unless it is frozen),
+and the steps taken in each group. That alone makes a state again, which is what ``torch.distributed.checkpoint`` leaves of
+it. What the native optimizer says of itself beside them, under ``himuon``, is for whoever loads it whole.
 """
 
 import ctypes

@@ -217,8 +217,8 @@ class HiMuon(torch.optim.Optimizer):
         apart = missing == {"himuon"} and all("step" in group for group in state_dict["param_groups"])
         if missing and not apart:
             raise ValueError(
-                f"the state_dict has no {sorted(missing)}, only {sorted(state_dict)}, expected one that HiMuon.state_dict gave, or "
-                "what torch.distributed.checkpoint makes of it for the same groups, with flatten_optimizer_state_dict for others"
+                f"the state_dict has no {sorted(missing)}, only {sorted(state_dict)}, expected one that HiMuon.state_dict gave, "
+                "or what torch.distributed.checkpoint makes of it for the same groups, with flatten_optimizer_state_dict for others"
             )
         before = self.param_groups, self.state
         try:
