@@ -65,8 +65,9 @@ class Steps(unittest.TestCase):
         self.assert_same_way(on_host(there), weights, start)
         self.assertEqual(cuda.steps_taken, 3)
 
-    def test_coupled_tiles_are_those_of_the_cpu(self):
-        groups = [("*", himuon.Muon("tile=16 coarse=4", coarse_momentum=0.7))]
+    def test_coupled_tiles_and_normalised_rows_are_those_of_the_cpu(self):
+        normalised = himuon.Muon("tile=16 coarse=4", coarse_momentum=0.7, row_normalisation=(0.9, 1e-8))
+        groups = [("*.q.*", himuon.Muon("tile=16 coarse=4")), ("*", normalised)]
         start, weights, there = model(), model(), on_device(model())
         cpu, cuda = himuon.Optimizer(weights, groups), made(there, groups)
         for step in range(2):
@@ -143,7 +144,7 @@ class Steps(unittest.TestCase):
                 optimizer.step(weights, weights)
             del optimizer
             with self.assertRaises(himuon.BuildError):
-                made(weights, groups=[("*", himuon.Muon("tile=16", row_normalisation=(0.9, 1e-8)))], device="cuda:1")
+                made(weights, groups=[("*", himuon.Muon("tile=16 power=1/2", row_normalisation=(0.9, 1e-8)))], device="cuda:1")
             self.assertEqual(driver.current(), before)
             driver.make_current(0)
 

@@ -20,6 +20,7 @@ import torch.distributed.checkpoint as dcp
 from himuon.torch import HiMuon
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
+    get_optimizer_state_dict,
     get_state_dict,
     set_model_state_dict,
     set_optimizer_state_dict,
@@ -197,6 +198,35 @@ class Pair(unittest.TestCase):
                     advance(*pair, range(3, 6))
                 self.assertTrue(same(resumed, numbers(model)))
 
+    def test_what_is_frozen_has_no_state_but_what_it_had(self):
+        def frozen(seed):
+            model, optimizer = made(PLAIN, seed, True)
+            model.down.weight.requires_grad_(False)
+            model.scale.requires_grad_(False)
+            return model, optimizer
+
+        model, optimizer = frozen(0)
+        advance(model, optimizer, range(3))
+        names = [name for name, _ in model.named_parameters()]
+        self.assertEqual([names[index] for index in optimizer.state_dict()["state"]], names[1:4] + names[5:])
+        for flags in ({}, {"flatten_optimizer_state_dict": True}, {"full_state_dict": True}):
+            folder = os.path.join(self.folder, f"frozen {flags}")
+            save(model, optimizer, folder, **flags)
+            resumed, other = frozen(9)
+            load(resumed, other, folder, **flags)
+            self.assertTrue(same(resumed, numbers(model)) and the_same(kept(other), kept(optimizer)))
+        # Frozen later: of the one number the other process has nothing, and still the same state.
+        for parameter in (model.down.weight, model.scale):
+            parameter.requires_grad_(True)
+        advance(model, optimizer, range(3, 5))
+        for parameter in (model.down.weight, model.scale):
+            parameter.requires_grad_(False)
+        state = kept(optimizer)
+        self.assertEqual({index for index, _ in state}, set(range(len(names))))
+        resumed, other = frozen(9)
+        other.load_state_dict(optimizer.state_dict())
+        self.assertTrue(the_same(kept(other), state))
+
     def test_a_state_of_this_process_alone(self):
         model, optimizer = made(PLAIN, 0, True)
         advance(model, optimizer, range(3))
@@ -321,6 +351,38 @@ class Checkpoints(unittest.TestCase):
                 for pair in ((model, optimizer), (resumed, other)):
                     advance(*pair, range(3, 6))
                 self.assertTrue(same(resumed, numbers(model)))
+
+    def test_another_order_of_parameters(self):
+        def layers(reverse):
+            model = torch.nn.Sequential(*(torch.nn.Linear(16, 16, bias=False) for _ in range(2)))
+            named = list(model.named_parameters())
+            return model, HiMuon(named[::-1] if reverse else named, lr=0.02, spec="tile=16")
+
+        model, optimizer = layers(False)
+        model(torch.ones(4, 16)).square().sum().backward()
+        optimizer.step()
+        other_model, other = layers(True)
+        state = get_optimizer_state_dict(model, optimizer)
+        with self.assertRaisesRegex(ValueError, "0.weight where this optimizer has 1.weight: set_optimizer_state_dict"):
+            other.load_state_dict(state)
+        set_optimizer_state_dict(other_model, other, state)
+        mine, others = kept(optimizer), kept(other)
+        for index in (0, 1):
+            self.assertTrue(torch.equal(mine[index, "momentum_buffer"], others[1 - index, "momentum_buffer"]))
+
+    def test_other_groups_of_the_same_parameters(self):
+        model, optimizer = made(PLAIN, 0, False)
+        advance(model, optimizer, range(3))
+        other = Network(0)
+        named = list(other.named_parameters())
+        groups = HiMuon([{"params": named[:3]}, {"params": named[3:], "lr": 0.5}], lr=0.5, **PLAIN)
+        with self.assertRaisesRegex(ValueError, "for the same groups, with flatten_optimizer_state_dict for others"):
+            set_optimizer_state_dict(other, groups, get_optimizer_state_dict(model, optimizer))
+        self.assertEqual([group["lr"] for group in groups.param_groups], [0.5, 0.5])
+        flat = StateDictOptions(flatten_optimizer_state_dict=True)
+        set_optimizer_state_dict(other, groups, get_optimizer_state_dict(model, optimizer, options=flat), options=flat)
+        self.assertEqual([group["lr"] for group in groups.param_groups], [0.02, 0.02])
+        self.assertTrue(the_same(kept(groups), kept(optimizer)))
 
     def test_a_state_of_other_options_is_refused(self):
         model, optimizer = self.saved("rows of one", ROWS)

@@ -1,8 +1,8 @@
 """States of the native optimizer as the tensors of a ``state_dict``, and back.
 
-A ``state_dict`` has a tensor for whatever is kept of each parameter, zeros where no step has been yet, and the steps taken in
-each group. That alone makes a state again, which is what ``torch.distributed.checkpoint`` leaves of it. What the native
-optimizer says of itself beside them, under ``himuon``, is for whoever loads it whole.
+A ``state_dict`` has a tensor for whatever is kept of each parameter, zeros where no step has been yet (unless it is frozen),
+and the steps taken in each group. That alone makes a state again, which is what ``torch.distributed.checkpoint`` leaves of
+it. What the native optimizer says of itself beside them, under ``himuon``, is for whoever loads it whole.
 """
 
 import ctypes
@@ -51,6 +51,17 @@ def keep_tuples(group: dict[str, Any]) -> None:
         group["schedule"] = [tuple(change) for change in group["schedule"]]
 
 
+def check_order(ids: list[Any], named: Named) -> None:
+    """Refuses names of parameters in another order: it is the order that is gone by."""
+    here = [_bare(name) for name, _ in named]
+    if ids != here and set(ids) == set(here):
+        saved, mine = next(pair for pair in zip(ids, here) if pair[0] != pair[1])
+        raise ValueError(
+            f"the state_dict has {saved} where this optimizer has {mine}: set_optimizer_state_dict of "
+            "torch.distributed.checkpoint brings parameters into order"
+        )
+
+
 def is_keyed_by_name(state_dict: dict[str, Any]) -> bool:
     return any(isinstance(id, str) for group in state_dict["param_groups"] for id in group["params"])
 
@@ -64,13 +75,15 @@ def keys_of(parameter: torch.Tensor, kept: list[Kept]) -> list[str]:
 def separated(
     state: bytes, named: Named, kept: dict[str, list[Kept]], updates: dict[str, int]
 ) -> tuple[dict[str, str], dict[int, Any]]:
-    """The metadata of a native state, and its tensors by the index of their parameter; updates are those of parameters of
-    which nothing is here."""
+    """The metadata of a native state, and its tensors by the index of their parameter. Updates name the parameters that had
+    any, and count them where nothing of the parameter is here; what is frozen and had none has no state, on any process."""
     metadata, tensors = read_state(state)
     records = json.loads(metadata["himuon.parameters"])
     held = {name: data for name, _, _, data in tensors}
     separate: dict[int, Any] = {}
     for index, (name, parameter) in enumerate(named):
+        if not parameter.requires_grad and name not in updates:
+            continue
         entries = separate[index] = {}
         for each in kept[name]:
             values = _numbers(held.get(f"{name}.{each.key}"), each.element, each.shape)
@@ -84,9 +97,10 @@ def separated(
 def joined(
     state_dict: dict[str, Any], named: Named, kept: dict[str, list[Kept]], fresh: bytes
 ) -> tuple[bytes, dict[str, int]]:
-    """The native state of a ``state_dict``, under the names that parameters have here, and the updates of those of which
-    nothing is here. Without what the native optimizer said of itself the fresh one's word is taken."""
+    """The native state of a ``state_dict``, under the names that parameters have here, and the updates of those that it has a
+    state of. Without what the native optimizer said of itself the fresh one's word is taken."""
     ids = [id for group in state_dict["param_groups"] for id in group["params"]]
+    check_order(ids, named)
     places, whole = dict(zip(ids, named)), "himuon" in state_dict
     metadata = _renamed(state_dict["himuon"], named) if whole else read_state(fresh)[0]
     records = json.loads(metadata["himuon.parameters"])
@@ -98,8 +112,8 @@ def joined(
         if not whole:
             _check_keys(name, entries, keys_of(parameter, kept[name]))
         taken = int(entries.get("step", 0))
+        updates[name] = taken
         if not local(parameter).numel():
-            updates[name] = taken
             continue
         if not whole:
             records[name]["updates"] = taken

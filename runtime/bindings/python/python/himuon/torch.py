@@ -96,7 +96,8 @@ class HiMuon(torch.optim.Optimizer):
         threads: int | None = None,
     ):
         self._native: Optimizer | Nothing | None = None
-        self._updates_elsewhere: dict[str, int] = {}
+        # Of the parameters that had any; only counted where nothing of the parameter is here.
+        self._updates: dict[str, int] = {}
         self._device = torch.device("cpu")
         self._has_room = False
         self._optimizer: Callable[..., Optimizer] = functools.partial(
@@ -156,8 +157,9 @@ class HiMuon(torch.optim.Optimizer):
             self.last_report = self._current()._step_at(weights, there)
         self._count_steps()
         # A graph that was made before the step must not go on with what is there now.
-        for (_, parameter), gradient in zip(named, gradients):
+        for (name, parameter), gradient in zip(named, gradients):
             if gradient is not None:
+                self._updates.setdefault(name, 0)
                 torch.autograd.graph.increment_version(parameter)
         return loss
 
@@ -202,7 +204,7 @@ class HiMuon(torch.optim.Optimizer):
             pass
         packed = super().state_dict()
         named = list(self._named())
-        metadata, state = separated(self._current().state_bytes(), named, self._kept, self._updates_elsewhere)
+        metadata, state = separated(self._current().state_bytes(), named, self._kept, self._updates)
         packed["state"] = state
         packed["himuon"] = {"metadata": metadata, "names": [name for name, _ in named]}
         return packed
@@ -215,7 +217,8 @@ class HiMuon(torch.optim.Optimizer):
         apart = missing == {"himuon"} and all("step" in group for group in state_dict["param_groups"])
         if missing and not apart:
             raise ValueError(
-                f"the state_dict has no {sorted(missing)}, only {sorted(state_dict)}, expected one that HiMuon.state_dict gave"
+                f"the state_dict has no {sorted(missing)}, only {sorted(state_dict)}, expected one that HiMuon.state_dict gave, "
+                "or what torch.distributed.checkpoint makes of it for the same groups, with flatten_optimizer_state_dict for others"
             )
         before = self.param_groups, self.state
         try:
@@ -229,7 +232,7 @@ class HiMuon(torch.optim.Optimizer):
         except BaseException:
             self.param_groups, self.state = before
             raise
-        self._updates_elsewhere = updates
+        self._updates = updates
         self._take(native, kept)
         for difference in differences:
             warnings.warn(f"resumed with another option: {difference}", stacklevel=2)
@@ -279,11 +282,10 @@ class HiMuon(torch.optim.Optimizer):
     def _count_steps(self) -> None:
         """Counts the step, and of parameters of which nothing is here the updates, which states tell everywhere."""
         self._say_steps()
-        if self.last_report is not None and self.last_report.skipped_for is not None:
-            return
+        skipped = self.last_report is not None and self.last_report.skipped_for is not None
         for name, parameter in self._elsewhere:
             if parameter.grad is not None:
-                self._updates_elsewhere[name] = self._updates_elsewhere.get(name, 0) + 1
+                self._updates[name] = self._updates.get(name, 0) + (not skipped)
 
     def _rebuild(self) -> None:
         """Makes the native optimizer anew, and goes on with its state."""
