@@ -1,4 +1,4 @@
-//! The launches around mapped tiles that couple them: the coarse part of a two-level map at p = 0. One text serves every tile,
+//! The launches around mapped tiles: the coarse part of a two-level map at p = 0, and row normalisation. One text serves every tile,
 //! number of steps and architecture; it depends on the types of weights and momenta.
 
 use super::context::element;
@@ -52,7 +52,7 @@ impl Coupling {
     }
 }
 
-/// Renders the launches of a coarse part. The same settings give the same bytes.
+/// Renders the launches around mapped tiles. The same settings give the same bytes.
 ///
 /// # Errors
 /// A template that does not fit its context, which is a fault of this crate.

@@ -8,6 +8,7 @@ use super::HiMuon;
 use super::group::GroupOptions;
 use crate::backend::BackendError;
 use crate::error::Error;
+use crate::launch::MatrixDemand;
 use crate::memory::Memory;
 use crate::plan::Plan;
 use crate::schedule::GroupPhase;
@@ -27,13 +28,17 @@ impl<M: Memory> HiMuon<M> {
             };
             let shapes = vec![(view.rows, view.columns); view.count];
             let row_normalised = options.row_normalisation.is_some();
+            let demand = [MatrixDemand {
+                row_normalised,
+                ..MatrixDemand::new(view.rows, view.columns)
+            }];
             for spec in options.specs.iter().map(|spec| view.spec(spec)) {
                 loop {
                     let variant = self.tuning.variant_for(&spec, &shapes);
                     // A tuned variant that the device lacks is passed over by the plan, with a warning.
                     let known = variant.as_deref().filter(|name| {
                         self.backend
-                            .workspace_bytes(&spec, Some(name), &[], 1)
+                            .workspace_bytes(&spec, Some(name), &demand, 1)
                             .is_ok()
                     });
                     match self.backend.load_ahead(&spec, known, row_normalised) {

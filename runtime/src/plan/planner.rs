@@ -172,8 +172,7 @@ impl<Model: WorkspaceModel + ?Sized> Planner<'_, Model> {
             of_coarse += coarse * parameter.matrices as u64;
         }
         let mut reasons = Vec::new();
-        let shapes: Vec<_> = matrices.iter().map(|m| (m.rows, m.columns)).collect();
-        let variant = self.variant(request, spec, &shapes, &mut reasons);
+        let variant = self.variant(request, spec, &matrices, &mut reasons);
         let fit = Fit {
             model: self.0,
             spec,
@@ -217,15 +216,15 @@ impl<Model: WorkspaceModel + ?Sized> Planner<'_, Model> {
         &self,
         request: &PlanRequest<'_>,
         spec: &KernelSpec,
-        shapes: &[(usize, usize)],
+        matrices: &[PlannedMatrix],
         reasons: &mut Vec<String>,
     ) -> Option<String> {
         let tuning = request.tuning;
-        let class = ShapeClass::of(spec.tile, shapes.iter().copied());
+        let class = ShapeClass::of(spec.tile, matrices.iter().map(|m| (m.rows, m.columns)));
         let choices = tuning.choices(spec, class);
         for choice in &choices {
             let name = &choice.variant;
-            if let Err(error) = self.0.workspace_bytes(spec, Some(name), &[], 1) {
+            if let Err(error) = self.available(spec, name, matrices) {
                 tracing::warn!("{error}; the next choice is used");
                 reasons.push(format!(
                     "variant {name} of the tuning table is not available"
@@ -243,7 +242,7 @@ impl<Model: WorkspaceModel + ?Sized> Planner<'_, Model> {
             return Some(choice.variant.clone());
         }
         if choices.is_empty()
-            && let Some(found) = self.by_model(request, spec, shapes)
+            && let Some(found) = self.by_model(request, spec, matrices)
         {
             reasons.push(format!(
                 "variant {}: the model's choice, predicted {:.2} times as fast as the default; {}",
@@ -265,16 +264,30 @@ impl<Model: WorkspaceModel + ?Sized> Planner<'_, Model> {
         &self,
         request: &PlanRequest<'_>,
         spec: &KernelSpec,
-        shapes: &[(usize, usize)],
+        matrices: &[PlannedMatrix],
     ) -> Option<Prediction> {
         let least = request.tuning.least_predicted_speedup(spec)?;
-        let predicted = self.0.predicted(spec, shapes, request.threads);
+        let shapes: Vec<_> = matrices.iter().map(|m| (m.rows, m.columns)).collect();
+        let predicted = self.0.predicted(spec, &shapes, request.threads);
         let far = predicted.into_iter().take_while(|p| p.speedup >= least);
         far.filter(|found| !request.tuning.is_dropped(spec, &found.variant))
-            .find(|found| {
-                let name = Some(found.variant.as_str());
-                self.0.workspace_bytes(spec, name, &[], 1).is_ok()
-            })
+            .find(|found| self.available(spec, &found.variant, matrices).is_ok())
+    }
+
+    /// Whether the backend has a variant for what a launch asks of it: rows that are normalised may be computed by another
+    /// kernel, with other limits.
+    fn available(
+        &self,
+        spec: &KernelSpec,
+        variant: &str,
+        matrices: &[PlannedMatrix],
+    ) -> Result<(), BackendError> {
+        let of_kind = |normalised| matrices.iter().find(|m| m.row_normalised == normalised);
+        for matrix in [false, true].into_iter().filter_map(of_kind) {
+            self.0
+                .workspace_bytes(spec, Some(variant), &[matrix.demand()], 1)?;
+        }
+        Ok(())
     }
 }
 

@@ -33,7 +33,7 @@ HIMUON_DEVICE void write_basis(const Coupled& matrix) {
   for (u64 number = threadIdx.x; number < u64(matrix.columns) * stride; number += COUPLING_THREADS)
     matrix.spare_right[number] = matrix.right[number];
   __syncthreads();
-  // Scratch of columns x rank beyond this point: nobody reads the left spare, and `right` must stay.
+  // `fine` is scratch until the remainder is written, and `right` must stay.
   complete_basis(matrix.spare_right, matrix.fine, matrix.small, Factors::of(matrix), matrix.columns, matrix.rank, stride);
   each_place(matrix.columns, matrix.capacity, [&](u32 i, u32 j) {
     matrix.basis[u64(i) * matrix.capacity + j] = j < matrix.rank ? matrix.spare_right[u64(i) * stride + j] : 0.0f;

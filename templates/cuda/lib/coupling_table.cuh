@@ -50,6 +50,7 @@ struct __align__(16) Coupled {
   float row_beta2, row_epsilon;
   u32 reserved[3];
 };
+static_assert(sizeof(Coupled) == 240u, "an entry of the table");
 static constexpr u32 COUPLED_REFRESH = 1u;    // the basis moves
 static constexpr u32 COUPLED_ALONE = 2u;      // the coarse part is all there is
 static constexpr u32 COUPLED_PROJECTED = 4u;  // the fine part is taken out of both spans

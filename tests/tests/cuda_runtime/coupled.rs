@@ -267,6 +267,42 @@ fn a_replayed_graph_is_the_coupled_steps_bit_for_bit() {
     });
 }
 
+/// Chunks under a budget, and matrices without a gradient, whose places in the workspace the others take.
+#[test]
+fn company_in_a_launch_does_not_change_a_bit() {
+    let test = "coupled::company_in_a_launch_does_not_change_a_bit";
+    emulated(test, &[], || {
+        let specs = [spec("tile=16 coarse=4")];
+        let model = model();
+        let mut together = OnDevice::new(&model);
+        let mut unlimited = together.optimizer(model.builder(&specs));
+        let bytes = unlimited.plan(0).unwrap().workspace_bytes;
+        let mut apart = OnDevice::new(&model);
+        let mut limited = apart.optimizer(model.builder(&specs).memory_budget(bytes - 1));
+        let plan = limited.plan(0).unwrap();
+        let chunks: Vec<_> = plan.launches.iter().flat_map(|l| &l.chunks).collect();
+        assert!(chunks.len() == 2 && chunks[0].matrices > 1, "{chunks:?}");
+        let without = |device: &mut OnDevice, optimizer: &mut HiMuon<Device>, missing: usize| {
+            let gradient = device.gradients[missing].take();
+            device.step(optimizer);
+            device.gradients[missing] = gradient;
+        };
+        for missing in [None, Some(1), Some(2), None] {
+            match missing {
+                None => {
+                    together.step(&mut unlimited);
+                    apart.step(&mut limited);
+                }
+                Some(missing) => {
+                    without(&mut together, &mut unlimited, missing);
+                    without(&mut apart, &mut limited, missing);
+                }
+            }
+            assert_eq!(apart.bits(), together.bits(), "without {missing:?}");
+        }
+    });
+}
+
 #[test]
 fn a_scaled_loss_is_unscaled_for_the_coarse_part_too() {
     let test = "coupled::a_scaled_loss_is_unscaled_for_the_coarse_part_too";

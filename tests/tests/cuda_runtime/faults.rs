@@ -3,7 +3,7 @@
 use cudarc::driver::DriverError;
 use cudarc::driver::sys::CUresult;
 use himuon::cuda::Device;
-use himuon::optimizer::{Protection, StepError};
+use himuon::optimizer::{HiMuonBuilder, MuonOptions, NorMuon, Protection, StepError};
 use himuon::schedule::TileSchedule;
 use himuon::{Error, HiMuon, Tile};
 use himuon_toolkit::emulated::Inspection;
@@ -15,12 +15,36 @@ use crate::model::{Model, OnDevice, spec, tile};
 const ON_CHIP: &str = "tile=16 power=1/2";
 /// One that lays the tables out, seven of a step, and one of AdamW.
 const STREAMED: &str = "tile=full steps=1";
+/// With rows normalised: six launches up to what the coarse part leaves, the map, six more, and one of AdamW.
+const COUPLED: &str = "tile=16 coarse=4";
+
+fn coupled() -> (Model, HiMuonBuilder) {
+    let model = Model::new(
+        &[
+            ("blocks.0.q.weight", &[20, 20]),
+            ("blocks.0.up.weight", &[45, 20]),
+            ("blocks.0.norm.weight", &[20]),
+        ],
+        11,
+    );
+    let parameters = model.parameters.iter().map(|(name, shape)| (name, shape));
+    let builder = HiMuon::builder().parameters(parameters).threads(1);
+    let options = MuonOptions::specs([spec(COUPLED)]).row_normalisation(NorMuon::default());
+    let builder = builder.group_with("blocks.*", options);
+    (model, builder)
+}
 
 fn start(text: &str, protection: Protection) -> (OnDevice, HiMuon<Device>) {
-    let model = Model::mixed();
+    let (model, builder) = match text {
+        COUPLED => coupled(),
+        _ => {
+            let model = Model::mixed();
+            let builder = model.builder(&[spec(text)]);
+            (model, builder)
+        }
+    };
     let mut device = OnDevice::new(&model);
-    let builder = model.builder(&[spec(text)]).protection(protection);
-    let optimizer = device.optimizer(builder);
+    let optimizer = device.optimizer(builder.protection(protection));
     device.load_gradients(0);
     (device, optimizer)
 }
@@ -150,6 +174,20 @@ fn a_snapshot_puts_every_bit_back_after_a_refused_launch() {
             .all(|(kind, unchanged)| kind == "restored" && *unchanged),
         "{found:?}"
     );
+}
+
+/// Bases and row moments are put back, too: the fifth launch writes the one, the twelfth the other, and two more steps are those
+/// of an optimizer that nothing has disturbed.
+#[test]
+fn a_snapshot_puts_bases_and_row_moments_back() {
+    let test = "faults::a_snapshot_puts_bases_and_row_moments_back";
+    let found = sweep(test, ("submission", 6), || {
+        outcome(COUPLED, Protection::Snapshot);
+    });
+    let child = std::env::var_os("HIMUON_ISOLATED_TEST").is_some();
+    assert!(child || found.len() == 9, "{found:?}");
+    let restored = |(kind, unchanged): &(String, bool)| kind == "restored" && *unchanged;
+    assert!(found.iter().all(restored), "{found:?}");
 }
 
 /// A strided weight of many rows is one copy, where the device takes its pitch; else each row is one.

@@ -7,7 +7,7 @@ use himuon_templates::KernelSpec;
 
 use super::entry::{COUPLED_BYTES, CoupledEntry};
 use super::kernels::{Arguments, CouplingKernels};
-use super::layout::{Layout, REPORT_BYTES};
+use super::layout::{Layout, MatrixLayout, REPORT_BYTES};
 use crate::backend::BackendError;
 use crate::cuda::arguments::TileArguments;
 use crate::cuda::chunk::{TableRows, counted, entry, read_reports};
@@ -91,27 +91,8 @@ impl CoupledChunk {
             self.rows.push((index, first_tile as u32));
             let group = groups.place(matrix.scalars);
             let entry = entry(index, matrix, first_tile as u32, (group, 0))?;
-            let tile = spec.tile.effective(matrix.rows, matrix.columns);
-            let basis = matrix.coarse.as_ref();
-            let written = CoupledEntry {
-                matrix: entry,
-                layout,
-                workspace: self.parts(),
-                tile: (tile.0 as u32, tile.1 as u32),
-                coarse: spec.coarse,
-                basis: basis.map_or((0, 0), |basis| {
-                    (basis.values.extent().pointer, basis.capacity as u32)
-                }),
-                refresh: basis.is_some_and(|basis| basis.refresh),
-                row_normalisation: matrix.row_normalisation.as_ref().map(|rows| {
-                    let moments = rows.second_moment.extent().pointer;
-                    (moments, rows.beta2, rows.epsilon)
-                }),
-                firsts,
-                coarse_factor: matrix.scalars.coarse_factor,
-                captured_decay: matrix.scalars.captured_decay,
-            };
-            written.write(&mut coupled);
+            self.of_matrix(spec, matrix, (entry, layout), firsts)
+                .write(&mut coupled);
             remainder(&entry, self.parts() + layout.fine).write(&mut remainders);
             for (first, units) in firsts.iter_mut().zip(layout.units) {
                 *first += units as u32;
@@ -132,6 +113,36 @@ impl CoupledChunk {
         let arguments = self.of_map(0, 0);
         self.ranges.bind(stream, kernel, wanted, &arguments)?;
         Ok(written)
+    }
+
+    /// What the launches here read of a matrix whose first units are these.
+    fn of_matrix<'a>(
+        &self,
+        spec: &KernelSpec,
+        matrix: &MatrixStep<'_, Device>,
+        (entry, layout): (MatrixEntry, &'a MatrixLayout),
+        firsts: [u32; 3],
+    ) -> CoupledEntry<'a> {
+        let tile = spec.tile.effective(matrix.rows, matrix.columns);
+        let basis = matrix.coarse.as_ref();
+        CoupledEntry {
+            matrix: entry,
+            layout,
+            workspace: self.parts(),
+            tile: (tile.0 as u32, tile.1 as u32),
+            coarse: spec.coarse,
+            basis: basis.map_or((0, 0), |basis| {
+                (basis.values.extent().pointer, basis.capacity as u32)
+            }),
+            refresh: basis.is_some_and(|basis| basis.refresh),
+            row_normalisation: matrix.row_normalisation.as_ref().map(|rows| {
+                let moments = rows.second_moment.extent().pointer;
+                (moments, rows.beta2, rows.epsilon)
+            }),
+            firsts,
+            coarse_factor: matrix.scalars.coarse_factor,
+            captured_decay: matrix.scalars.captured_decay,
+        }
     }
 
     /// Where the parts of the matrices begin.

@@ -37,16 +37,6 @@ pub(super) struct CoupledEntry<'a> {
 impl CoupledEntry<'_> {
     pub(super) fn write(&self, table: &mut Vec<u8>) {
         let CoupledEntry { matrix, layout, .. } = self;
-        let alone = is_alone(self.coarse, layout);
-        let mut flags = 0;
-        for (flag, holds) in [
-            (REFRESH, self.refresh),
-            (ALONE, alone),
-            (PROJECTED, is_projected(self.coarse, layout)),
-            (NORMALISED, self.row_normalisation.is_some()),
-        ] {
-            flags |= if holds { flag } else { 0 };
-        }
         for pointer in [
             matrix.gradient,
             matrix.momentum,
@@ -85,17 +75,32 @@ impl CoupledEntry<'_> {
             layout.rank,
             layout.stride,
             self.basis.1,
-            flags,
+            self.flags(),
         ]
         .into_iter()
         .chain(self.firsts)
         {
             table.word(word);
         }
-        let factor = if alone { 1.0 } else { self.coarse_factor };
+        let factor = match is_alone(self.coarse, layout) {
+            true => 1.0,
+            false => self.coarse_factor,
+        };
         table.number(factor).number(self.captured_decay);
         table.number(beta2).number(epsilon);
         table.word(0).word(0).word(0);
+    }
+
+    fn flags(&self) -> u32 {
+        [
+            (REFRESH, self.refresh),
+            (ALONE, is_alone(self.coarse, self.layout)),
+            (PROJECTED, is_projected(self.coarse, self.layout)),
+            (NORMALISED, self.row_normalisation.is_some()),
+        ]
+        .into_iter()
+        .filter_map(|(flag, holds)| holds.then_some(flag))
+        .sum()
     }
 }
 

@@ -1,4 +1,4 @@
-//! The kernels of a coarse part, loaded.
+//! The kernels around mapped tiles, loaded.
 
 use cudarc::driver::{CudaFunction, CudaStream};
 use himuon_codegen::render::{Coupling, coupling};
