@@ -136,15 +136,26 @@ HIMUON_DEVICE float seed(u32 row, u32 column) {
   return float(u32(bits >> 40)) / 8388608.0f - 1.0f;
 }
 
+// The largest rank of a coarse part.
+static constexpr u32 MOST_RANK = 512u;
+
 // Puts the columns of a basis that are not zero first, seeded ones in the place of the others, and makes all of them
 // orthonormal. A basis without a zero column is left as it is.
 HIMUON_DEVICE void complete_basis(float* basis, float* spare, float* small, const Factors& factors, u32 rows, u32 rank,
                                   u32 stride) {
+  __shared__ u32 used[MOST_RANK];
+  for (u32 j = threadIdx.x; j < rank; j += COUPLING_THREADS) used[j] = 0u;
+  __syncthreads();
+  for (u32 j = threadIdx.x & 31u; j < rank; j += 32u) {
+    bool any = false;
+    for (u32 i = threadIdx.x >> 5; i < rows; i += COUPLING_THREADS / 32u) any = any || basis[u64(i) * stride + j] != 0.0f;
+    if (any) atomicOr(&used[j], 1u);
+  }
+  __syncthreads();
   u32 kept = 0;
   for (u32 j = 0; j < rank; j++) {
-    bool used = false;
-    for (u32 i = threadIdx.x; i < rows; i += COUPLING_THREADS) used = used || basis[u64(i) * stride + j] != 0.0f;
-    if (!__syncthreads_or(used)) continue;
+    if (used[j] == 0u) continue;
+    // Columns move to places that have been read.
     if (kept < j)
       for (u32 i = threadIdx.x; i < rows; i += COUPLING_THREADS) basis[u64(i) * stride + kept] = basis[u64(i) * stride + j];
     kept++;
