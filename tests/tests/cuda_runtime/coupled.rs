@@ -1,6 +1,6 @@
 //! Tiles coupled by a coarse part, beside the CPU's.
 
-use half::bf16;
+use half::{bf16, f16};
 use himuon::cuda::{CudaBackend, Device, DeviceMut, DeviceRef};
 use himuon::optimizer::{CoarseSchedule, HiMuonBuilder, MuonOptions};
 use himuon::tensor::{TensorMut, TensorRef};
@@ -328,7 +328,52 @@ fn a_scaled_loss_is_unscaled_for_the_coarse_part_too() {
     });
 }
 
-/// Weights of 16 bits: on both sides the same numbers but for roundings of weights that fall between two of them.
+/// Relative Frobenius gap of the update of weights of 16 bits over three steps, on both sides the same numbers but for
+/// roundings of weights that fall between two of them. Measured: 0 for bf16, with f32 masters too.
+const GAP_OF_SIXTEEN_BITS: f64 = 2e-3;
+
+macro_rules! follows_the_cpu_in {
+    ($number:ty, $element:ident, $device:expr, $text:expr) => {{
+        let builder = || {
+            HiMuon::builder()
+                .parameter("w", &[37, 45])
+                .learning_rate(0.05)
+                .threads(1)
+                .group_with("w", MuonOptions::specs([spec($text)]))
+        };
+        let numbers = |seed: u64| -> Vec<$number> {
+            let numbers = normal(seed, 37 * 45);
+            numbers.into_iter().map(<$number>::from_f32).collect()
+        };
+        let stream = &$device.stream;
+        let start = numbers(1);
+        let mut on_host = start.clone();
+        let mut on_device = stream.clone_htod(&start).unwrap();
+        let mut cpu = builder().build().unwrap();
+        let mut cuda: HiMuon<Device> = $device.optimizer(builder());
+        for step in 0..3 {
+            let gradient = numbers(100 + step);
+            cpu.step(&mut [ParameterStep {
+                weight: TensorMut::$element(&mut on_host),
+                gradient: Some(TensorRef::$element(&gradient)),
+            }])
+            .unwrap();
+            let gradient = stream.clone_htod(&gradient).unwrap();
+            cuda.step(&mut [ParameterStep {
+                weight: DeviceMut::of(&mut on_device, stream),
+                gradient: Some(DeviceRef::of(&gradient, stream)),
+            }])
+            .unwrap();
+            stream.synchronize().unwrap();
+        }
+        let wide = |numbers: &[$number]| vec![numbers.iter().map(|n| n.to_f32()).collect()];
+        let found = stream.clone_dtoh(&on_device).unwrap();
+        let gap = update_gap(&wide(&start), &wide(&on_host), &wide(&found));
+        println!("measured: {}: gap {gap:.1e}", $text);
+        assert!(gap < GAP_OF_SIXTEEN_BITS, "{}: {gap:e}", $text);
+    }};
+}
+
 #[test]
 fn weights_of_sixteen_bits_follow_the_cpu() {
     let test = "coupled::weights_of_sixteen_bits_follow_the_cpu";
@@ -339,42 +384,9 @@ fn weights_of_sixteen_bits_follow_the_cpu() {
             "tile=16 coarse=4 fine=fused element=bf16 momentum=bf16 operand=f32",
             "tile=16 coarse=4 element=bf16 momentum=f32 operand=f32 master_weights=true",
         ] {
-            let builder = || {
-                HiMuon::builder()
-                    .parameter("w", &[37, 45])
-                    .learning_rate(0.05)
-                    .threads(1)
-                    .group_with("w", MuonOptions::specs([spec(text)]))
-            };
-            let numbers = |seed: u64| -> Vec<bf16> {
-                let numbers = normal(seed, 37 * 45);
-                numbers.into_iter().map(bf16::from_f32).collect()
-            };
-            let start = numbers(1);
-            let mut on_host = start.clone();
-            let mut on_device = device.stream.clone_htod(&start).unwrap();
-            let mut cpu = builder().build().unwrap();
-            let mut cuda: HiMuon<Device> = device.optimizer(builder());
-            for step in 0..3 {
-                let gradient = numbers(100 + step);
-                cpu.step(&mut [ParameterStep {
-                    weight: TensorMut::Bf16(&mut on_host),
-                    gradient: Some(TensorRef::Bf16(&gradient)),
-                }])
-                .unwrap();
-                let gradient = device.stream.clone_htod(&gradient).unwrap();
-                cuda.step(&mut [ParameterStep {
-                    weight: DeviceMut::of(&mut on_device, &device.stream),
-                    gradient: Some(DeviceRef::of(&gradient, &device.stream)),
-                }])
-                .unwrap();
-                device.stream.synchronize().unwrap();
-            }
-            let wide = |numbers: &[bf16]| vec![numbers.iter().map(|n| n.to_f32()).collect()];
-            let found = device.stream.clone_dtoh(&on_device).unwrap();
-            let gap = update_gap(&wide(&start), &wide(&on_host), &wide(&found));
-            println!("measured: {text}: gap {gap:.1e}");
-            assert!(gap < 2e-3, "{text}: {gap:e}");
+            follows_the_cpu_in!(bf16, Bf16, device, text);
         }
+        let in_f16 = "tile=16 coarse=4 element=f16 momentum=f32 operand=f32";
+        follows_the_cpu_in!(f16, F16, device, in_f16);
     });
 }
