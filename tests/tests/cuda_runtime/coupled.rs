@@ -329,7 +329,7 @@ fn a_scaled_loss_is_unscaled_for_the_coarse_part_too() {
 }
 
 /// Relative Frobenius gap of the update of weights of 16 bits over three steps, on both sides the same numbers but for
-/// roundings of weights that fall between two of them. Measured: 0 for bf16, with f32 masters too.
+/// roundings of weights that fall between two of them. Measured: 0 for bf16, with f32 masters too, 7.6e-6 for f16.
 const GAP_OF_SIXTEEN_BITS: f64 = 2e-3;
 
 macro_rules! follows_the_cpu_in {
