@@ -1,10 +1,9 @@
 //! The launches beside the tile kernels: AdamW of all tensors, the search for non-finite numbers, and what a step
 //! decides on the device. One text serves every specification and architecture.
 
-use super::{RenderError, Rendered, engine, include};
+use super::{RenderError, Rendered, from_template};
 use himuon_templates::KernelId;
 use serde::Serialize;
-use tera::Context;
 
 const TEMPLATE: &str = "companion.cu.tera";
 
@@ -43,15 +42,7 @@ impl Default for Companion {
 /// # Errors
 /// A template that does not fit its context, which is a fault of this crate.
 pub fn companion(settings: &Companion) -> Result<Rendered, RenderError> {
-    let failed = |source| RenderError::Template {
-        template: TEMPLATE,
-        source,
-    };
-    let context = Context::from_serialize(settings).map_err(failed)?;
-    let text = engine()
-        .and_then(|engine| engine.render(TEMPLATE, &context))
-        .map_err(failed)?;
-    let text = include::resolved(&text, false)?;
+    let text = from_template(TEMPLATE, settings, false)?;
     let id = KernelId::named("companion", &text);
     Ok(Rendered { id, text })
 }

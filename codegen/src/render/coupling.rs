@@ -3,11 +3,10 @@
 
 use super::context::element;
 use super::literal::float;
-use super::{RenderError, Rendered, engine, include};
-use himuon_templates::spec::coarse_map;
+use super::{RenderError, Rendered, from_template};
+use himuon_templates::spec::{MAX_COARSE_RANK, coarse_map};
 use himuon_templates::{Element, KernelId, Power, StepTable, Storage};
 use serde::Serialize;
-use tera::Context;
 
 const TEMPLATE: &str = "coupling.cu.tera";
 
@@ -21,11 +20,20 @@ pub struct Coupling {
     steps: Vec<Vec<String>>,
     /// Threads of a block.
     pub threads: u32,
+    patch: usize,
+    product_rows: usize,
+    product_columns: usize,
+    most_rank: u32,
     #[serde(skip)]
     master_weights: bool,
 }
 
 impl Coupling {
+    /// Rows and columns of the matrix that a block has where numbers are taken one by one.
+    pub const PATCH: usize = 64;
+    /// Rows of the result, and columns of the basis, that a block computes of a product with a basis.
+    pub const PRODUCT: (usize, usize) = (64, 32);
+
     /// For weights and gradients of one type, and momenta of another.
     ///
     /// # Errors
@@ -47,6 +55,10 @@ impl Coupling {
             momentum: element(storage.momentum),
             steps: steps.into_iter().map(literals).collect(),
             threads: 256,
+            patch: Self::PATCH,
+            product_rows: Self::PRODUCT.0,
+            product_columns: Self::PRODUCT.1,
+            most_rank: MAX_COARSE_RANK,
             master_weights: storage.master_weights && storage.weight == Element::Bf16,
         })
     }
@@ -57,15 +69,7 @@ impl Coupling {
 /// # Errors
 /// A template that does not fit its context, which is a fault of this crate.
 pub fn coupling(settings: &Coupling) -> Result<Rendered, RenderError> {
-    let failed = |source| RenderError::Template {
-        template: TEMPLATE,
-        source,
-    };
-    let context = Context::from_serialize(settings).map_err(failed)?;
-    let text = engine()
-        .and_then(|engine| engine.render(TEMPLATE, &context))
-        .map_err(failed)?;
-    let text = include::resolved(&text, settings.master_weights)?;
+    let text = from_template(TEMPLATE, settings, settings.master_weights)?;
     let master = if settings.master_weights {
         "_master"
     } else {

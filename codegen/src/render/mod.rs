@@ -142,6 +142,20 @@ pub fn header(path: &str) -> Result<String, RenderError> {
     include::resolved(&format!("#include \"{path}\"\n"), false)
 }
 
+/// The text of launches that stand beside or around tile kernels: a template with every library file that it includes.
+fn from_template(
+    template: &'static str,
+    settings: &impl serde::Serialize,
+    master_weights: bool,
+) -> Result<String, RenderError> {
+    let failed = |source| RenderError::Template { template, source };
+    let context = Context::from_serialize(settings).map_err(failed)?;
+    let text = engine()
+        .and_then(|engine| engine.render(template, &context))
+        .map_err(failed)?;
+    include::resolved(&text, master_weights)
+}
+
 /// The engine with every template. Its usual delimiters collide with braces of CUDA and PTX.
 fn engine() -> Result<Tera, tera::Error> {
     let mut engine = Tera::new();

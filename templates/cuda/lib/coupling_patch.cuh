@@ -8,7 +8,6 @@
 
 namespace himuon {
 
-static constexpr u32 PATCH = 64u;
 static constexpr u32 PATCH_STRIDE = PATCH + 4u;  // rows of 16 bytes
 static constexpr u32 PATCH_DEPTH = 32u;
 

@@ -64,6 +64,8 @@ static constexpr double SMALLEST = 1e-30;
 static constexpr float REMAINDER = 1e-5f;
 
 static constexpr u32 COUPLING_THREADS = 256u;
+// Rows and columns of a patch: what a block has of a matrix where numbers are taken one by one.
+static constexpr u32 PATCH = 64u;
 // Behind the two of the tile kernels and that of AdamW: matrices without their coarse part, because they are not finite.
 static constexpr u32 COUNTER_UNCOUPLED = 3u;
 

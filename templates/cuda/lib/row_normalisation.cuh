@@ -19,7 +19,7 @@ HIMUON_DEVICE u32 counted_columns(const Coupled& matrix, const TileReport* repor
 
 // Moments and factors of all rows.
 HIMUON_DEVICE void normalise_rows(const Coupled& matrix, const Group& group, const TileReport* reports) {
-  const u32 patches = (matrix.columns - 1u) / 64u + 1u;
+  const u32 patches = (matrix.columns - 1u) / PATCH + 1u;
   const double beta2 = double(matrix.row_beta2);
   double total = 0.0, count = 0.0;
   for (u32 row = threadIdx.x; row < matrix.rows; row += COUPLING_THREADS) {

@@ -7,7 +7,7 @@ use himuon::tensor::{TensorMut, TensorRef};
 use himuon::{HiMuon, ParameterStep};
 
 use crate::emulator::emulated;
-use crate::model::{Model, OnDevice, normal, spec, update_gap};
+use crate::model::{Model, OnDevice, normal, replays_are_eager, spec, update_gap};
 
 /// Relative Frobenius gap of the update over three steps, worst parameter, standard normal weights and gradients, f32
 /// operands on both sides. Measured: 2.8e-5, of `fine=none`, whose updates are the smallest; most of it is the rounding of
@@ -248,22 +248,7 @@ fn a_replayed_graph_is_the_coupled_steps_bit_for_bit() {
             ],
             5,
         );
-        let mut eager = OnDevice::new(&model);
-        let mut one_by_one = eager.optimizer(configured(&model));
-        let mut captured = OnDevice::new(&model);
-        let mut replayed = captured.optimizer(configured(&model));
-        let mut graph = replayed
-            .capture(&mut captured.parameters(), 0..STEPS)
-            .unwrap();
-        for step in 0..STEPS {
-            eager.step(&mut one_by_one);
-            captured.load_gradients(step);
-            replayed
-                .replay(&mut graph, &mut captured.parameters())
-                .unwrap();
-            assert_eq!(captured.bits(), eager.bits(), "step {step}");
-        }
-        replayed.check_replays().unwrap();
+        replays_are_eager(&model, || configured(&model), STEPS);
     });
 }
 

@@ -19,19 +19,11 @@ const STREAMED: &str = "tile=full steps=1";
 const COUPLED: &str = "tile=16 coarse=4";
 
 fn coupled() -> (Model, HiMuonBuilder) {
-    let model = Model::new(
-        &[
-            ("blocks.0.q.weight", &[20, 20]),
-            ("blocks.0.up.weight", &[45, 20]),
-            ("blocks.0.norm.weight", &[20]),
-        ],
-        11,
-    );
-    let parameters = model.parameters.iter().map(|(name, shape)| (name, shape));
-    let builder = HiMuon::builder().parameters(parameters).threads(1);
+    let parameters: [(&str, &[usize]); 2] = [("blocks.0.q", &[45, 20]), ("blocks.0.norm", &[20])];
     let options = MuonOptions::specs([spec(COUPLED)]).row_normalisation(NorMuon::default());
+    let builder = HiMuon::builder().parameters(parameters).threads(1);
     let builder = builder.group_with("blocks.*", options);
-    (model, builder)
+    (Model::new(&parameters, 11), builder)
 }
 
 fn start(text: &str, protection: Protection) -> (OnDevice, HiMuon<Device>) {

@@ -224,6 +224,23 @@ impl OnDevice {
     }
 }
 
+/// Replays a graph of so many steps beside ordinary ones: the weights have the same bits after each.
+pub(crate) fn replays_are_eager(model: &Model, builder: impl Fn() -> HiMuonBuilder, steps: u64) {
+    let (mut eager, mut captured) = (OnDevice::new(model), OnDevice::new(model));
+    let mut one_by_one = eager.optimizer(builder());
+    let mut replayed = captured.optimizer(builder());
+    let graph = replayed.capture(&mut captured.parameters(), 0..steps);
+    let mut graph = graph.unwrap();
+    for step in 0..steps {
+        eager.step(&mut one_by_one);
+        captured.load_gradients(step);
+        let report = replayed.replay(&mut graph, &mut captured.parameters());
+        assert_eq!(report.unwrap().step, step);
+        assert_eq!(captured.bits(), eager.bits(), "step {step}");
+    }
+    replayed.check_replays().unwrap();
+}
+
 /// Numbers of a row: of the last dimension.
 fn columns(model: &Model, parameter: usize) -> usize {
     model.parameters[parameter].1.last().copied().unwrap_or(1)

@@ -8,7 +8,7 @@ use himuon::tuning::{ShapeClass, TuningEntry, TuningTable};
 use himuon::{HiMuon, ParameterStep};
 
 use crate::emulator::emulated;
-use crate::model::{Model, OnDevice, normal, spec, update_gap};
+use crate::model::{Model, OnDevice, normal, replays_are_eager, spec, update_gap};
 
 /// Relative Frobenius gap of the update over three steps, worst parameter, standard normal weights and gradients, f32
 /// operands on both sides. Measured: 1.3e-5.
@@ -122,25 +122,9 @@ fn after_what_is_not_finite(text: &str) {
 fn a_replayed_graph_is_the_normalised_steps_bit_for_bit() {
     let test = "row_normalisation::a_replayed_graph_is_the_normalised_steps_bit_for_bit";
     emulated(test, &[], || {
-        const STEPS: u64 = 3;
         let model = model();
         for text in ["tile=16", "tile=16 coarse=4"] {
-            let mut eager = OnDevice::new(&model);
-            let mut one_by_one = eager.optimizer(builder(&model, text));
-            let mut captured = OnDevice::new(&model);
-            let mut replayed = captured.optimizer(builder(&model, text));
-            let mut graph = replayed
-                .capture(&mut captured.parameters(), 0..STEPS)
-                .unwrap();
-            for step in 0..STEPS {
-                eager.step(&mut one_by_one);
-                captured.load_gradients(step);
-                replayed
-                    .replay(&mut graph, &mut captured.parameters())
-                    .unwrap();
-                assert_eq!(captured.bits(), eager.bits(), "{text}, step {step}");
-            }
-            replayed.check_replays().unwrap();
+            replays_are_eager(&model, || builder(&model, text), 3);
         }
     });
 }

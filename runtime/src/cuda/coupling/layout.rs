@@ -1,5 +1,6 @@
 //! Where everything of coupled matrices lies in the workspace, and how many thread blocks work on it.
 
+use himuon_codegen::render::Coupling;
 use himuon_templates::KernelSpec;
 
 use super::entry::is_projected;
@@ -8,10 +9,8 @@ use crate::coarse::coarse_rank;
 use crate::cuda::scratch::{aligned, tile_count};
 use crate::launch::MatrixDemand;
 
-/// Rows of the result and columns of the basis that a block computes of a product with a basis.
-const SKINNY: (usize, usize) = (64, 32);
-/// Rows and columns of a patch.
-const PATCH: usize = 64;
+const SKINNY: (usize, usize) = Coupling::PRODUCT;
+const PATCH: usize = Coupling::PATCH;
 /// Bytes of a `CoarseReport`.
 pub(super) const REPORT_BYTES: usize = 16;
 /// r x r matrices in f64, and in f32.
