@@ -85,7 +85,11 @@ impl Ranges {
             .map(|job| job.grid.rows * job.grid.columns)
             .sum();
         let [fewest, most] = ELEMENTS_AT_A_TIME;
-        let elements = (elements / (TURNS * threads)).clamp(fewest, most);
+        let elements = match threads {
+            // Nobody waits for a thread that is alone.
+            1 => elements.max(1),
+            _ => (elements / (TURNS * threads)).clamp(fewest, most),
+        };
         let mut count = 0;
         let jobs = jobs
             .iter()

@@ -1,10 +1,10 @@
 //! The block on the diagonal of a symmetric product, of which the lower left quarter is not computed.
 //!
-//! Of rows 8..16 only columns 8..16 are needed: the **corner**, eight halves of a vector. Two rows share a vector,
-//! row 8 + r in its lower half and row 12 + r in its upper one, so that sixteen rows take twelve vectors.
+//! Of rows 8..16 only columns 8..16 are needed: the **corner**, eight halves of a vector. Two rows share a vector, so that
+//! sixteen rows take twelve vectors.
 
 use super::finish::Finish;
-use super::piece::{Left, Place, Transposed, finished};
+use super::piece::{Place, TERMS_AT_A_TIME, Transposed, add_term, finished, written_out};
 use crate::cpu::layout::{BLOCK, Panels};
 use crate::cpu::simd::{LANES, Simd};
 
@@ -45,23 +45,27 @@ pub(super) unsafe fn corner_piece<S: Simd, const BESIDE: usize, const PANELS: us
             corner[r] = unsafe { simd.load(pause(r)) };
         }
     }
-    for k in place.sum.clone() {
-        // SAFETY: the caller's word.
+    // SAFETY: as above.
+    let (left, right) = unsafe {
+        let left = Transposed(input.row(block, 0).add(place.row % LANES));
+        let start = input.row(place.panel, 0);
+        (left, Panels { start, ..input })
+    };
+    let single = written_out::<S>(&place.sum);
+    for first in (place.sum.start..single).step_by(TERMS_AT_A_TIME) {
+        for k in first..first + TERMS_AT_A_TIME {
+            // SAFETY: the caller's word.
+            unsafe {
+                corner = simd.add_corner(input.row(block, k), corner);
+                add_term(simd, left, right, k, &mut sums);
+            }
+        }
+    }
+    for k in single..place.sum.end {
+        // SAFETY: as above.
         unsafe {
-            let numbers = input.row(block, k).cast_const();
-            let left = Transposed(numbers.add(place.row % LANES)).at(0);
-            let start = input.row(place.panel, k).cast_const();
-            let mut row = [simd.splat(0.0); PANELS];
-            for p in 0..PANELS {
-                row[p] = simd.load(start.add(p * input.stride));
-            }
-            corner = simd.add_corner(numbers, corner);
-            for r in 0..BESIDE {
-                let number = simd.splat(*left.add(r));
-                for p in 0..PANELS {
-                    sums[r][p] = simd.fused(number, row[p], sums[r][p]);
-                }
-            }
+            corner = simd.add_corner(input.row(block, k), corner);
+            add_term(simd, left, right, k, &mut sums);
         }
     }
     if !place.last {
@@ -77,11 +81,7 @@ pub(super) unsafe fn corner_piece<S: Simd, const BESIDE: usize, const PANELS: us
         }
         return;
     }
-    let mut rows = [[simd.splat(0.0); 1]; ROWS];
-    for r in 0..CORNER {
-        let [lower, upper] = simd.corner_rows(corner[r]);
-        (rows[r][0], rows[r + CORNER][0]) = (lower, upper);
-    }
+    let mut rows = simd.corner_rows(corner).map(|row| [row]);
     // SAFETY: the caller's word; the lower halves of the corner's rows are written once more by `mirror_corner`, from
     // rows 0..8, which are complete: they are these very ones or those of an earlier piece.
     unsafe {

@@ -95,6 +95,49 @@ impl Place {
     }
 }
 
+/// Terms of a sum that are written out one after the other.
+pub(super) const TERMS_AT_A_TIME: usize = 4;
+
+/// Where the terms of `sum` end that are taken [`TERMS_AT_A_TIME`]. All sixteen of all pieces, written out, would no
+/// longer fit where decoded instructions are kept; the end of a loop over single ones comes too late for the processor
+/// to foresee it, unless the loop is short.
+#[inline(always)]
+pub(super) fn written_out<S: Simd>(sum: &Range<usize>) -> usize {
+    if S::WIDE && sum.len() > LANES {
+        sum.end - sum.len() % TERMS_AT_A_TIME
+    } else {
+        sum.start
+    }
+}
+
+/// Adds term `k` to the sums of a piece.
+///
+/// # Safety
+/// As [`piece`].
+#[inline(always)]
+pub(super) unsafe fn add_term<S: Simd, L: Left, const ROWS: usize, const PANELS: usize>(
+    simd: S,
+    left: L,
+    right: Panels,
+    k: usize,
+    sums: &mut [[S::Vector; PANELS]; ROWS],
+) {
+    // SAFETY: the caller's word.
+    unsafe {
+        let (left, start) = (left.at(k), right.start.add(k * LANES));
+        let mut row = [simd.splat(0.0); PANELS];
+        for p in 0..PANELS {
+            row[p] = simd.load(start.add(p * right.stride));
+        }
+        for r in 0..ROWS {
+            let number = simd.splat(*left.add(r * L::ROW));
+            for p in 0..PANELS {
+                sums[r][p] = simd.fused(number, row[p], sums[r][p]);
+            }
+        }
+    }
+}
+
 /// Adds one part of the sums of `ROWS` x `PANELS` vectors; `right` is panel `place.panel` of the right operand.
 ///
 /// # Safety
@@ -119,23 +162,16 @@ pub(super) unsafe fn piece<S: Simd, L: Left, const ROWS: usize, const PANELS: us
             }
         }
     }
-    // One flat loop: an inner one of sixteen steps would be unrolled, and the code of all pieces together would
-    // no longer fit where decoded instructions are kept.
-    for k in place.sum.clone() {
-        // SAFETY: the caller's word.
-        unsafe {
-            let (left, start) = (left.at(k), right.start.add(k * LANES));
-            let mut row = [simd.splat(0.0); PANELS];
-            for p in 0..PANELS {
-                row[p] = simd.load(start.add(p * right.stride));
-            }
-            for r in 0..ROWS {
-                let number = simd.splat(*left.add(r * L::ROW));
-                for p in 0..PANELS {
-                    sums[r][p] = simd.fused(number, row[p], sums[r][p]);
-                }
-            }
+    let single = written_out::<S>(&place.sum);
+    for first in (place.sum.start..single).step_by(TERMS_AT_A_TIME) {
+        for k in first..first + TERMS_AT_A_TIME {
+            // SAFETY: the caller's word.
+            unsafe { add_term(simd, left, right, k, &mut sums) }
         }
+    }
+    for k in single..place.sum.end {
+        // SAFETY: as above.
+        unsafe { add_term(simd, left, right, k, &mut sums) }
     }
     if place.last {
         // SAFETY: the caller's word.

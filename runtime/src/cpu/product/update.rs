@@ -1,7 +1,7 @@
 //! L R with a symmetric R: what brings X to the next step.
 
 use super::finish::Finish;
-use super::piece::{Direct, Place, finished, piece};
+use super::piece::{Direct, Place, add_term, finished, piece};
 use super::{group, narrow};
 use crate::cpu::layout::Panels;
 use crate::cpu::simd::{LANES, Simd, leaf};
@@ -53,9 +53,9 @@ pub(crate) unsafe fn update<S: Simd, const INLINE: bool>(
         return unsafe { narrow::update::<S, INLINE>(simd, part, finish) };
     }
     let single = part.columns.len() == 1 && part.depth == LANES;
-    if INLINE && single && part.rows.len().is_multiple_of(RESIDENT_ROWS) {
+    if INLINE && single && part.rows.len().is_multiple_of(LANES) {
         // SAFETY: the caller's word; R is one block.
-        return unsafe { by_resident(simd, &part, finish) };
+        return unsafe { by_block(simd, &part, finish) };
     }
     let block = part.pass(finish);
     let mut k = 0;
@@ -82,36 +82,39 @@ pub(crate) unsafe fn update<S: Simd, const INLINE: bool>(
     }
 }
 
-/// Rows of a piece beside which a whole block of R fits into the registers.
-const RESIDENT_ROWS: usize = 8;
-
-/// All rows where R is one block of 16 x 16: it stays in registers. A piece of sixteen rows would load seventeen
-/// numbers and vectors for sixteen multiply-adds, more than two each cycle.
+/// All rows where R is one block of 16 x 16, sixteen at a time and every term written out: sixteen sums are twice what
+/// hides the latency of an addition; of eight, each delay would show.
 /// # Safety
-/// As [`update`]; R has one panel of sixteen rows, and the rows come in pieces of [`RESIDENT_ROWS`].
+/// As [`update`]; R has one panel of sixteen rows, and the rows are a multiple of sixteen.
 #[inline(always)]
-unsafe fn by_resident<S: Simd>(simd: S, part: &UpdatePart, finish: Finish) {
+unsafe fn by_block<S: Simd>(simd: S, part: &UpdatePart, finish: Finish) {
     let panel = part.columns.start;
-    // SAFETY: the caller's word.
-    let block: [S::Vector; LANES] =
-        std::array::from_fn(|k| unsafe { simd.load(part.right.row(panel, k)) });
-    for row in part.rows.clone().step_by(RESIDENT_ROWS) {
-        let mut sums = [[simd.splat(0.0)]; RESIDENT_ROWS];
-        // Written out: in a loop the block would be indexed, and leave the registers.
-        macro_rules! steps {
+    for row in part.rows.clone().step_by(LANES) {
+        let mut sums = [[simd.splat(0.0)]; LANES];
+        // SAFETY: the caller's word.
+        let left = Direct {
+            start: unsafe { part.left.row(0, row) },
+            stride: part.left.stride,
+        };
+        // SAFETY: as above.
+        let right = unsafe {
+            Panels {
+                start: part.right.row(panel, 0),
+                ..part.right
+            }
+        };
+        // In a loop, which the compiler would not write out, each number's address would be computed.
+        macro_rules! terms {
             ($($k:literal)+) => {$(
-                for r in 0..RESIDENT_ROWS {
-                    // SAFETY: as above.
-                    let number = simd.splat(unsafe { *part.left.row(0, row + r).add($k) });
-                    sums[r][0] = simd.fused(number, block[$k], sums[r][0]);
-                }
+                // SAFETY: as above.
+                unsafe { add_term(simd, left, right, $k, &mut sums) }
             )+};
         }
-        steps!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
+        terms!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
         // SAFETY: as above.
         unsafe {
             sums = finished(simd, sums, panel, row, finish);
-            for r in 0..RESIDENT_ROWS {
+            for r in 0..LANES {
                 simd.store(part.output.row(panel, row + r), sums[r][0]);
             }
         }

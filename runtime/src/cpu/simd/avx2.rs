@@ -239,8 +239,8 @@ impl Simd for Avx2 {
         sums
     }
     #[inline(always)]
-    fn corner_rows(self, sums: Pair) -> [Pair; 2] {
-        [[sums[0]; 2], [sums[1]; 2]]
+    fn corner_rows(self, sums: [Pair; 4]) -> [Pair; 8] {
+        std::array::from_fn(|row| [sums[row % 4][row / 4]; 2])
     }
     #[inline(always)]
     unsafe fn mirror_corner(self, block: *mut f32) {
@@ -288,7 +288,7 @@ unsafe fn join(source: *const f32, row: usize, column: usize) -> __m256 {
 /// # Safety
 /// The processor has AVX; both blocks are valid.
 #[inline(always)]
-pub(super) unsafe fn transpose_8(source: *const f32, target: *mut f32) {
+unsafe fn transpose_8(source: *const f32, target: *mut f32) {
     for column in [0, 4] {
         // SAFETY: the caller's word; rows column..column + 4 of the target lie in its block.
         unsafe {

@@ -1,9 +1,7 @@
 //! AVX-512F: one 512-bit register a vector.
 
-use super::avx2::transpose_8;
 use super::{Line, Simd, Vectorized};
 use half::{bf16, f16};
-use std::arch::asm;
 use std::arch::x86_64::*;
 
 /// Exists only where AVX-512F was detected: the field is private to this module.
@@ -45,19 +43,13 @@ fn first(count: usize) -> __mmask16 {
     ((1_u32 << count) - 1) as __mmask16
 }
 
-/// The columns of four rows from `first` on: in vector c, 128 bits number l hold column 4 l + c.
+/// The columns of four rows: in vector c, 128 bits number l hold column 4 l + c.
 /// # Safety
 /// The processor has AVX-512F.
 #[inline(always)]
-unsafe fn columns_of(rows: [__m512; 8], first: usize) -> [__m512d; 4] {
+unsafe fn columns_of([row0, row1, row2, row3]: [__m512; 4]) -> [__m512d; 4] {
     // SAFETY: the caller's word.
     unsafe {
-        let [row0, row1, row2, row3] = [
-            rows[first],
-            rows[first + 1],
-            rows[first + 2],
-            rows[first + 3],
-        ];
         let low01 = _mm512_castps_pd(_mm512_unpacklo_ps(row0, row1));
         let high01 = _mm512_castps_pd(_mm512_unpackhi_ps(row0, row1));
         let low23 = _mm512_castps_pd(_mm512_unpacklo_ps(row2, row3));
@@ -69,35 +61,6 @@ unsafe fn columns_of(rows: [__m512; 8], first: usize) -> [__m512d; 4] {
             _mm512_unpackhi_pd(high01, high23),
         ]
     }
-}
-
-/// [`Simd::corner`]: a load, a shuffle and four permutations within 128 bits. In assembly, because the compiler
-/// takes the intrinsics apart and needs three times as many.
-/// # Safety
-/// `source` is readable for 16 numbers.
-#[target_feature(enable = "avx512f")]
-#[inline]
-unsafe fn corner(source: *const f32) -> ([__m512; 4], __m512) {
-    let (row0, row1, row2, row3, right): (__m512, __m512, __m512, __m512, __m512);
-    // SAFETY: reads 32 bytes from number 8 on; the function's features include the instructions.
-    unsafe {
-        asm!(
-            "vbroadcastf64x4 {right}, [{source} + 32]",
-            "vshuff32x4 {row3}, {right}, {right}, 0x50",
-            "vpermilps {row0}, {row3}, 0x00",
-            "vpermilps {row1}, {row3}, 0x55",
-            "vpermilps {row2}, {row3}, 0xaa",
-            "vpermilps {row3}, {row3}, 0xff",
-            source = in(reg) source,
-            row0 = out(zmm_reg) row0,
-            row1 = out(zmm_reg) row1,
-            row2 = out(zmm_reg) row2,
-            row3 = out(zmm_reg) row3,
-            right = out(zmm_reg) right,
-            options(pure, readonly, nostack, preserves_flags)
-        );
-    }
-    ([row0, row1, row2, row3], right)
 }
 
 impl Simd for Avx512 {
@@ -254,7 +217,12 @@ impl Simd for Avx512 {
     #[inline(always)]
     unsafe fn store_transposed(self, rows: [__m512; 8], target: *mut f32) {
         // SAFETY: `self` proves AVX-512F.
-        let (upper, lower) = unsafe { (columns_of(rows, 0), columns_of(rows, 4)) };
+        let (upper, lower) = unsafe {
+            (
+                columns_of([rows[0], rows[1], rows[2], rows[3]]),
+                columns_of([rows[4], rows[5], rows[6], rows[7]]),
+            )
+        };
         for column in 0..4 {
             // SAFETY: as above; the vectors at 16 (column + 12) and below are granted by the caller.
             unsafe {
@@ -279,23 +247,52 @@ impl Simd for Avx512 {
     }
     #[inline(always)]
     unsafe fn add_corner(self, source: *const f32, mut sums: [__m512; 4]) -> [__m512; 4] {
+        // Rows 8 + 2 r and 9 + 2 r share vector r, in its even and its odd lanes: two neighbouring numbers are broadcast
+        // by a load alone, and the columns are spread by the one permutation that every vector shares.
         // SAFETY: `self` proves AVX-512F; readable by the caller's word.
-        let (lefts, right) = unsafe { corner(source) };
-        for r in 0..4 {
-            sums[r] = self.fused(lefts[r], right, sums[r]);
+        unsafe {
+            let twice =
+                _mm512_setr_epi32(8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13, 14, 14, 15, 15);
+            let right = _mm512_permutexvar_ps(twice, _mm512_load_ps(source));
+            for (r, sum) in sums.iter_mut().enumerate() {
+                let pair = source.add(8 + 2 * r).cast::<f64>();
+                let left = _mm512_castpd_ps(_mm512_set1_pd(*pair));
+                *sum = _mm512_fmadd_ps(left, right, *sum);
+            }
         }
         sums
     }
     #[inline(always)]
-    fn corner_rows(self, sums: __m512) -> [__m512; 2] {
+    fn corner_rows(self, sums: [__m512; 4]) -> [__m512; 8] {
         // SAFETY: as `splat`.
-        let lower = unsafe { _mm512_shuffle_f32x4::<0b01_00_01_00>(sums, sums) };
-        [lower, sums]
+        unsafe {
+            let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 0, 2, 4, 6, 8, 10, 12, 14);
+            let odd = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 1, 3, 5, 7, 9, 11, 13, 15);
+            let lanes = [even, odd];
+            std::array::from_fn(|row| _mm512_permutexvar_ps(lanes[row % 2], sums[row / 2]))
+        }
     }
     #[inline(always)]
     unsafe fn mirror_corner(self, block: *mut f32) {
-        // SAFETY: AVX-512F includes AVX; both 8 x 8 blocks lie in the block.
-        unsafe { transpose_8(block.add(8), block.add(8 * 16)) }
+        // Of rows r and r + 4 numbers 8..16 share a vector. Whole rows are loaded: what was just stored need not be.
+        // SAFETY: `self` proves AVX-512F; rows 0..8 are read, halves of rows 8..16 written.
+        unsafe {
+            let pair = |r: usize| {
+                let (first, second) = (block.add(r * 16), block.add((r + 4) * 16));
+                let (first, second) = (_mm512_load_ps(first), _mm512_load_ps(second));
+                _mm512_shuffle_f32x4::<0b11_10_11_10>(first, second)
+            };
+            let columns = columns_of([pair(0), pair(1), pair(2), pair(3)]);
+            for (c, column) in columns.into_iter().enumerate() {
+                // Columns 8 + c and 12 + c, each of all eight rows.
+                let both = _mm512_castpd_ps(column);
+                let both = _mm512_shuffle_f32x4::<0b11_01_10_00>(both, both);
+                let both = _mm512_castps_pd(both);
+                let target = block.add((8 + c) * 16).cast::<f64>();
+                _mm256_store_pd(target, _mm512_castpd512_pd256(both));
+                _mm256_store_pd(target.add(32), _mm512_extractf64x4_pd::<1>(both));
+            }
+        }
     }
     #[inline(always)]
     fn vectorize<K: Vectorized>(self, kernel: K) -> K::Output {

@@ -139,13 +139,13 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// `target`, on a 32-byte boundary, is writable for 15 x 16 + 8 numbers.
     unsafe fn store_transposed(self, rows: [Self::Vector; 8], target: *mut f32);
 
-    /// Adds a term to the sums of a [corner](crate::cpu::product): to the lower half of vector r number 8 + r times
-    /// numbers 8..16, to its upper half number 12 + r times the same.
+    /// Adds a term to the sums of a [corner](crate::cpu::product): numbers 8..16, each times each. Which lane holds what
+    /// is the set's own affair.
     /// # Safety
     /// `source`, on a 64-byte boundary, is readable for 16 numbers.
     unsafe fn add_corner(self, source: *const f32, sums: [Self::Vector; 4]) -> [Self::Vector; 4];
-    /// Its rows 8 + r and 12 + r in the upper halves of two vectors; what the lower halves hold is left open.
-    fn corner_rows(self, sums: Self::Vector) -> [Self::Vector; 2];
+    /// Rows 8 to 15 of a corner in the upper halves of eight vectors; what the lower halves hold is left open.
+    fn corner_rows(self, sums: [Self::Vector; 4]) -> [Self::Vector; 8];
     /// Writes the transpose of numbers 8..16 of rows 0..8 to numbers 0..8 of rows 8..16 of a block.
     /// # Safety
     /// `block`, on a 64-byte boundary, is valid for 256 numbers.

@@ -172,9 +172,11 @@ impl<const WIDE: bool> Simd for Portable<WIDE> {
         std::array::from_fn(|row| self.fused(left(row), right, sums[row]))
     }
     #[inline(always)]
-    fn corner_rows(self, sums: Line) -> [Line; 2] {
-        let twice = |first: usize| Line(std::array::from_fn(|lane| sums.0[first + lane % 8]));
-        [twice(0), twice(8)]
+    fn corner_rows(self, sums: [Line; 4]) -> [Line; 8] {
+        std::array::from_fn(|row| {
+            let half = row / 4 * 8;
+            Line(std::array::from_fn(|lane| sums[row % 4].0[half + lane % 8]))
+        })
     }
     #[inline(always)]
     unsafe fn mirror_corner(self, block: *mut f32) {
