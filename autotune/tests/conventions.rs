@@ -3,8 +3,9 @@
 
 mod common;
 
-use common::{Folder, apply, himuon, himuon_with_cache};
+use common::{Folder, apply, f32_bytes, himuon, himuon_with_cache};
 use himuon::reference::Matrix;
+use safetensors::Dtype;
 
 #[test]
 fn help_of_every_verb_has_an_example() {
@@ -235,4 +236,29 @@ fn completions_and_manual_name_every_verb() {
     let out = folder.path("man1");
     assert_eq!(himuon(["man", "--out", out.to_str().unwrap()]).code, 0);
     assert!(out.join("himuon.1").exists() && out.join("himuon-tune.1").exists());
+}
+
+/// What is said aside is no reason to stop: not where nobody reads it any more, as below `2>&1 | head`.
+#[test]
+fn warnings_that_nobody_reads_do_not_stop_the_work() {
+    let folder = Folder::new();
+    let tensors = [
+        ("w", Dtype::F32, vec![4, 4], f32_bytes(&[1.0; 16])),
+        ("mask", Dtype::I64, vec![2], vec![0; 16]),
+    ];
+    let input = folder.write("m.safetensors", &tensors);
+    let output = folder.path("o.safetensors");
+    let unread = || {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        writer
+    };
+    for (in_file, code) in [(&input, 0), (&folder.path("absent"), 1)] {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_himuon"));
+        command.arg("apply").arg("--in").arg(in_file);
+        command.arg("--out").arg(&output).arg("--tile=2");
+        command.stdout(unread()).stderr(unread());
+        assert_eq!(command.status().unwrap().code(), Some(code), "{in_file:?}");
+    }
+    assert!(output.exists());
 }

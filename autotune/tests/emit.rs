@@ -78,6 +78,9 @@ fn what_cannot_be_done_is_said() {
     ]);
     assert_eq!(run.code, 2);
     assert!(run.err.contains("stock grid"), "{}", run.err);
+    let run = himuon(["emit", "--tile", "16", "--coarse", "8"]);
+    assert_eq!(run.code, 2);
+    assert!(run.err.contains("leave --coarse"), "{}", run.err);
     let run = himuon(["emit"]);
     assert_eq!(run.code, 2);
     assert!(run.err.contains("tile"), "{}", run.err);

@@ -8,6 +8,7 @@
 mod common;
 
 use common::{Folder, f32_bytes, himuon, himuon_with_cache};
+use himuon::tuning::{DeviceFingerprint, TuningTable};
 use safetensors::Dtype;
 
 #[test]
@@ -155,14 +156,15 @@ fn explain_has_a_line_for_each_parameter() {
     assert_eq!(json["totals"]["tiles"], 19);
 }
 
-/// As `himuon apply` copies it: one tensor without a number is no reason to refuse a file.
+/// As `himuon apply` copies them: one tensor that is no parameter is no reason to refuse a file.
 #[test]
-fn explain_skips_an_empty_tensor_and_says_why() {
+fn explain_skips_what_is_no_parameter_and_says_why() {
     let folder = Folder::new();
     let numbers = |count: usize| f32_bytes(&vec![0.0; count]);
     let tensors = [
         ("a.weight", Dtype::F32, vec![8, 8], numbers(64)),
         ("hole", Dtype::F32, vec![0, 8], numbers(0)),
+        ("mask", Dtype::I64, vec![8, 8], vec![0; 512]),
     ];
     let input = folder.write("model.safetensors", &tensors);
     let arguments = ["explain", "--in", input.to_str().unwrap(), "--tile", "4"];
@@ -170,7 +172,9 @@ fn explain_skips_an_empty_tensor_and_says_why() {
     assert_eq!(run.code, 0, "{}", run.err);
     assert!(run.out.contains("4 tiles"), "{}", run.out);
     assert!(
-        run.out.contains("skipped:\n  hole [0, 8]: it is empty"),
+        run.out.contains(
+            "skipped:\n  hole [0, 8]: it is empty\n  mask [8, 8]: its type is I64; F32, BF16 and F16 are mapped"
+        ),
         "{}",
         run.out
     );
@@ -178,6 +182,55 @@ fn explain_skips_an_empty_tensor_and_says_why() {
     assert_eq!(json["parameters"].as_array().unwrap().len(), 1);
     assert_eq!(json["skipped"][0]["name"], "hole");
     assert_eq!(json["skipped"][0]["why"], "it is empty");
+    let input = folder.write("masks.safetensors", &tensors[1..]);
+    let run = himuon(["explain", "--in", input.to_str().unwrap(), "--tile", "4"]);
+    assert_eq!(run.code, 1, "{}", run.out);
+    assert!(run.err.contains("can be a parameter"), "{}", run.err);
+}
+
+/// A model may be larger than memory: what only asks for shapes reads the header, and finds a file that is cut all the same.
+#[test]
+fn explain_reads_no_numbers() {
+    let folder = Folder::new();
+    let tensors = [("a.weight", Dtype::F32, vec![8, 8], f32_bytes(&[0.0; 64]))];
+    let input = folder.write("model.safetensors", &tensors);
+    let whole = std::fs::read(&input).unwrap();
+    let explain = |path: &std::path::Path| {
+        himuon(["explain", "--in", path.to_str().unwrap(), "--tile", "64"])
+    };
+    // 1 TiB of holes.
+    let sparse = folder.path("sparse.safetensors");
+    let side = 1_u64 << 19;
+    let header = format!(
+        "{{\"a\":{{\"dtype\":\"F32\",\"shape\":[{side},{side}],\"data_offsets\":[0,{}]}}}}",
+        4 * side * side
+    );
+    let length = header.len() as u64;
+    std::fs::write(
+        &sparse,
+        [&length.to_le_bytes()[..], header.as_bytes()].concat(),
+    )
+    .unwrap();
+    let file = std::fs::File::options().write(true).open(&sparse).unwrap();
+    match file.set_len(8 + length + 4 * side * side) {
+        Ok(()) => {
+            let run = explain(&sparse);
+            assert_eq!(run.code, 0, "{}", run.err);
+        }
+        Err(error) => println!("SKIPPED: this file system has no file of 1 TiB ({error})"),
+    }
+    for bytes in [
+        &[][..],
+        &whole[..7],
+        &whole[..20],
+        &whole[..whole.len() - 1],
+    ] {
+        let cut = folder.path("cut.safetensors");
+        std::fs::write(&cut, bytes).unwrap();
+        let run = explain(&cut);
+        assert_eq!(run.code, 1, "{} bytes", bytes.len());
+        assert!(run.err.contains("no whole safetensors file"), "{}", run.err);
+    }
 }
 
 #[test]
@@ -208,4 +261,50 @@ fn bench_measures_every_tile_beside_the_peak() {
         }
     }
     assert!(himuon(arguments).out.contains("% of peak"));
+}
+
+/// Not "not tuned", which would send the user to a command that cannot keep anything there.
+#[test]
+fn explain_names_a_tuning_table_that_does_not_read() {
+    let folder = Folder::new();
+    let cache = folder.path("cache");
+    let tensors = [("w", Dtype::F32, vec![8, 8], f32_bytes(&[1.0; 64]))];
+    let input = folder.write("m.safetensors", &tensors);
+    let arguments = ["explain", "--in", input.to_str().unwrap(), "--tile", "4"];
+    let explain = || himuon_with_cache(&cache, &arguments);
+    assert!(explain().out.contains("not tuned; run"));
+    let table = TuningTable::path_in(&cache, &DeviceFingerprint::cpu());
+    std::fs::create_dir_all(table.parent().unwrap()).unwrap();
+    std::fs::write(&table, "{").unwrap();
+    let run = explain();
+    assert_eq!(run.code, 0, "{}", run.err);
+    let said = format!("what was tuned cannot be read: {}", table.display());
+    assert!(run.out.contains(&said), "{}", run.out);
+    let head = TuningTable::new(DeviceFingerprint::cpu());
+    let mut value = head.to_value().unwrap();
+    value["entries"] = serde_json::json!([{ "of": "a later version" }]);
+    std::fs::write(&table, value.to_string()).unwrap();
+    let run = explain();
+    assert!(
+        run.out.contains("1 entries of its table do not read"),
+        "{}",
+        run.out
+    );
+}
+
+/// A matrix that no machine holds would end the process, or another one, in the middle of the work.
+#[test]
+fn what_memory_cannot_hold_is_not_measured() {
+    if !std::path::Path::new("/proc/meminfo").exists() {
+        println!("SKIPPED: this system does not say how much memory it has");
+        return;
+    }
+    let shape = ["--tile", "16", "--shape", "16777216x16777216"];
+    for verb in [&["tune", "--no-save"][..], &["bench"]] {
+        let run = himuon(verb.iter().chain(&shape));
+        assert_eq!(run.code, 2, "{verb:?}: {}", run.err);
+        assert!(run.err.contains("name smaller matrices"), "{}", run.err);
+    }
+    let model = ["tune", "--level", "estimate"];
+    assert_eq!(himuon(model.iter().chain(&shape)).code, 0);
 }

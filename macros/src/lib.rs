@@ -32,7 +32,7 @@ use proc_macro::TokenStream;
 /// | `mode` | `"accurate"` or `"reference"` (the published rounding points) | `"accurate"` |
 /// | `criterion` | `"fro_norm(t)"`, `"effective_rank(t)"`, `"nuclear_rank(t)"`, `"min_gap(t)"`: orthogonalise only where it holds | `"always"` |
 /// | `scope`, `otherwise` | `"tile"` or `"matrix"`; `"momentum"` or `"rms-matched"` | `"tile"`, `"momentum"` |
-/// | `coarse` | rank 1 to 512 of the coarse part that couples the tiles, 0: tiles alone. Not with tile `"full"` (in `tiles` that one has none), mode `"reference"`, power 1 or a criterion; on the CPU only | 0 |
+/// | `coarse` | rank 1 to 512 of the coarse part that couples the tiles, 0: tiles alone. Not with tile `"full"` (in `tiles` that one has none), mode `"reference"`, power 1 or a criterion; on CUDA only at power 0 | 0 |
 /// | `fine` | what the tiles add to the coarse part: `"projected"` (the tiles of the remainder, orthogonal to it), `"fused"` (the same tiles as they are, cheaper) or `"none"` (the coarse part alone); only with `coarse` | `"projected"` |
 /// | `crate` | path of the crate `himuon`, if it is renamed or re-exported | `"::himuon"` |
 #[proc_macro_attribute]

@@ -88,8 +88,8 @@ enum Kind {
 pub enum ScheduleError {
     /// A tile that the group's config does not declare.
     #[error(
-        "group {group}: the schedule asks for tile {tile} at step {step}, but the config declares {declared}; \
-         add it to the attribute, as in #[himuon(tiles = [{declared}, {tile}])]"
+        "group {group}: the schedule asks for tile {tile} at step {step}, but declared are {declared}; declare a specification of \
+         it too, in Rust as in #[himuon(tiles = [{declared}, {tile}])]"
     )]
     UndeclaredTile {
         /// Name pattern of the group.

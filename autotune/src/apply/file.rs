@@ -2,11 +2,16 @@
 
 use super::error::ApplyError;
 use himuon::templates::files;
-use safetensors::tensor::TensorView;
-use safetensors::{Dtype, SafeTensors, View, serialize_to_file};
+use safetensors::tensor::{Metadata, TensorView};
+use safetensors::{Dtype, SafeTensorError, SafeTensors, View, serialize_to_file};
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
+
+/// The limit of the format itself.
+const LARGEST_HEADER: u64 = 100_000_000;
 
 /// A parsed file.
 #[derive(Debug)]
@@ -92,9 +97,50 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, ApplyError> {
     })
 }
 
+/// The header of a file alone: names, types and shapes of its tensors, however many numbers there are.
+pub(crate) fn header(path: &Path) -> Result<Metadata, ApplyError> {
+    let failed = |source| ApplyError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let format = |error: SafeTensorError| ApplyError::Format {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    };
+    let mut file = File::open(path).map_err(failed)?;
+    let mut size = [0; 8];
+    match file.read_exact(&mut size) {
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+            return Err(format(SafeTensorError::HeaderTooSmall));
+        }
+        read => read.map_err(failed)?,
+    }
+    let size = u64::from_le_bytes(size);
+    if size > LARGEST_HEADER {
+        return Err(format(SafeTensorError::HeaderTooLarge));
+    }
+    let mut text = Vec::new();
+    let found = (&file).take(size).read_to_end(&mut text).map_err(failed)?;
+    if found as u64 != size {
+        return Err(format(SafeTensorError::InvalidHeaderLength));
+    }
+    let header: Metadata = serde_json::from_slice(&text)
+        .map_err(|error| format(SafeTensorError::InvalidHeaderDeserialization(error)))?;
+    let about = file.metadata().map_err(failed)?;
+    let numbers = match about.is_file() {
+        true => about.len().saturating_sub(8 + size),
+        // A pipe tells its length by its end.
+        false => std::io::copy(&mut file, &mut std::io::sink()).map_err(failed)?,
+    };
+    match numbers == header.data_len() as u64 {
+        true => Ok(header),
+        false => Err(format(SafeTensorError::MetadataIncompleteBuffer)),
+    }
+}
+
 /// The tensors in the bytes of a file.
 pub(crate) fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<Input<'a>, ApplyError> {
-    let format = |error: safetensors::SafeTensorError| ApplyError::Format {
+    let format = |error: SafeTensorError| ApplyError::Format {
         path: path.to_owned(),
         reason: error.to_string(),
     };

@@ -16,20 +16,26 @@ pub(crate) struct Matrices {
     pub(crate) columns: usize,
 }
 
+/// Why a tensor without a number is left out.
+pub(crate) const EMPTY: &str = "it is empty";
+
+/// The type of the numbers; the error is the reason why they are none of an optimizer's.
+pub(crate) fn element_of(dtype: Dtype) -> Result<Element, String> {
+    match dtype {
+        Dtype::F32 => Ok(Element::F32),
+        Dtype::BF16 => Ok(Element::Bf16),
+        Dtype::F16 => Ok(Element::F16),
+        other => Err(format!(
+            "its type is {other:?}; F32, BF16 and F16 are mapped"
+        )),
+    }
+}
+
 impl Matrices {
     /// (H, W): one matrix. (experts, H, W): a stack. (out, in, h, w): a convolution, (out, in h w). The error is
     /// the reason why it is none.
     pub(crate) fn of(view: &TensorView<'_>) -> Result<Matrices, String> {
-        let element = match view.dtype() {
-            Dtype::F32 => Element::F32,
-            Dtype::BF16 => Element::Bf16,
-            Dtype::F16 => Element::F16,
-            other => {
-                return Err(format!(
-                    "its type is {other:?}; F32, BF16 and F16 are mapped"
-                ));
-            }
-        };
+        let element = element_of(view.dtype())?;
         let (count, rows, columns) = match *view.shape() {
             [rows, columns] => (1, rows, columns),
             [count, rows, columns] => (count, rows, columns),
@@ -42,7 +48,7 @@ impl Matrices {
             }
         };
         if count * rows * columns == 0 {
-            return Err("it is empty".to_owned());
+            return Err(EMPTY.to_owned());
         }
         Ok(Matrices {
             element,

@@ -56,14 +56,14 @@ pub struct AppliedTensor {
     pub non_finite_tiles: usize,
 }
 
-/// A tensor that was copied.
+/// A tensor that is no matrix to be mapped.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CopiedTensor {
     /// Its name.
     pub name: String,
     /// Its shape.
     pub shape: Vec<usize>,
-    /// Why it was not mapped.
+    /// Why not.
     pub why: String,
 }
 
@@ -214,15 +214,37 @@ pub fn visit_matrices(
     Ok(())
 }
 
-/// Names and shapes of the tensors of a safetensors file, by name.
+/// What the tensors of a file are to an optimizer, by name.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FileShapes {
+    /// Names and shapes of those that can be parameters.
+    pub parameters: Vec<(String, Vec<usize>)>,
+    /// The others: masks, counters, empty ones.
+    pub others: Vec<CopiedTensor>,
+}
+
+/// Names and shapes of the tensors of a safetensors file, by name. Its numbers are not read.
 ///
 /// # Errors
 /// When the file cannot be read or is no safetensors file.
-pub fn shapes_of(path: &Path) -> Result<Vec<(String, Vec<usize>)>, ApplyError> {
-    let bytes = file::read(path)?;
-    let input = file::parse(path, &bytes)?;
-    let shape = |(name, view): (String, TensorView<'_>)| (name, view.shape().to_vec());
-    Ok(input.tensors.into_iter().map(shape).collect())
+pub fn shapes_of(path: &Path) -> Result<FileShapes, ApplyError> {
+    let header = file::header(path)?;
+    let mut tensors: Vec<_> = header.tensors().into_iter().collect();
+    tensors.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let mut shapes = FileShapes::default();
+    for (name, tensor) in tensors {
+        let shape = tensor.shape.clone();
+        let why = match matrices::element_of(tensor.dtype) {
+            Ok(_) if shape.contains(&0) => matrices::EMPTY.to_owned(),
+            Ok(_) => {
+                shapes.parameters.push((name, shape));
+                continue;
+            }
+            Err(why) => why,
+        };
+        shapes.others.push(CopiedTensor { name, shape, why });
+    }
+    Ok(shapes)
 }
 
 /// What maps one tensor after another.

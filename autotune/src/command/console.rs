@@ -37,7 +37,7 @@ impl Console {
     /// Something the user should know, though the work goes on.
     pub(super) fn warn(&self, text: &str) {
         if !self.arguments.quiet {
-            eprintln!("{} {text}", self.coloured("33", "warning:"));
+            aside(&format!("{} {text}", self.coloured("33", "warning:")));
         }
         self.warnings.borrow_mut().push(text.to_owned());
     }
@@ -45,7 +45,7 @@ impl Console {
     /// Something for `--verbose`.
     pub(super) fn detail(&self, text: &str) {
         if self.arguments.verbose {
-            eprintln!("{text}");
+            aside(text);
         }
     }
 
@@ -70,7 +70,7 @@ impl Console {
         // A reader that has gone away (`| head`) is no failure.
         match writeln!(std::io::stdout(), "{text}") {
             Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-                eprintln!("standard output: {error}");
+                aside(&format!("standard output: {error}"));
                 ExitCode::from(1)
             }
             _ => ExitCode::SUCCESS,
@@ -79,7 +79,7 @@ impl Console {
 
     /// Prints why the verb stopped.
     pub(super) fn error(&self, error: &CommandError) -> ExitCode {
-        eprintln!("{} {error}", self.coloured("31", "error:"));
+        aside(&format!("{} {error}", self.coloured("31", "error:")));
         if self.arguments.json {
             let object = json!({ "error": error.to_string(), "exit_code": error.exit_code() });
             let _ = writeln!(std::io::stdout(), "{object:#}");
@@ -94,6 +94,11 @@ impl Console {
             text.to_owned()
         }
     }
+}
+
+/// A line on the standard error. One that is closed or full is no reason to stop the work, as it would be to `eprintln!`.
+fn aside(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// Prints why the arguments were refused, or the help that was asked for.

@@ -2,10 +2,12 @@
 
 mod declared;
 mod models;
+mod room;
 mod shapes;
 
 pub use declared::{DeclaredSpecs, declared_specs};
 pub use models::{MODELS, model};
+pub use room::check_room;
 pub use shapes::{Matrices, elements, read_shapes};
 
 use std::path::PathBuf;
@@ -63,6 +65,14 @@ pub enum WorkloadError {
     /// A safetensors file without a matrix for the optimizer.
     #[error("{path}: no parameter of it is a matrix that the tiled optimizer takes")]
     NoMatrices {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A safetensors file without a parameter.
+    #[error(
+        "{path}: none of its tensors can be a parameter, which is f32, bf16 or f16 and not empty; name a file of weights"
+    )]
+    NoParameters {
         /// The file.
         path: PathBuf,
     },

@@ -100,7 +100,12 @@ pub fn read_shapes(text: &str) -> Result<Matrices, WorkloadError> {
     let path = Path::new(text);
     match path.extension().and_then(|extension| extension.to_str()) {
         Some("json") => read_list(path),
-        Some("safetensors") => Ok(Matrices::Parameters(shapes_of(path)?)),
+        Some("safetensors") => match shapes_of(path)?.parameters {
+            none if none.is_empty() => Err(WorkloadError::NoParameters {
+                path: path.to_owned(),
+            }),
+            parameters => Ok(Matrices::Parameters(parameters)),
+        },
         _ => Err(WorkloadError::UnknownModel {
             found: text.to_owned(),
             known: MODELS.map(|(name, _)| name).join(", "),

@@ -146,8 +146,11 @@ impl CpuKernel {
         launch::step(self, pool, matrices, workspace)
     }
 
-    /// The bare map of every tile of a rows x columns matrix, to `output`; row i of both starts at i x columns.
-    /// A tile that holds a NaN or an infinity becomes zero and is counted.
+    /// The bare map of every tile of a rows x columns matrix, to `output`; row i of both starts at i x columns. Of a
+    /// specification with a coarse part the tiles are coupled, by a basis of [`COLD_START_ITERATIONS`] power iterations
+    /// from its seeds. A tile that holds a NaN or an infinity becomes zero and is counted; its matrix has no coarse part.
+    ///
+    /// [`COLD_START_ITERATIONS`]: crate::coarse::COLD_START_ITERATIONS
     ///
     /// # Errors
     /// When a tensor is too short, or the workspace cannot grow; then nothing has been written.

@@ -185,6 +185,9 @@ impl MapSpeed {
 
 /// Nominal operations of the map of a rows x columns matrix: products as they are written, each tile with its own
 /// size.
+///
+/// # Errors
+/// When the specification has no table of steps.
 pub fn nominal_operations(spec: &KernelSpec, rows: usize, columns: usize) -> Result<f64, CpuError> {
     let table = spec.step_table()?;
     let grid = super::job::Grid::new(spec.tile, rows, columns);

@@ -134,7 +134,7 @@ pub enum BuildError {
     /// Three dimensions may be a stack of matrices or a convolution.
     #[error(
         "parameter {name} has shape {shape:?}, which may be a stack of {stack} matrices or a convolution; \
-         say which with .view(View::Stack) or .view(View::Convolution) on group {group}"
+         say which by the view of group {group}, stack or convolution"
     )]
     AmbiguousView {
         /// The parameter.
@@ -199,7 +199,7 @@ pub enum BuildError {
     },
     /// No parameter at all.
     #[error(
-        "no parameters; add each with .parameter(name, shape) in the order in which steps pass them"
+        "no parameters; declare each by its name and shape, in the order in which steps pass them"
     )]
     NoParameters,
 }

@@ -91,14 +91,30 @@ impl Metadata {
             text.parse()
                 .map_err(|_| format!("{key} is {text}, expected a number"))
         }
+        let parameters: BTreeMap<String, ParameterRecord> =
+            json("himuon.parameters", text("himuon.parameters")?)?;
+        for (name, parameter) in &parameters {
+            counted(&format!("updates of {name}"), parameter.updates)?;
+        }
         Ok(Metadata {
-            step: number("himuon.step", text("himuon.step")?)?,
+            step: counted("himuon.step", number("himuon.step", text("himuon.step")?)?)?,
             learning_rate: number("himuon.learning_rate", text("himuon.learning_rate")?)?,
             backend: text("himuon.backend")?.to_owned(),
             groups: json("himuon.groups", text("himuon.groups")?)?,
             kernels: json("himuon.kernels", text("himuon.kernels")?)?,
-            parameters: json("himuon.parameters", text("himuon.parameters")?)?,
+            parameters,
             schedule: json("himuon.schedule", text("himuon.schedule")?)?,
         })
+    }
+}
+
+/// No run takes so many steps; what is read below this can be counted on.
+const MOST_STEPS: u64 = 1 << 62;
+
+/// A number of steps that a run may have taken.
+fn counted(key: &str, steps: u64) -> Result<u64, String> {
+    match steps <= MOST_STEPS {
+        true => Ok(steps),
+        false => Err(format!("{key} is {steps}, expected at most {MOST_STEPS}")),
     }
 }

@@ -33,7 +33,10 @@ pub enum TuningError {
         reason: String,
     },
     /// The table belongs to something else: another device, or another version of this library.
-    #[error("{path} is a table of {what} {found}, expected {expected}; it is left alone")]
+    #[error(
+        "{path} is a table of {what} {found}, expected {expected}; it is left alone, move it away or set HIMUON_CACHE_DIR \
+         to another folder to tune anew"
+    )]
     Foreign {
         /// The file.
         path: PathBuf,

@@ -155,7 +155,7 @@ impl TuningTable {
     }
 
     /// The device's table in the cache folder, or an empty one: a missing table silently, a damaged or
-    /// foreign one with a warning. Tuning is an optimisation; no failure to read it stops a run.
+    /// foreign one with a warning, which `explain` repeats. Tuning is an optimisation; no failure to read it stops a run.
     ///
     /// With HIMUON_DETERMINISTIC the table is empty, so that every process uses the default variants.
     pub fn load_or_empty(device: DeviceFingerprint) -> Self {
@@ -176,7 +176,10 @@ impl TuningTable {
             Ok(None) => TuningTable::new(device),
             Err(error) => {
                 tracing::warn!("{error}; default variants are used");
-                TuningTable::new(device)
+                TuningTable {
+                    unreadable: Some(error.to_string()),
+                    ..TuningTable::new(device)
+                }
             }
         }
     }

@@ -32,6 +32,8 @@ pub struct TuningTable {
     pub(super) dropped: Vec<(String, String)>,
     /// Why the table is empty on purpose.
     pub(super) why_empty: Option<&'static str>,
+    /// Why the device's file, which is there, could not be read.
+    pub(super) unreadable: Option<String>,
     /// Whether the model's choice is taken however small its lead.
     pub(super) trusts_model: bool,
     /// Whether its entries were measured to replace what is known, however many samples that has.
@@ -70,6 +72,7 @@ impl TuningTable {
             pinned: BTreeMap::new(),
             dropped: Vec::new(),
             why_empty: None,
+            unreadable: None,
             trusts_model: false,
             anew: false,
         }
@@ -202,11 +205,25 @@ impl TuningTable {
 
     /// Why the table offers nothing for a specification, for people.
     pub(crate) fn why_default(&self, spec: &KernelSpec) -> String {
-        match self.why_empty {
-            Some(why) => why.to_owned(),
-            None if self.pinned.contains_key(&key(spec)) => "as in the saved run".to_owned(),
-            None => format!("not tuned; run `{}`", self.device.tune_command(spec)),
+        if let Some(why) = self.why_empty {
+            return why.to_owned();
         }
+        if self.pinned.contains_key(&key(spec)) {
+            return "as in the saved run".to_owned();
+        }
+        if let Some(why) = &self.unreadable {
+            return format!("what was tuned cannot be read: {why}");
+        }
+        let unread = match self.unread.len() {
+            0 => String::new(),
+            count => {
+                format!(" ({count} entries of its table do not read: `himuon cache ls` says why)")
+            }
+        };
+        format!(
+            "not tuned{unread}; run `{}`",
+            self.device.tune_command(spec)
+        )
     }
 
     /// Whether launches of a specification would be faster for being tuned, as far as anyone knows.

@@ -200,3 +200,49 @@ fn updates_without_their_moments_are_refused() {
     let same = safetensors::serialize(tensors.iter(), header.metadata().clone()).unwrap();
     assert!(himuon::state::seal(&same).unwrap() == saved);
 }
+
+/// Counters are counted on from where they are.
+#[test]
+fn numbers_that_no_run_reaches_are_refused() {
+    let (mut model, mut optimizer) = stepped(16);
+    let saved = state_of(&optimizer);
+    let (_, header) = safetensors::SafeTensors::read_metadata(&saved).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&saved).unwrap();
+    let load = |optimizer: &mut HiMuon, key: &str, from: &str, to: String| {
+        let mut metadata = header.metadata().clone().unwrap();
+        let text = metadata.get_mut(key).unwrap();
+        assert!(text.contains(from), "{text}");
+        *text = text.replace(from, &to);
+        let bytes = safetensors::serialize(tensors.iter(), Some(metadata)).unwrap();
+        optimizer.load_state_from_bytes(&himuon::state::seal(&bytes).unwrap())
+    };
+    let updates = |count: u64| format!("\"updates\":{count}");
+    for count in [u64::MAX, (1 << 62) + 1] {
+        let step = load(&mut optimizer, "himuon.step", "1", count.to_string());
+        assert!(step.unwrap_err().to_string().contains("himuon.step is"));
+        let of_bias = load(
+            &mut optimizer,
+            "himuon.parameters",
+            &updates(1),
+            updates(count),
+        );
+        assert!(of_bias.unwrap_err().to_string().contains("updates of bias"));
+    }
+    assert!(state_of(&optimizer) == saved);
+    load(
+        &mut optimizer,
+        "himuon.step",
+        "1",
+        (1_u64 << 62).to_string(),
+    )
+    .unwrap();
+    model.step(&mut optimizer);
+    load(
+        &mut optimizer,
+        "himuon.parameters",
+        &updates(1),
+        updates(1 << 62),
+    )
+    .unwrap();
+    model.step(&mut optimizer);
+}

@@ -4,6 +4,7 @@ use super::super::console::{Console, Outcome};
 use super::super::error::CommandError;
 use super::super::table::table;
 use super::{Device, arguments};
+use crate::workload::check_room;
 use clap::Args;
 use himuon::KernelSpec;
 use himuon::cpu::{InstructionSet, MapSpeed, measure_maps};
@@ -50,6 +51,9 @@ pub(in super::super) fn run(
 ) -> Result<Outcome, CommandError> {
     arguments.device.require_cpu()?;
     let specs = specs(arguments)?;
+    let (rows, columns) = arguments.shape;
+    // The matrix and its map.
+    check_room(rows * columns, 8).map_err(CommandError::Request)?;
     let time = Duration::from_secs_f64(arguments.seconds);
     let mut progress = console.progress("measuring", specs.len() as u64);
     let mut speeds = Vec::with_capacity(specs.len());
@@ -62,7 +66,6 @@ pub(in super::super) fn run(
     progress.finish();
     let set = InstructionSet::best().name();
     let processor = DeviceFingerprint::cpu().name;
-    let (rows, columns) = arguments.shape;
     let text = format!(
         "{}\n{rows} x {columns}, one thread, {set}, {processor}; the peak is measured between the samples",
         rendered(&speeds)

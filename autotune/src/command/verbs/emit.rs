@@ -78,6 +78,13 @@ pub(in super::super) fn run(
 
 fn specifications(arguments: &Arguments) -> Result<Vec<KernelSpec>, CommandError> {
     if !arguments.all {
+        if arguments.spec.has_coarse() {
+            return Err(CommandError::Request(
+                "emit writes kernels of tiles: leave --coarse and --fine out, coupled tiles have the kernel of tiles alone; \
+                 what couples them is written by himuon_codegen::build"
+                    .to_owned(),
+            ));
+        }
         return Ok(vec![arguments.spec.resolve()?]);
     }
     if arguments.spec.is_stated() {

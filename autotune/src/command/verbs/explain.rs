@@ -4,7 +4,8 @@ use super::super::console::{Console, Outcome};
 use super::super::error::CommandError;
 use super::super::spec_arguments::SpecArguments;
 use super::arguments;
-use crate::apply::shapes_of;
+use crate::apply::{CopiedTensor, FileShapes, shapes_of};
+use crate::workload::WorkloadError;
 use clap::Args;
 use himuon::HiMuon;
 use himuon::optimizer::{MuonOptions, View};
@@ -15,7 +16,8 @@ use std::path::PathBuf;
 ///
 /// One line per parameter: shape, group, specification, tiles, bytes of state, reason; then the launches and the
 /// bytes of the whole step. Embeddings, heads, norms and biases go to AdamW. Three dimensions are a stack of
-/// matrices, four a convolution. Tensors without a number are skipped and listed with the reason.
+/// matrices, four a convolution. Tensors without a number, or of a type that no optimizer takes, are skipped and listed
+/// with the reason.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  himuon explain --in model.safetensors --tile 128 --budget 64")]
 pub(in super::super) struct Arguments {
@@ -41,11 +43,13 @@ pub(in super::super) fn run(
 ) -> Result<Outcome, CommandError> {
     let spec = arguments.spec.resolve()?;
     console.detail(&format!("specification: {spec}"));
-    let (shapes, skipped): (Vec<_>, Vec<_>) = shapes_of(&arguments.input)?
-        .into_iter()
-        .partition(|(_, shape)| !shape.contains(&0));
+    let FileShapes { parameters, others } = shapes_of(&arguments.input)?;
+    if parameters.is_empty() {
+        let path = arguments.input.clone();
+        return Err(WorkloadError::NoParameters { path }.into());
+    }
     let mut builder = HiMuon::builder();
-    for (name, shape) in &shapes {
+    for (name, shape) in &parameters {
         if shape.len() == 3 && arguments.pattern == "*" && is_literal(name) {
             let stack = MuonOptions::specs([spec.clone()]).view(View::Stack);
             builder = builder.group_with(name.clone(), stack);
@@ -56,7 +60,7 @@ pub(in super::super) fn run(
             arguments.pattern.clone(),
             MuonOptions::specs([spec.clone()]),
         )
-        .parameters(shapes);
+        .parameters(parameters);
     if arguments.threads > 0 {
         builder = builder.threads(arguments.threads);
     }
@@ -68,27 +72,24 @@ pub(in super::super) fn run(
         .and_then(|optimizer| optimizer.explain())
         .map_err(CommandError::Optimizer)?;
     let mut json = json!(explanation);
-    json["skipped"] = skipped
+    json["skipped"] = others
         .iter()
-        .map(|(name, shape)| json!({ "name": name, "shape": shape, "why": EMPTY }))
+        .map(|other| json!({ "name": other.name, "shape": other.shape, "why": other.why }))
         .collect();
     Ok(Outcome {
-        text: format!("{explanation}{}", skipped_text(&skipped)),
+        text: format!("{explanation}{}", skipped_text(&others)),
         json,
     })
 }
 
-/// Why a tensor of a file is none of the optimizer's parameters, in the words of `himuon apply`.
-const EMPTY: &str = "it is empty";
-
 /// The skipped tensors, one a line, below the rest.
-fn skipped_text(skipped: &[(String, Vec<usize>)]) -> String {
+fn skipped_text(skipped: &[CopiedTensor]) -> String {
     let mut text = String::new();
     if !skipped.is_empty() {
         text.push_str("\nskipped:");
     }
-    for (name, shape) in skipped {
-        text.push_str(&format!("\n  {name} {shape:?}: {EMPTY}"));
+    for CopiedTensor { name, shape, why } in skipped {
+        text.push_str(&format!("\n  {name} {shape:?}: {why}"));
     }
     text
 }

@@ -102,6 +102,11 @@ impl Arguments {
     fn is_for_gpu(&self) -> bool {
         self.arch.is_some() || self.device != Device::Cpu
     }
+
+    /// Whether kernels of the CPU run.
+    fn measures_cpu(&self) -> bool {
+        !self.is_for_gpu() && self.level != Level::Estimate
+    }
 }
 
 pub(in super::super) fn run(
@@ -158,7 +163,7 @@ pub(in super::super) fn run(
     let tuned = tuned.map_err(CommandError::Tuning)?;
     let file = folder.map(|folder| tuned.table.path(&folder));
     if tuned.outcomes.contains(&TuneOutcome::Stopped) {
-        return Err(stopped(&tuned));
+        return Err(stopped(&tuned, file.is_some()));
     }
     outcome(&jobs, &tuned, file, seconds)
 }
@@ -212,12 +217,16 @@ fn stop_on_ctrl_c(console: &Console) {
     }
 }
 
-fn stopped(tuned: &Tuned) -> CommandError {
+fn stopped(tuned: &Tuned, kept: bool) -> CommandError {
     let done = |outcome: &&TuneOutcome| **outcome != TuneOutcome::Stopped;
     CommandError::Stopped(format!(
-        "stopped: {} of {} specifications are done and kept; the same command goes on from there",
+        "stopped: {} of {} specifications are done{}",
         tuned.outcomes.iter().filter(done).count(),
-        tuned.outcomes.len()
+        tuned.outcomes.len(),
+        match kept {
+            true => " and kept; the same command goes on from there",
+            false => "; --no-save keeps none of them",
+        }
     ))
 }
 

@@ -45,7 +45,7 @@ typedef struct himuon_muon_options {
   bool moving_average;
   // Whether embeddings and heads, known by name, are mapped too.
   bool every_matrix;
-  // Whether the rows of the mapped matrix are normalised by their second moment (NorMuon). On the CPU alone.
+  // Whether the rows of the mapped matrix are normalised by their second moment (NorMuon). On CUDA only at power 0.
   bool row_normalisation;
   // Decay of the second moment of rows.
   double row_beta2;
@@ -224,8 +224,9 @@ enum himuon_status himuon_build_cuda(struct himuon_builder *builder,
                                      void *stream,
                                      struct himuon_optimizer **optimizer);
 
-// Maps every tile of a `rows` x `columns` matrix on its own, without a scale, into `output` of f32: what a step would
-// take the weight along. To compare with any other implementation. On the CPU, both tensors in this process's memory.
+// Maps every tile of a `rows` x `columns` matrix, without a scale, into `output` of f32: what a step would take the weight
+// along. To compare with any other implementation. With `coarse=r` the tiles are coupled, by a basis that 8 power iterations
+// make from its seeds. A tile that holds a NaN or an infinity becomes zero. On the CPU, both tensors in this process's memory.
 //
 // # Safety
 // `specification` ends with a zero; the numbers of both tensors are there; nobody else uses the output meanwhile or

@@ -9,8 +9,9 @@ use crate::status::{Failure, Status, guarded};
 use crate::tensor::{HIMUON_F32, Tensor, check_apart};
 use crate::text::borrowed;
 
-/// Maps every tile of a `rows` x `columns` matrix on its own, without a scale, into `output` of f32: what a step would
-/// take the weight along. To compare with any other implementation. On the CPU, both tensors in this process's memory.
+/// Maps every tile of a `rows` x `columns` matrix, without a scale, into `output` of f32: what a step would take the weight
+/// along. To compare with any other implementation. With `coarse=r` the tiles are coupled, by a basis that 8 power iterations
+/// make from its seeds. A tile that holds a NaN or an infinity becomes zero. On the CPU, both tensors in this process's memory.
 ///
 /// # Safety
 /// `specification` ends with a zero; the numbers of both tensors are there; nobody else uses the output meanwhile or

@@ -2,6 +2,7 @@
 
 use std::ffi::c_char;
 
+use himuon::error::StepError;
 use himuon::launch::TileCounts;
 use himuon::optimizer::StepReport;
 use himuon::{HiMuon, ParameterStep};
@@ -136,9 +137,17 @@ pub unsafe extern "C" fn himuon_step(
 ) -> Status {
     guarded(|| {
         // SAFETY: the caller's word.
-        let (optimizer, weights, gradients) = unsafe {
+        let optimizer = unsafe { optimizer_at(optimizer)? };
+        let expected =
+            in_place!(&*optimizer.place, optimizer => optimizer.parameter_names().count());
+        if count != expected {
+            // Before anything is read: the tensors are likelier to be as many as are declared.
+            let found = count;
+            return Err(himuon::Error::from(StepError::Count { found, expected }).into());
+        }
+        // SAFETY: the caller's word.
+        let (weights, gradients) = unsafe {
             (
-                optimizer_at(optimizer)?,
                 tensors_at(weights, count, "the weights")?,
                 tensors_at(gradients, count, "the gradients")?,
             )

@@ -22,7 +22,7 @@ pub struct MuonOptions {
     pub moving_average: bool,
     /// Whether embeddings and heads, known by name, are mapped too.
     pub every_matrix: bool,
-    /// Whether the rows of the mapped matrix are normalised by their second moment (NorMuon). On the CPU alone.
+    /// Whether the rows of the mapped matrix are normalised by their second moment (NorMuon). On CUDA only at power 0.
     pub row_normalisation: bool,
     /// Decay of the second moment of rows.
     pub row_beta2: f64,

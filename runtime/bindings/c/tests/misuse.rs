@@ -106,6 +106,14 @@ fn tensors_that_are_none_are_refused_before_a_weight_changes() {
         assert_eq!(status, Status::Argument);
         assert!(said().contains(reason), "{reason}: {}", said());
     }
+    // Another number of tensors than are declared, before any of them is looked at.
+    for count in [0, 1, 3] {
+        let nowhere = std::ptr::dangling::<Tensor>();
+        // SAFETY: nothing is read at either address.
+        let status = unsafe { himuon_step(optimizer, nowhere, nowhere, count, null_mut()) };
+        assert_eq!(status, Status::Refused, "{}", said());
+        assert!(said().contains(&format!("got {count} parameters, 2 are declared")));
+    }
     // A length that the parameter does not have is the library's to refuse.
     let short = [a, Tensor { len: 15, ..b }];
     // SAFETY: the tensors are there.

@@ -11,7 +11,8 @@ use crate::errors::argument;
 use crate::place::Place;
 use crate::tensor::Borrowed;
 
-/// Maps every tile of a matrix on its own, without a scale, into `output`, a float32 matrix of the same shape.
+/// Maps every tile of a matrix, without a scale, into `output`, a float32 matrix of the same shape. A tile that holds a NaN
+/// or an infinity becomes zero.
 #[pyfunction]
 #[pyo3(signature = (matrix, spec, output, *, threads=None))]
 pub(crate) fn map_into(

@@ -96,7 +96,33 @@ pub(crate) fn word<T: Copy>(what: &str, found: &str, words: &[(&str, T)]) -> PyR
     })
 }
 
-/// A group whose matrices are mapped tile by tile.
+/// Options of a group whose matrices are mapped tile by tile.
+///
+/// Args:
+///     spec: tile, steps and the rest as text (``"tile=64 steps=5 coefficients=polar-express"``), or one text per tile that
+///         a schedule may use, of which the first holds without one.
+///     lr: a learning rate of the group's own; None: ``lr_factor`` times the optimizer's.
+///     weight_decay: decoupled, ``W = (1 - lr wd) W``; lr wd is at most 1.
+///     momentum, nesterov: mu in [0, 1), and whether the update looks one step ahead.
+///     moving_average: ``buf = mu buf + (1 - mu) g`` instead of ``buf = mu buf + g``.
+///     scale: of a mapped h x w tile of an H x W matrix: ``exact`` (f sqrt(max(h, w))), ``paper`` (f sqrt of the longer edge
+///         of a whole tile, ragged or not), ``match_rms_adamw`` (f sqrt(max(H, W))), ``original`` (sqrt(max(1, H / W))) or
+///         ``none`` (1), with f = ``scale_factor``.
+///     layout: ``out_in`` where rows are outputs (torch), ``in_out`` where they are inputs (flax).
+///     view: what three or more dimensions are: ``convolution``, (out, in, kh, kw) as out x (in kh kw); ``stack``,
+///         (experts, H, W) as matrices of their own; ``automatic`` takes four for a convolution and refuses three.
+///     schedule: ``{"tile": 64, "every": "full", "period": 5, "factor": 0.5}`` (period and factor of the learning rate of
+///         the steps 0, 5, 10, ...), or ``[(step, tile), ...]`` from step 0 on; None: the optimizer's.
+///     row_normalisation: NorMuon's (beta2, epsilon); None for none.
+///     coarse_factor, coarse_momentum: of what ``coarse=r`` in spec adds to the tiles; None: 0.5, and 0.8 or the momentum
+///         if that is less.
+///     every_matrix: whether embeddings and heads, known by name, are mapped too.
+///     master_weights: whether f32 masters of bfloat16 weights are kept, as 16 bits an element of state.
+///     weight: type of weights and gradients, ``f32``, ``bf16`` or ``f16``; None: that of spec.
+///
+/// Raises:
+///     ValueError: a text that does not read, or a word that is none of these. What is out of range is a BuildError of the
+///         optimizer.
 #[pyclass(frozen, module = "himuon")]
 pub(crate) struct Muon {
     options: MuonOptions,
@@ -207,7 +233,15 @@ impl Muon {
     }
 }
 
-/// A group of AdamW.
+/// Options of a group of AdamW.
+///
+/// Args:
+///     lr: a learning rate of the group's own; None: ``lr_factor`` times the optimizer's.
+///     betas: decays of the two moments, each in [0, 1).
+///     eps: added to the root of the second moment.
+///     weight_decay: decoupled; lr wd is at most 1.
+///     decay_vectors: whether parameters of at most one dimension decay too.
+///     master_weights: whether f32 masters of bfloat16 weights are kept, as 16 bits an element of state.
 #[pyclass(frozen, module = "himuon")]
 pub(crate) struct AdamW {
     pub(crate) options: AdamWOptions,

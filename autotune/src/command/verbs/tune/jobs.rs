@@ -3,7 +3,7 @@
 use super::super::super::console::Console;
 use super::super::super::error::CommandError;
 use super::Arguments;
-use crate::workload::{Matrices, declared_specs, elements, read_shapes};
+use crate::workload::{Matrices, check_room, declared_specs, elements, read_shapes};
 use himuon::KernelSpec;
 use himuon::templates::{Operand, SpecFields, Tile};
 use himuon::tuning::TuneJob;
@@ -11,6 +11,9 @@ use std::path::Path;
 
 /// Tiles of the stock grid; the whole matrix comes on top.
 const STOCK: [u32; 6] = [16, 32, 64, 96, 128, 256];
+
+/// Bytes of an element that is timed: gradient, momentum, weight, and the numbers that they are made from.
+const TIMED_BYTES: usize = 16;
 
 /// One job for each specification.
 pub(super) fn jobs(arguments: &Arguments, console: &Console) -> Result<Vec<TuneJob>, CommandError> {
@@ -24,6 +27,11 @@ pub(super) fn jobs(arguments: &Arguments, console: &Console) -> Result<Vec<TuneJ
     for spec in specs {
         let shapes = matrices.of(&spec, path)?;
         elements(shapes.iter().copied()).map_err(CommandError::Request)?;
+        if arguments.measures_cpu() {
+            // Of many matrices a part is timed; of one matrix the whole.
+            let largest = shapes.iter().map(|(rows, columns)| rows * columns).max();
+            check_room(largest.unwrap_or(0), TIMED_BYTES).map_err(CommandError::Request)?;
+        }
         jobs.push(TuneJob { spec, shapes });
     }
     Ok(jobs)

@@ -24,8 +24,8 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value_t = OptimizerChoice::All)]
     pub(crate) optimizer: OptimizerChoice,
 
-    /// HiMuon's tile for all matrices: an edge (64), rows x columns (64x256) or full. By default 64 for attention and 128
-    /// for the feed-forward part.
+    /// HiMuon's tile for all matrices: an edge (64), rows x columns (64x256) or full. By default 64x384 for attention and
+    /// 96x384 for the feed-forward part.
     #[arg(long, conflicts_with = "schedule")]
     pub(crate) tile: Option<Tile>,
 
@@ -121,7 +121,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     pub(crate) other: Option<PathBuf>,
 
-    /// Saves weights, optimizer state and position into this folder while training.
+    /// Saves weights, optimizer state and position into this folder while training; one that holds checkpoints of these
+    /// runs already is refused.
     #[arg(long, value_name = "DIR")]
     pub(crate) checkpoint: Option<PathBuf>,
 

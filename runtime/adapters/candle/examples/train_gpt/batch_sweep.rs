@@ -3,10 +3,11 @@
 
 use crate::corpus::{Batch, BatchShape};
 use crate::model::GptConfig;
+use crate::output;
 use crate::session::Session;
 use crate::settings::{Choices, OptimizerKind, RunSettings};
 use crate::trainer::Trainer;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use std::fmt::Write;
 
 /// Small enough that all runs end in minutes.
@@ -91,8 +92,7 @@ pub(crate) fn run(session: &mut Session) -> Result<()> {
                 let text = steps.map_or_else(String::new, |steps| format!("{steps:.1}"));
                 writeln!(table, "{},{batch},{text},{seed}", variant.name)?;
                 println!("{}, batch {batch}, seed {seed}: {text}", variant.name);
-                std::fs::write(&path, &table)
-                    .with_context(|| format!("{} cannot be written", path.display()))?;
+                output::write(&path, &table)?;
             }
         }
     }
@@ -155,6 +155,7 @@ fn steps_to_target(
 mod tests {
     use super::*;
     use crate::args::Args;
+    use anyhow::Context;
     use clap::Parser;
 
     #[test]

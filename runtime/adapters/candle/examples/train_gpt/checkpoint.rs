@@ -5,9 +5,9 @@
 //! leaves whole checkpoints only. Batches depend on the seed and the step, so there is no other position to save.
 
 use crate::record::RunRecord;
-use crate::settings::RunSettings;
+use crate::settings::{OptimizerKind, RunSettings};
 use crate::trainer::Trainer;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use himuon::tuning::TuningTable;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,12 +20,21 @@ const PREFIX: &str = "step-";
 const PARTIAL: &str = ".partial";
 
 /// The folder of one run's checkpoints.
-pub(crate) fn run_folder(root: &Path, settings: &RunSettings) -> PathBuf {
-    root.join(format!(
-        "{}-seed-{}",
-        settings.optimizer.key(),
-        settings.seed
-    ))
+pub(crate) fn run_folder(root: &Path, optimizer: OptimizerKind, seed: u64) -> PathBuf {
+    root.join(format!("{}-seed-{seed}", optimizer.key()))
+}
+
+/// Refuses a folder that holds checkpoints for a run from the start, whose first checkpoint would take their place.
+pub(crate) fn refuse_kept(root: &Path, optimizer: OptimizerKind, seed: u64) -> Result<()> {
+    let kept = latest(&run_folder(root, optimizer, seed))?;
+    match kept {
+        None => Ok(()),
+        Some(kept) => bail!(
+            "--checkpoint would start anew and remove {}: go on from it with --resume {}, or name another folder",
+            kept.display(),
+            root.display()
+        ),
+    }
 }
 
 /// Saves the run into `folder` and removes its older checkpoints.
@@ -142,7 +151,6 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 mod tests {
     use super::*;
     use crate::corpus::Corpus;
-    use crate::settings::OptimizerKind;
     use crate::settings::tests::small_settings;
     use himuon::tuning::DeviceFingerprint;
 
@@ -239,6 +247,26 @@ mod tests {
         fs::create_dir(folder.path().join("step-000009.partial")).unwrap();
         let names = complete_checkpoints(folder.path()).unwrap();
         assert_eq!(names, [(folder.path().join("step-000002"), 2)]);
+    }
+
+    #[test]
+    fn a_run_from_the_start_takes_no_checkpoint_away() {
+        let root = tempfile::tempdir().unwrap();
+        let settings = small_settings(OptimizerKind::AdamW);
+        let refuse = |optimizer, seed| refuse_kept(root.path(), optimizer, seed);
+        assert!(refuse(settings.optimizer, settings.seed).is_ok());
+        let mut trainer = fresh(&settings);
+        train_to(&mut trainer, 1, &corpus());
+        let folder = run_folder(root.path(), settings.optimizer, settings.seed);
+        let kept = save(&folder, &mut trainer).unwrap();
+        let refused = refuse(settings.optimizer, settings.seed).unwrap_err();
+        let text = refused.to_string();
+        assert!(
+            text.contains(kept.to_str().unwrap()) && text.contains("--resume"),
+            "{text}"
+        );
+        assert!(refuse(settings.optimizer, settings.seed + 1).is_ok());
+        assert!(refuse(OptimizerKind::HiMuon, settings.seed).is_ok());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Learning rates: the committed sweep, and making a new one.
 
+use crate::output;
 use crate::session::Session;
 use crate::settings::OptimizerKind;
 use anyhow::{Context, Result};
@@ -155,7 +156,7 @@ pub(crate) fn write(folder: &Path, sweep: &Sweep) -> Result<()> {
     let path = folder.join("learning_rates.json");
     let mut text = serde_json::to_string_pretty(sweep)?;
     text.push('\n');
-    std::fs::write(&path, text).with_context(|| format!("{} cannot be written", path.display()))?;
+    output::write(&path, text)?;
     println!("wrote {}", path.display());
     Ok(())
 }

@@ -12,6 +12,7 @@ mod experiments;
 mod learning_rates;
 mod model;
 mod ops;
+mod output;
 mod progress;
 mod random;
 mod recipe;

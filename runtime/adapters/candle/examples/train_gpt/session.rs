@@ -32,7 +32,17 @@ pub(crate) struct Session {
 
 impl Session {
     /// Reads the text and the committed sweep.
+    ///
+    /// # Errors
+    /// One of them does not read, or the runs would take the place of kept checkpoints.
     pub(crate) fn new(args: Args) -> Result<Self> {
+        if let Some(root) = &args.checkpoint {
+            for seed in args.seed..args.seed.saturating_add(args.seeds) {
+                for optimizer in args.optimizers() {
+                    checkpoint::refuse_kept(root, optimizer, seed)?;
+                }
+            }
+        }
         let corpus = match &args.text {
             Some(path) => Corpus::of_file(path)?,
             None => Corpus::of_crate_sources()?,
@@ -164,7 +174,7 @@ impl Session {
         let folder = self
             .checkpoints
             .as_ref()
-            .map(|root| checkpoint::run_folder(root, &settings));
+            .map(|root| checkpoint::run_folder(root, settings.optimizer, settings.seed));
         let newest = match (&folder, &self.args.resume) {
             (Some(folder), Some(_)) => checkpoint::latest(folder)?,
             _ => None,

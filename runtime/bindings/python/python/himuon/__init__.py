@@ -58,10 +58,11 @@ __all__ = [
 
 # Left out of __all__: `from himuon import *` shall not replace Python's own.
 def map(matrix: "_SupportsDlpack", spec: str, *, threads: int | None = None) -> "numpy.ndarray":
-    """Maps every tile of a matrix on its own, without a scale: a new numpy array of float32.
+    """Maps every tile of a matrix, without a scale: a new numpy array of float32.
 
-    What a step would take the weight along, to compare with any other implementation. ``map_into`` writes into a tensor
-    of the caller's, of any library.
+    What a step would take the weight along, to compare with any other implementation. With ``coarse=r`` in ``spec`` the
+    tiles are coupled, by a basis that 8 power iterations make from its seeds. A tile that holds a NaN or an infinity
+    becomes zero. ``map_into`` writes into a tensor of the caller's, of any library.
     """
     import numpy
 

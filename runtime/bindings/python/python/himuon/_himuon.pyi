@@ -2,6 +2,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from typing import Any, Literal, Protocol, TypedDict, final
 
+from typing_extensions import NotRequired
+
 __version__: str
 
 class _SupportsDlpack(Protocol):
@@ -13,11 +15,11 @@ class _Shaped(Protocol):
 
 _Tile = int | str
 
-class _Periodic(TypedDict, total=False):
+class _Periodic(TypedDict):
     tile: _Tile
     every: _Tile
     period: int
-    factor: float
+    factor: NotRequired[float]
 
 _Schedule = _Periodic | Sequence[tuple[int, _Tile]]
 _Scale = Literal["exact", "paper", "original", "match_rms_adamw", "none"]

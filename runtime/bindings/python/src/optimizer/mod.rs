@@ -18,6 +18,23 @@ use crate::report::{StepReport, TileCounts};
 use crate::selection::{Selector, declared, with_group};
 
 /// An optimizer over named tensors, which stay the caller's.
+///
+/// Args:
+///     parameters: a mapping from names to arrays or shapes, or pairs of them; steps take them in this order, or by name.
+///     groups: ``(pattern, Muon or AdamW)``, of which the first that matches takes a parameter; ``*`` stands for any part of
+///         a name. ``((name, [parameters]), options)`` lists them one by one. What no group takes goes to AdamW, and so do
+///         vectors, embeddings and heads of a group of tiles.
+///     lr: the learning rate that groups follow.
+///     adamw: options of what no group takes.
+///     schedule: of groups that have none of their own; see Muon.
+///     memory_budget: bytes of scratch memory that no launch may pass; None for no limit.
+///     threads: threads of a step on the CPU; None: all that the system offers.
+///     non_finite: what a NaN or an infinity does: ``skip_tile`` leaves its tile alone (of AdamW's parameters the whole),
+///         ``skip_step`` the whole step, ``error`` refuses the step.
+///     device: ``cpu`` (None too), ``cuda`` or ``cuda:N``.
+///
+/// Raises:
+///     BuildError: parameters, groups or options that do not go together, or a device that is not there.
 #[pyclass(frozen, module = "himuon")]
 pub(crate) struct Optimizer {
     inner: Mutex<Placed>,

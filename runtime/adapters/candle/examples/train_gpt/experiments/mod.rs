@@ -11,6 +11,7 @@ mod statistics;
 mod table;
 mod tiles;
 
+use crate::output;
 use crate::session::Session;
 use crate::settings::RunSettings;
 use crate::two_levels;
@@ -154,8 +155,7 @@ fn kept_or_trained(
             seconds: started.elapsed().as_secs_f64(),
         },
     };
-    std::fs::write(&path, serde_json::to_vec_pretty(&kept)?)
-        .with_context(|| format!("{} cannot be written", path.display()))?;
+    output::write(&path, serde_json::to_vec_pretty(&kept)?)?;
     Ok(kept.outcome)
 }
 
@@ -178,9 +178,7 @@ fn report(
         ("svg", plot::svg(finished)?),
         ("json", serde_json::to_string_pretty(&data)? + "\n"),
     ] {
-        let path = out.join(format!("{name}.{suffix}"));
-        std::fs::write(&path, contents)
-            .with_context(|| format!("{} cannot be written", path.display()))?;
+        output::write(&out.join(format!("{name}.{suffix}")), contents)?;
     }
     println!(
         "\n{markdown}\nwrote {name}.md, {name}.svg and {name}.json to {}",

@@ -5,8 +5,9 @@ mod plot;
 mod summary;
 mod table;
 
+use crate::output;
 use crate::record::RunRecord;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::Serialize;
 use std::path::Path;
 use summary::Summary;
@@ -20,15 +21,11 @@ struct Data<'a> {
     runs: &'a [RunRecord],
 }
 
-/// Prints the table and writes `loss.svg`, `report.html`, `report.json` and `results.md`.
+/// Writes `loss.svg`, `report.html`, `report.json` and `results.md`, and prints the table.
 pub(crate) fn write(folder: &Path, records: &[RunRecord]) -> Result<()> {
     let summary = Summary::of_runs(records);
     let notes = summary::notes(records, &summary);
     let table = table::Table::of(&summary);
-    println!("\n{}", table.text());
-    for note in &notes {
-        println!("{note}");
-    }
     let plot = plot::svg(records)?;
     let page = page::html(records, &table, &notes, &plot);
     let mut data = serde_json::to_string_pretty(&Data {
@@ -44,9 +41,11 @@ pub(crate) fn write(folder: &Path, records: &[RunRecord]) -> Result<()> {
         ("report.json", &data),
         ("results.md", &quoted),
     ] {
-        let path = folder.join(name);
-        std::fs::write(&path, contents)
-            .with_context(|| format!("{} cannot be written", path.display()))?;
+        output::write(&folder.join(name), contents)?;
+    }
+    println!("\n{}", table.text());
+    for note in &notes {
+        println!("{note}");
     }
     println!(
         "wrote loss.svg, report.html, report.json and results.md to {}",

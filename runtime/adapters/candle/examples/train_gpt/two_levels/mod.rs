@@ -12,6 +12,7 @@ mod report;
 mod rows;
 mod store;
 
+use crate::output;
 use crate::record::{RunRecord, median};
 use crate::session::Session;
 use anyhow::{Context, Result};
@@ -153,8 +154,7 @@ pub(crate) fn times(session: &mut Session) -> Result<()> {
         };
         times.insert(row.key(), measured);
         let path = session.args.out.join("times.json");
-        fs::write(&path, serde_json::to_string_pretty(&times)? + "\n")
-            .with_context(|| format!("{} cannot be written", path.display()))?;
+        output::write(&path, serde_json::to_string_pretty(&times)? + "\n")?;
     }
     for (key, times) in &times {
         println!(

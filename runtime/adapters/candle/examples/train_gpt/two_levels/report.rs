@@ -3,8 +3,9 @@
 use super::Times;
 use super::plot;
 use super::rows::{Family, Row};
+use crate::output;
 use crate::record::{RunRecord, mean_and_deviation};
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -200,9 +201,7 @@ pub(super) fn write(folder: &Path, finished: &Finished) -> Result<()> {
             serde_json::to_string_pretty(&data)? + "\n",
         ),
     ] {
-        let path = folder.join(name);
-        std::fs::write(&path, contents)
-            .with_context(|| format!("{} cannot be written", path.display()))?;
+        output::write(&folder.join(name), contents)?;
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Finished runs, one file each, so that an experiment can be run in parts.
 
+use crate::output;
 use crate::record::RunRecord;
 use crate::session::Session;
 use crate::settings::RunSettings;
@@ -44,11 +45,7 @@ impl Store {
         let checkpoints = self.0.join(name);
         println!("{name}:");
         let record = session.run_in(settings, checkpoints.clone())?;
-        let path = self.path(name);
-        let partial = path.with_extension("partial");
-        fs::write(&partial, serde_json::to_vec_pretty(&record)?)?;
-        fs::rename(&partial, &path)
-            .with_context(|| format!("{} cannot be written", path.display()))?;
+        output::write(&self.path(name), serde_json::to_vec_pretty(&record)?)?;
         fs::remove_dir_all(&checkpoints)
             .with_context(|| format!("{} cannot be removed", checkpoints.display()))?;
         Ok(record)
