@@ -25,7 +25,7 @@ struct __align__(16) Coupled {
   u64 momentum;
   u64 weight;
   u64 remainder;           // of bf16 weights, see master_weight.cuh; 0 without
-  float* fine;             // H x W: what the coarse part leaves of M, then its mapped tiles
+  float* fine;             // H x W: what the coarse part leaves of M, then its mapped tiles; in one pass W x rank, scratch
   float* basis;            // V, the state: W x capacity
   float* left;             // P, H x rank
   float* captured;         // P X, H x rank
@@ -35,7 +35,7 @@ struct __align__(16) Coupled {
   float* spare_right;      // W x rank
   double* factors;         // four rank x rank matrices, see orthonormal.cuh
   float* small;            // two rank x rank matrices, see small_polar.cuh
-  u32* largest;            // by tile: the largest |m|, as bits
+  u32* largest;            // by tile: the largest |m|, as bits; null where coarse part and tiles are one pass
   CoarseReport* report;
   float* row_moments;      // the state of row normalisation: H numbers
   double* row_squares;     // H numbers for each column of patches: sums of squares
