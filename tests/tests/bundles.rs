@@ -334,8 +334,17 @@ fn a_build_script_leaves_out_what_has_no_kernel_and_says_so() {
         .targets(["sm_80"])
         .run(Err(missing))
         .unwrap();
-    // Tiles alone of f32 are those of the coupled ones too; one text couples both.
-    assert_eq!(built.kernels.len(), 1);
+    // Tiles alone of f32 are those that stand between launches too; one text couples those and the tiles that take their coarse part in.
+    let ids: Vec<_> = built
+        .kernels
+        .iter()
+        .map(|k| k.manifest.id.as_str())
+        .collect();
+    assert_eq!(ids.len(), 2, "{ids:?}");
+    assert!(
+        ids[1].starts_with("ns_t32_k5_muon_f32_coupled_sm80_"),
+        "{ids:?}"
+    );
     let ids: Vec<_> = built.companions.iter().map(|c| c.id.as_str()).collect();
     assert_eq!(ids.len(), 2, "{ids:?}");
     assert!(ids[1].starts_with("coupling_f32_f32-"), "{ids:?}");
