@@ -10,8 +10,7 @@ namespace himuon {
 // The basis of the step before, with seeds for columns of zeros, goes to `spare_right`.
 HIMUON_DEVICE void read_basis(const Coupled& matrix) {
   const u32 across = (matrix.columns - 1u) / matrix.tile_columns + 1u, down = (matrix.rows - 1u) / matrix.tile_rows + 1u;
-  const u32 tiles = matrix.largest != nullptr ? across * down : 0u;
-  for (u32 tile = threadIdx.x; tile < tiles; tile += COUPLING_THREADS) matrix.largest[tile] = 0u;
+  for (u32 tile = threadIdx.x; tile < across * down; tile += COUPLING_THREADS) matrix.largest[tile] = 0u;
   if (threadIdx.x == 0u) *matrix.report = CoarseReport{COARSE_CAPTURED, 0.0f, 0.0f, 0u};
   const u32 stride = matrix.stride;
   each_place(matrix.columns, stride, [&](u32 i, u32 j) {

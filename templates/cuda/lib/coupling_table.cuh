@@ -35,7 +35,7 @@ struct __align__(16) Coupled {
   float* spare_right;      // W x rank
   double* factors;         // four rank x rank matrices, see orthonormal.cuh
   float* small;            // two rank x rank matrices, see small_polar.cuh
-  u32* largest;            // by tile: the largest |m|, as bits; null where coarse part and tiles are one pass
+  u32* largest;            // by tile: the largest |m|, as bits
   CoarseReport* report;
   float* row_moments;      // the state of row normalisation: H numbers
   double* row_squares;     // H numbers for each column of patches: sums of squares

@@ -23,6 +23,9 @@ struct TileProduct {
   static constexpr u32 GROUPS = ROOM >= 8u ? 8u : ROOM >= 4u ? 4u : ROOM >= 2u ? 2u : 1u;
   static_assert(ROOM > 0u, "X as an operand takes no less than four columns of both factors");
 
+  // The tiles of a block read the same rows of a factor, which then come from the L1 cache; else copies pass it by.
+  static constexpr bool SHARES_ROWS = Site::TILES_PER_BLOCK > 1;
+
   const Site& site;
   // Of the rows and the columns of X, from the tile's first.
   const float* rows;
@@ -61,9 +64,18 @@ struct TileProduct {
       }
       const float* factor = of_rows ? rows : columns;
       const bool wanted = column < stride && index < (of_rows ? window.rows : window.columns);
-      u32 a, b, c, d;
-      load_global4(a, b, c, d, factor + u64(index) * stride + column, wanted);
-      store_shared4(site.shared + line(place) + 16u * (group ^ permutation(place)), a, b, c, d);
+      const u32 to = site.shared + line(place) + 16u * (group ^ permutation(place));
+      if constexpr (SHARES_ROWS) {
+        u32 a, b, c, d;
+        load_global4(a, b, c, d, factor + u64(index) * stride + column, wanted);
+        store_shared4(to, a, b, c, d);
+      } else {
+        copy_to_shared(to, factor + u64(index) * stride + column, wanted);
+      }
+    }
+    if constexpr (!SHARES_ROWS) {
+      close_copies();
+      await_copies<0>();
     }
   }
 

@@ -48,8 +48,11 @@ impl CoupledEntry<'_> {
             table.long(pointer);
         }
         for offset in layout.parts() {
-            let offset = offset.filter(|_| layout.rank > 0);
-            table.long(offset.map_or(0, |offset| self.workspace + offset));
+            table.long(if layout.rank == 0 {
+                0
+            } else {
+                self.workspace + offset
+            });
         }
         let (moments, beta2, epsilon) = self.row_normalisation.unwrap_or_default();
         table.long(moments);

@@ -31,8 +31,7 @@ pub(super) struct MatrixLayout {
     spare_right: u64,
     factors: u64,
     small: u64,
-    /// `None` in one pass, where each tile keeps its own.
-    largest: Option<u64>,
+    largest: u64,
     pub(super) report: u64,
     row_squares: u64,
     row_factors: u64,
@@ -48,22 +47,18 @@ pub(super) struct MatrixLayout {
 
 impl MatrixLayout {
     /// In the order of the table's entry.
-    pub(super) fn parts(&self) -> [Option<u64>; 10] {
-        let [left, captured, added, spare_left] =
-            [self.left, self.captured, self.added, self.spare_left].map(Some);
-        let [right, spare_right, factors, small] =
-            [self.right, self.spare_right, self.factors, self.small].map(Some);
+    pub(super) fn parts(&self) -> [u64; 10] {
         [
-            left,
-            captured,
-            added,
-            spare_left,
-            right,
-            spare_right,
-            factors,
-            small,
+            self.left,
+            self.captured,
+            self.added,
+            self.spare_left,
+            self.right,
+            self.spare_right,
+            self.factors,
+            self.small,
             self.largest,
-            Some(self.report),
+            self.report,
         ]
     }
 
@@ -87,10 +82,9 @@ impl MatrixLayout {
             place
         };
         let patches = rows.div_ceil(PATCH) * columns.div_ceil(PATCH);
-        let in_one_pass = form == Form::OnePass;
-        let fine = match in_one_pass {
-            true => take(4 * columns * stride),
-            false => take(4 * columns * rows.max(stride)),
+        let fine = match form {
+            Form::OnePass => take(4 * columns * stride),
+            Form::Alone | Form::Within => take(4 * columns * rows.max(stride)),
         };
         let (row_squares, row_factors) = match demand.row_normalised {
             true => (take(8 * rows * columns.div_ceil(PATCH)), take(4 * rows)),
@@ -118,7 +112,7 @@ impl MatrixLayout {
             spare_right,
             factors: take(8 * FACTORS * rank * rank),
             small: take(4 * SMALLS * rank * stride),
-            largest: (!in_one_pass).then(|| take(4 * tile_count(spec, rows, columns) as usize)),
+            largest: take(4 * tile_count(spec, rows, columns) as usize),
             report: take(REPORT_BYTES),
             row_squares,
             row_factors,
