@@ -1,7 +1,7 @@
 //! The name of a kernel.
 
 use crate::spec::{
-    CoefficientSet, Criterion, Element, KernelSpec, Mode, Operand, Recurrence, Tile,
+    Coarse, CoefficientSet, Criterion, Element, KernelSpec, Mode, Operand, Recurrence, Tile,
 };
 use crate::target::Architecture;
 use crate::variant::Variant;
@@ -93,6 +93,9 @@ fn slug(spec: &KernelSpec, variant: &Variant, architecture: Architecture) -> Str
     }
     if let Criterion::Tested { measure, .. } = spec.criterion {
         parts.push(measure.to_string().replace('_', "-"));
+    }
+    if spec.coarse != Coarse::Off {
+        parts.push("coupled".to_owned());
     }
     parts.push(format!("sm{}", architecture.number()));
     parts.push(variant.slug());

@@ -87,6 +87,8 @@ pub const LIBRARY: &[SourceFile] = files![
     "lib/orthonormal.cuh",
     "lib/power_map.cuh",
     "lib/prologue.cuh",
+    "lib/resident_coupled.cuh",
+    "lib/resident_product.cuh",
     "lib/resident_step.cuh",
     "lib/resident_tile.cuh",
     "lib/resident_update.cuh",

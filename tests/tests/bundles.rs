@@ -144,6 +144,50 @@ fn the_launches_of_a_coarse_part_assemble_for_every_architecture() {
     }
 }
 
+/// Tiles that take their coarse part in: nothing is spilled where the tiles alone spill nothing.
+#[test]
+fn coupled_steps_assemble() {
+    let compiler = compiler();
+    let all: Vec<_> = TARGETS.iter().map(|(target, _)| *target).collect();
+    for tile in [16, 32, 48, 64, 96, 128] {
+        let targets: &[&str] = match tile {
+            64 => &all,
+            _ if long_tests("other targets of coupled steps") => &all,
+            _ => &["sm_80", "sm_90a"],
+        };
+        for target in targets.iter().filter(|target| **target != "sm_75") {
+            let spec = spec(&format!("tile={tile} element=bf16")).coupled_step();
+            for entry in assembled(&compiler, &spec, target) {
+                println!(
+                    "measured: tile {tile} for {target}: {} registers, {} bytes spilled, {} of shared memory",
+                    entry.registers,
+                    entry.spill_store_bytes + entry.spill_load_bytes,
+                    entry.static_shared_bytes
+                );
+                let spilled = entry.spill_store_bytes + entry.spill_load_bytes;
+                assert_eq!(spilled, 0, "{spec} for {target}: {entry:?}");
+            }
+        }
+    }
+    check(
+        &compiler,
+        &spec("tile=64 element=f16").coupled_step(),
+        "sm_75",
+    );
+    let masters = spec("tile=64 element=bf16 master_weights=true");
+    check(&compiler, &masters.coupled_step(), "sm_90a");
+    check(
+        &compiler,
+        &spec("tile=32 element=f32").coupled_step(),
+        "sm_80",
+    );
+    check(
+        &compiler,
+        &spec("tile=64x32 element=bf16").coupled_step(),
+        "sm_80",
+    );
+}
+
 #[test]
 fn tiles_of_any_size_assemble_for_every_architecture() {
     let compiler = compiler();
@@ -290,8 +334,17 @@ fn a_build_script_leaves_out_what_has_no_kernel_and_says_so() {
         .targets(["sm_80"])
         .run(Err(missing))
         .unwrap();
-    // Tiles alone of f32 are those of the coupled ones too; one text couples both.
-    assert_eq!(built.kernels.len(), 1);
+    // Tiles alone of f32 are those that stand between launches too; one text couples those and the tiles that take their coarse part in.
+    let ids: Vec<_> = built
+        .kernels
+        .iter()
+        .map(|k| k.manifest.id.as_str())
+        .collect();
+    assert_eq!(ids.len(), 2, "{ids:?}");
+    assert!(
+        ids[1].starts_with("ns_t32_k5_muon_f32_coupled_sm80_"),
+        "{ids:?}"
+    );
     let ids: Vec<_> = built.companions.iter().map(|c| c.id.as_str()).collect();
     assert_eq!(ids.len(), 2, "{ids:?}");
     assert!(ids[1].starts_with("coupling_f32_f32-"), "{ids:?}");

@@ -23,7 +23,8 @@ use crate::pipeline::{
 };
 use crate::render::RenderError;
 use attributes::Declared;
-use himuon_templates::{Coarse, KernelSpec, Power, VariantError, files};
+use himuon_templates::variant::Resident;
+use himuon_templates::{Architecture, Coarse, KernelSpec, Power, VariantError, files};
 use std::env;
 use std::io::Write;
 use std::path::PathBuf;
@@ -107,12 +108,15 @@ fn is_coupled(spec: &KernelSpec) -> bool {
     spec.coarse != Coarse::Off && spec.power == Power::ZERO
 }
 
-/// The specification whose kernel maps the tiles.
-fn tiles_of(spec: &KernelSpec) -> KernelSpec {
-    if is_coupled(spec) {
-        spec.remainder_map()
-    } else {
-        spec.clone()
+/// The specification whose kernel maps the tiles: with their coarse part where one kernel does both.
+fn tiles_of(spec: &KernelSpec, architecture: Architecture) -> KernelSpec {
+    if !is_coupled(spec) {
+        return spec.clone();
+    }
+    let step = spec.coupled_step();
+    match spec.couples_in_one_pass() && Resident::default_for(&step, architecture).is_some() {
+        true => step,
+        false => spec.remainder_map(),
     }
 }
 
@@ -173,14 +177,21 @@ impl Build {
         let mut kernels = Vec::new();
         let mut of_tiles = Vec::new();
         for spec in &specs {
-            let tiles = tiles_of(spec);
-            if of_tiles.contains(&tiles) {
-                continue;
+            let mut without = None;
+            for target in &self.targets {
+                let tiles = (target, tiles_of(spec, class_of(target)?));
+                if of_tiles.contains(&tiles) {
+                    continue;
+                }
+                match self.emit(&tiles.1, target, compiler.as_ref())? {
+                    Ok(emitted) => kernels.push(emitted),
+                    Err(reason) => without = Some(reason),
+                }
+                of_tiles.push(tiles);
             }
-            if let Some(reason) = self.emit(&tiles, compiler.as_ref(), &mut kernels)? {
+            if let Some(reason) = without {
                 warnings.push(format!("{spec} has no kernel and is left out: {reason}"));
             }
-            of_tiles.push(tiles);
         }
         let companions = match specs.is_empty() {
             true => Vec::new(),
@@ -202,24 +213,20 @@ impl Build {
         })
     }
 
-    /// One kernel for each target; why there is none, where a specification has no kernel of its own.
+    /// One kernel; why there is none, where a specification has no kernel of its own.
     fn emit(
         &self,
         spec: &KernelSpec,
+        target: &str,
         compiler: Option<&Compiler>,
-        kernels: &mut Vec<Emitted>,
-    ) -> Result<Option<VariantError>, BuildError> {
-        let mut without = None;
-        for target in &self.targets {
-            match emit(spec, None, target, compiler, &self.folder(target)) {
-                Ok(emitted) => kernels.push(emitted),
-                Err(EmitError::Render(RenderError::Variant(
-                    reason @ (VariantError::HostCriterion { .. } | VariantError::Coarse { .. }),
-                ))) => without = Some(reason),
-                Err(error) => return Err(error.into()),
-            }
+    ) -> Result<Result<Emitted, VariantError>, BuildError> {
+        match emit(spec, None, target, compiler, &self.folder(target)) {
+            Ok(emitted) => Ok(Ok(emitted)),
+            Err(EmitError::Render(RenderError::Variant(
+                reason @ (VariantError::HostCriterion { .. } | VariantError::Coarse { .. }),
+            ))) => Ok(Err(reason)),
+            Err(error) => Err(error.into()),
         }
-        Ok(without)
     }
 
     /// The companion, and what couples the tiles of each specification with a coarse part, once for each storage.

@@ -3,7 +3,7 @@
 use super::manifest::{Access, Count, Entry, Grid, Kind, Launch, Parameter, Sequence, Workspace};
 use super::streamed;
 use himuon_templates::variant::{Plain, Resident};
-use himuon_templates::{KernelSpec, Variant};
+use himuon_templates::{Coarse, KernelSpec, Variant};
 
 pub(super) const fn table(
     name: &'static str,
@@ -91,6 +91,12 @@ pub(super) const RANGE: [Parameter; 3] = [
         "the launch does nothing from this step on",
     ),
 ];
+const COUPLED: Parameter = table(
+    "coupled",
+    "Coupled",
+    Access::Read,
+    "the coarse parts of the matrices, in their order",
+);
 pub(super) const COUNTERS: Parameter = optional(table(
     "counters",
     "u32[2]",
@@ -98,6 +104,13 @@ pub(super) const COUNTERS: Parameter = optional(table(
     "added to: tiles left alone because they held a NaN or an infinity, and tiles that the criterion left \
      unorthogonalised; null: not wanted",
 ));
+/// A matrix without its coarse part is counted two words further on: in between are numbers of AdamW.
+const COUPLED_COUNTERS: Parameter = Parameter {
+    points_to: Some("u32[4]"),
+    meaning: "added to: tiles left alone because they held a NaN or an infinity, and in the last word matrices that \
+              take their tiles alone for the same reason; null: not wanted",
+    ..COUNTERS
+};
 const WORKSPACE: [Parameter; 2] = [
     table(
         "workspace",
@@ -117,6 +130,8 @@ const WORKSPACE: [Parameter; 2] = [
 ];
 
 const STEP_PURPOSE: &str = "the whole optimizer step: momentum and weight are updated";
+const COUPLED_PURPOSE: &str =
+    "the whole optimizer step of tiles whose coarse parts other launches have computed";
 const FIRST_PURPOSE: &str =
     "first of three launches: momentum is updated, maps and reports are written";
 const MAP_PURPOSE: &str =
@@ -136,6 +151,14 @@ pub(super) fn entries(spec: &KernelSpec, variant: &Variant) -> (Vec<Entry>, Vec<
             );
         }
     };
+    if spec.coarse != Coarse::Off {
+        let step = family.coupled_step();
+        let sequence = Sequence {
+            purpose: "step",
+            launches: vec![Launch::of(step.name)],
+        };
+        return (vec![step], vec![sequence]);
+    }
     let normalised = spec.power.numerator() > 0;
     let mut entries = vec![family.step(normalised)];
     if normalised {
@@ -249,6 +272,25 @@ impl Family {
         };
         let tables = [MATRICES, MATRIX_COUNT, GROUPS, reports, TILE_COUNT];
         self.mapping("himuon_step", purpose, &tables)
+    }
+
+    fn coupled_step(&self) -> Entry {
+        let tables = [
+            MATRICES,
+            MATRIX_COUNT,
+            GROUPS,
+            REPORTS_WANTED,
+            TILE_COUNT,
+            COUPLED,
+        ];
+        Entry {
+            dynamic_shared_bytes: self.dynamic_shared_bytes,
+            ..self.entry(
+                "himuon_step",
+                COUPLED_PURPOSE,
+                &[&tables, &RANGE, &[COUPLED_COUNTERS]],
+            )
+        }
     }
 
     fn map(&self) -> Entry {

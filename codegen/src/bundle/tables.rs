@@ -1,7 +1,7 @@
 //! The tables in device memory, as `lib/launch.cuh` declares them.
 
 use super::manifest::{Field, Table};
-use himuon_templates::{KernelSpec, Variant};
+use himuon_templates::{Coarse, KernelSpec, Variant};
 
 const fn field(
     name: &'static str,
@@ -26,6 +26,9 @@ pub(super) fn tables(spec: &KernelSpec, variant: &Variant) -> Vec<Table> {
     let mut tables = vec![matrix, GROUP, TILE_REPORT];
     if matches!(variant, Variant::Streamed(_)) {
         tables.push(STREAMED_TILE);
+    }
+    if spec.coarse != Coarse::Off {
+        tables.push(COUPLED);
     }
     tables
 }
@@ -57,6 +60,59 @@ const STREAMED_TILE: Table = Table {
             32,
             "u32",
             "the launches' own, as is what lies behind it",
+        ),
+    ],
+};
+
+/// What the step reads of an entry; the launches before it, which are those of the runtime, fill in the rest.
+const COUPLED: Table = Table {
+    name: "Coupled",
+    bytes: 240,
+    alignment: 16,
+    fields: &[
+        field(
+            "captured",
+            56,
+            "pointer",
+            "rows x rank numbers of f32: times the transpose of right what is subtracted from M",
+        ),
+        field(
+            "added",
+            64,
+            "pointer",
+            "rows x rank numbers of f32: times the transpose of right the coarse part",
+        ),
+        field("right", 80, "pointer", "columns x rank numbers of f32"),
+        field(
+            "report",
+            120,
+            "pointer",
+            "its first u32: 1 where there is a coarse part, 2 where the matrix is not finite",
+        ),
+        field("rank", 184, "u32", "columns of the factors; 0: tiles alone"),
+        field(
+            "stride",
+            188,
+            "u32",
+            "numbers from one row of a factor to the next, a multiple of four, zeros beyond the rank",
+        ),
+        field(
+            "flags",
+            196,
+            "u32",
+            "bit 1: the coarse part is all there is; others are not read",
+        ),
+        field(
+            "factor",
+            212,
+            "f32",
+            "of the coarse part, before the scale of the whole matrix",
+        ),
+        field(
+            "captured_decay",
+            216,
+            "f32",
+            "what is captured times this is taken from the momentum",
         ),
     ],
 };

@@ -20,7 +20,7 @@ pub use coupling::{Coupling, coupling};
 
 use himuon_templates::sources::{TEMPLATES, template_path};
 use himuon_templates::{
-    Architecture, KernelId, KernelSource, KernelSpec, SpecError, Variant, VariantError,
+    Architecture, Coarse, KernelId, KernelSource, KernelSpec, SpecError, Variant, VariantError,
 };
 use std::borrow::Cow;
 use tera::{Context, Delimiters, Tera};
@@ -114,7 +114,8 @@ pub fn render(
 /// As [`render`].
 pub fn sources(specs: &[KernelSpec]) -> Result<Vec<KernelSource>, RenderError> {
     let mut sources = Vec::with_capacity(specs.len() * Architecture::ALL.len());
-    for (index, spec) in specs.iter().enumerate() {
+    let alone = |(_, spec): &(usize, &KernelSpec)| spec.coarse == Coarse::Off;
+    for (index, spec) in specs.iter().enumerate().filter(alone) {
         for architecture in Architecture::ALL {
             let variant = Variant::default_for(spec, architecture);
             match render(spec, &variant, architecture) {
@@ -124,9 +125,7 @@ pub fn sources(specs: &[KernelSpec]) -> Result<Vec<KernelSource>, RenderError> {
                     architecture: architecture.number(),
                     text: Cow::Owned(text),
                 }),
-                Err(RenderError::Variant(
-                    VariantError::HostCriterion { .. } | VariantError::Coarse { .. },
-                )) => {}
+                Err(RenderError::Variant(VariantError::HostCriterion { .. })) => {}
                 Err(error) => return Err(error),
             }
         }

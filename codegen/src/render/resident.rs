@@ -3,7 +3,7 @@
 use super::context::{criterion, element, operand};
 use super::literal::float;
 use himuon_templates::variant::{Resident, effective_operand};
-use himuon_templates::{KernelSpec, Mode, Operand, SpecError, StepTable, Tile};
+use himuon_templates::{Coarse, KernelSpec, Mode, Operand, SpecError, StepTable, Tile};
 use serde::Serialize;
 
 /// The variables of `resident.cu.tera`. Numbers that are floats in the kernel are finished literals.
@@ -52,6 +52,8 @@ pub(super) struct ResidentContext {
     pub(super) reload_x: bool,
     pub(super) double_buffer: bool,
     pub(super) stage_momentum: bool,
+    /// The coarse part is subtracted on the way in and added on the way out.
+    pub(super) coupled: bool,
 }
 
 impl ResidentContext {
@@ -108,6 +110,7 @@ impl ResidentContext {
             reload_x: settings.reload_x,
             double_buffer: settings.double_buffer,
             stage_momentum: settings.stage_momentum,
+            coupled: spec.coarse != Coarse::Off,
         })
     }
 }

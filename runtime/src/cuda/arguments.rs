@@ -11,6 +11,8 @@ pub(super) struct TileArguments {
     pub(super) matrices: u64,
     pub(super) matrix_count: u32,
     pub(super) groups: u64,
+    /// Coarse parts, where tiles take them in.
+    pub(super) coupled: u64,
     pub(super) reports: u64,
     pub(super) tile_count: u32,
     pub(super) counters: u64,
@@ -34,6 +36,7 @@ impl TileArguments {
             "matrices" => Argument::Pointer(self.matrices),
             "matrix_count" => Argument::Word(self.matrix_count),
             "groups" => Argument::Pointer(self.groups),
+            "coupled" => Argument::Pointer(self.coupled),
             "reports" => Argument::Pointer(self.reports),
             "first_tile" => Argument::Word(range.first),
             "tile_count" => Argument::Word(range.tiles),

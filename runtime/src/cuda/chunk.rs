@@ -122,6 +122,7 @@ impl BoundChunk {
             matrices: self.matrices.pointer(),
             matrix_count: self.rows.len() as u32,
             groups: self.groups.pointer(),
+            coupled: 0,
             reports: self
                 .reports_offset
                 .map_or(0, |offset| self.workspace + offset as u64),

@@ -6,7 +6,7 @@ use cudarc::driver::sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMI
 use cudarc::driver::{CudaFunction, CudaModule, CudaStream};
 use himuon_codegen::bundle::{Count, Entry, Launch, Manifest, Workspace};
 use himuon_codegen::render::render;
-use himuon_templates::{DeviceLimits, Element, KernelId, KernelSpec, Variant};
+use himuon_templates::{DeviceLimits, Element, KernelId, KernelSpec, ParseError, Variant};
 
 use super::arguments::{TileArguments, launch_of};
 use super::device::DeviceInfo;
@@ -18,6 +18,36 @@ use crate::backend::BackendError;
 
 /// Blocks of one launch, at most.
 const MOST_BLOCKS: u32 = i32::MAX as u32;
+
+fn unsupported(spec: &KernelSpec, reason: String) -> BackendError {
+    BackendError::Unsupported {
+        backend: "cuda",
+        spec: spec.to_string(),
+        reason,
+    }
+}
+
+/// The named variant, or the default one, where it can compute the specification on this device.
+pub(super) fn variant_of(
+    device: &DeviceInfo,
+    spec: &KernelSpec,
+    name: Option<&str>,
+) -> Result<Variant, BackendError> {
+    let architecture = device.architecture().map_err(BackendError::from)?;
+    let limits = DeviceLimits {
+        shared_memory: device.shared_bytes,
+        ..architecture.limits()
+    };
+    let variant = match name {
+        None => Variant::default_for(spec, architecture),
+        Some(name) => name
+            .parse()
+            .map_err(|error: ParseError| unsupported(spec, error.to_string()))?,
+    };
+    let fits = variant.fits(spec, limits);
+    fits.map_err(|error| unsupported(spec, error.to_string()))?;
+    Ok(variant)
+}
 
 /// How a specification is computed on a device, before anything is loaded.
 #[derive(Clone, Debug)]
@@ -35,43 +65,22 @@ impl Method {
         spec: &KernelSpec,
         variant: Option<&str>,
     ) -> Result<Self, BackendError> {
-        let unsupported = |reason: String| BackendError::Unsupported {
-            backend: "cuda",
-            spec: spec.to_string(),
-            reason,
-        };
+        let variant = variant_of(device, spec, variant)?;
         let architecture = device.architecture().map_err(BackendError::from)?;
-        let limits = DeviceLimits {
-            shared_memory: device.shared_bytes,
-            ..architecture.limits()
-        };
         // What is launched does not depend on the text, so nothing need be rendered to plan.
-        let with = |variant: Variant| {
-            variant
-                .fits(spec, limits)
-                .map_err(|error| unsupported(error.to_string()))?;
-            let nameless = KernelId::named("", "");
-            Ok(Method {
-                variant,
-                manifest: Manifest::new(spec, &variant, architecture, &nameless),
-                consumes_gradients: false,
-            })
+        let nameless = KernelId::named("", "");
+        let method = Method {
+            variant,
+            manifest: Manifest::new(spec, &variant, architecture, &nameless),
+            consumes_gradients: false,
         };
-        let method: Result<Method, BackendError> = match variant {
-            None => with(Variant::default_for(spec, architecture)),
-            Some(name) => {
-                let parsed = name.parse::<Variant>();
-                with(parsed.map_err(|error| unsupported(error.to_string()))?)
-            }
-        };
-        let method = method?;
         if method.is_launchable() {
             return Ok(method);
         }
-        Err(unsupported(format!(
-            "variant {} is launched in a way that this backend does not know; please report it",
-            method.variant
-        )))
+        let reason = format!(
+            "variant {variant} is launched in a way that this backend does not know; please report it"
+        );
+        Err(unsupported(spec, reason))
     }
 
     /// With maps kept in the gradients where those hold f32 numbers.

@@ -132,6 +132,7 @@ impl CudaMap {
             matrices: table.pointer(),
             matrix_count: 1,
             groups: 0,
+            coupled: 0,
             reports: workspace.pointer(),
             tile_count: tiles as u32,
             counters: 0,

@@ -25,7 +25,7 @@ struct __align__(16) Coupled {
   u64 momentum;
   u64 weight;
   u64 remainder;           // of bf16 weights, see master_weight.cuh; 0 without
-  float* fine;             // H x W: what the coarse part leaves of M, then its mapped tiles
+  float* fine;             // H x W: what the coarse part leaves of M, then its mapped tiles; in one pass W x rank, scratch
   float* basis;            // V, the state: W x capacity
   float* left;             // P, H x rank
   float* captured;         // P X, H x rank

@@ -1,7 +1,8 @@
 //! The coarse part of a two-level map: a polar factor of low rank for what couples the tiles.
 
 use super::{
-    CoefficientSet, Element, Finite, KernelSpec, Power, Recurrence, SpecError, Storage, Tile,
+    CoefficientSet, Criterion, Element, Finite, KernelSpec, Power, Recurrence, SpecError, Storage,
+    Tile,
 };
 use crate::coefficients::StepTable;
 
@@ -96,6 +97,32 @@ impl Coarse {
 }
 
 impl KernelSpec {
+    /// Whether nothing stands between the map of a tile and its coarse part, at p = 0: one kernel can subtract where it reads and
+    /// add where it writes.
+    #[must_use]
+    pub fn couples_in_one_pass(&self) -> bool {
+        let fine = match self.coarse {
+            Coarse::Polar { fine, .. } => Some(fine),
+            Coarse::Off => None,
+        };
+        matches!(fine, Some(Fine::Fused | Fine::Nothing))
+            && self.power == Power::ZERO
+            && self.criterion == Criterion::Always
+    }
+
+    /// The step of these tiles with a coarse part in one pass, whatever its rank and whether tiles add to it: the kernel takes both
+    /// from its table.
+    #[must_use]
+    pub fn coupled_step(&self) -> KernelSpec {
+        KernelSpec {
+            coarse: Coarse::Polar {
+                rank: 1,
+                fine: Fine::Fused,
+            },
+            ..self.clone()
+        }
+    }
+
     /// The same tiles without a coarse part.
     #[must_use]
     pub fn tiles_alone(&self) -> KernelSpec {

@@ -77,7 +77,7 @@ pub enum VariantError {
         /// The criterion.
         criterion: Criterion,
     },
-    /// There is no tile kernel of a coarse part.
+    /// No tile kernel computes this beside a coarse part.
     Coarse {
         /// Its rank.
         rank: u32,
@@ -112,8 +112,9 @@ impl fmt::Display for VariantError {
             ),
             VariantError::Coarse { rank } => write!(
                 f,
-                "coarse rank: found {rank}, accepted for a tile kernel is 0; on CUDA a coarse part at power 0 has launches of its own \
-                 around the kernel of its tiles alone, and other powers run on the CPU"
+                "coarse rank: found {rank}, accepted for a tile kernel is 0, and for a resident one any with fine=fused or none at \
+                 power 0 without a criterion; on CUDA other coarse parts at power 0 have launches of their own around the kernel \
+                 of their tiles alone, and other powers run on the CPU"
             ),
         }
     }
@@ -140,7 +141,8 @@ impl Variant {
     /// The first limit that is exceeded.
     pub fn fits(&self, spec: &KernelSpec, limits: DeviceLimits) -> Result<(), VariantError> {
         decided_in_a_kernel(spec.criterion)?;
-        if spec.coarse != Coarse::Off {
+        let is_resident = matches!(self, Variant::Resident(_));
+        if spec.coarse != Coarse::Off && !(is_resident && spec.couples_in_one_pass()) {
             let rank = spec.coarse.rank();
             return Err(VariantError::Coarse { rank });
         }

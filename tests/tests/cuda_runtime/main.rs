@@ -11,6 +11,7 @@ mod gpu;
 mod graphs;
 mod master_weights;
 mod model;
+mod one_pass;
 mod policies;
 mod properties;
 mod refusals;

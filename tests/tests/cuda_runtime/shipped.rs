@@ -31,7 +31,8 @@ fn build(folder: &Path, targets: &[&str], compiler: Result<Compiler, CompileErro
     std::fs::create_dir_all(&source).unwrap();
     std::fs::write(
         source.join("lib.rs"),
-        "#[himuon::himuon(tile = 16)] struct Blocks; #[himuon::himuon(tile = 16, coarse = 4)] struct Coupled;",
+        "#[himuon::himuon(tile = 16)] struct Blocks; #[himuon::himuon(tile = 16, coarse = 4)] struct Coupled; \
+         #[himuon::himuon(tile = 16, coarse = 2, fine = \"fused\")] struct Fused;",
     )
     .unwrap();
     let build = Build::new(folder, folder).targets(targets.iter().copied());
@@ -103,6 +104,8 @@ fn a_step_with_carried_kernels_needs_no_compiler() {
         emulated(test, &[], || {
             step(&[tile(16)], 2);
             step(&[spec("tile=16 coarse=4")], 12);
+            // Of whatever rank.
+            step(&[spec("tile=16 coarse=4 fine=fused")], 7);
         });
         return;
     }
@@ -165,7 +168,7 @@ fn what_is_not_carried_is_named_and_compiled_where_that_can_be_done() {
         environment.extend(more);
         emulated(test, &environment, || ());
     };
-    let missing = "not among the compiled kernels|none of its 3 kernels, for sm_80|name sm_90a in build.rs|/nonexistent";
+    let missing = "not among the compiled kernels|none of its 4 kernels, for sm_80|name sm_90a in build.rs|/nonexistent";
     run(compiled.path(), "sm_90", &[], missing);
     run(
         text.path(),

@@ -36,7 +36,7 @@ impl Bound {
     pub(super) fn new(form: Form) -> Self {
         match form {
             Form::Alone => Bound::Tiles(BoundChunk::default()),
-            Form::Within => Bound::Coupled(CoupledChunk::default()),
+            Form::OnePass | Form::Within => Bound::Coupled(CoupledChunk::new(form)),
         }
     }
 

@@ -175,7 +175,19 @@ impl CudaBackend {
     }
 
     fn chunk_key(&self, launch: &Launch, chunk: &Chunk) -> ChunkKey {
-        (self.phase, kernel_key(launch, chunk), chunk.first_matrix)
+        let kernel = self.kernel_key(launch, chunk);
+        (self.phase, kernel, chunk.first_matrix)
+    }
+
+    fn kernel_key(&self, launch: &Launch, chunk: &Chunk) -> KernelKey {
+        let mut matrices = launch.matrices_of(chunk).iter();
+        let row_normalised = matrices.any(|matrix| matrix.row_normalised);
+        self.key_of(&launch.spec, launch.variant.as_deref(), row_normalised)
+    }
+
+    fn key_of(&self, spec: &KernelSpec, variant: Option<&str>, row_normalised: bool) -> KernelKey {
+        let form = Form::of(&self.device, spec, variant, row_normalised);
+        (spec.clone(), variant.map(str::to_owned), form)
     }
 
     fn unprepared(spec: String) -> BackendError {
@@ -184,11 +196,6 @@ impl CudaBackend {
             reason: "the plan was not prepared".to_owned(),
         }
     }
-}
-
-fn kernel_key(launch: &Launch, chunk: &Chunk) -> KernelKey {
-    let form = Form::of_chunk(launch, chunk);
-    (launch.spec.clone(), launch.variant.clone(), form)
 }
 
 impl Backend<Device> for CudaBackend {
@@ -210,8 +217,8 @@ impl Backend<Device> for CudaBackend {
     }
 
     fn kernel_id(&self, spec: &KernelSpec, variant: Option<&str>) -> String {
-        let form = Form::of(spec, false);
-        let key = (spec.clone(), variant.map(str::to_owned), form);
+        let key = self.key_of(spec, variant, false);
+        let form = key.2;
         if let Some(kernel) = self.kernels.get(&key) {
             return kernel.tiles.id.clone();
         }
@@ -245,8 +252,7 @@ impl Backend<Device> for CudaBackend {
         variant: Option<&str>,
         row_normalised: bool,
     ) -> Result<(), BackendError> {
-        let form = Form::of(spec, row_normalised);
-        let key = (spec.clone(), variant.map(str::to_owned), form);
+        let key = self.key_of(spec, variant, row_normalised);
         self.load_kernel(&key).map(drop)
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use himuon_templates::Storage;
 
 use super::bound::{Bound, StepKernels};
-use super::{COUNTERS, CudaBackend, Fixed, KernelKey, kernel_key};
+use super::{COUNTERS, CudaBackend, Fixed, KernelKey};
 use crate::backend::BackendError;
 use crate::cuda::companion::{CLOCK_PHASES, CLOCK_UPDATE, Companion};
 use crate::cuda::coupling::{CouplingKernels, Form};
@@ -22,7 +22,8 @@ impl CudaBackend {
     pub(super) fn prepare_plan(&mut self, plan: &Plan) -> Result<(), BackendError> {
         for launch in &plan.launches {
             for chunk in &launch.chunks {
-                self.load_kernel(&kernel_key(launch, chunk))?;
+                let key = self.kernel_key(launch, chunk);
+                self.load_kernel(&key)?;
             }
         }
         if !plan.elementwise.is_empty() || self.scale.is_some() {
@@ -48,7 +49,7 @@ impl CudaBackend {
         let tiles = Arc::new(loaded.map_err(|error| refusal(key, error))?);
         let coupling = match form {
             Form::Alone => None,
-            Form::Within => Some(self.coupling(spec.storage)?),
+            Form::OnePass | Form::Within => Some(self.coupling(spec.storage)?),
         };
         let kernels = StepKernels { tiles, coupling };
         self.kernels.insert(key.clone(), kernels.clone());
@@ -120,9 +121,9 @@ impl CudaBackend {
                 if matrices.is_empty() {
                     continue;
                 }
-                let kernel = self.load_kernel(&kernel_key(launch, chunk))?;
-                let form = Form::of_chunk(launch, chunk);
                 let key = self.chunk_key(launch, chunk);
+                let kernel = self.load_kernel(&key.1)?;
+                let form = key.1.2;
                 let bound = self.chunks.entry(key).or_insert_with(|| Bound::new(form));
                 let scaled = self.scale.is_some();
                 let stream = &self.stream;

@@ -1,7 +1,7 @@
 //! Steps in graphs.
 
+use super::CudaBackend;
 use super::submit::launch_failed;
-use super::{CudaBackend, kernel_key};
 use crate::backend::{BackendError, Recording};
 use crate::cuda::recorded::Recorded;
 use crate::plan::Plan;
@@ -22,7 +22,7 @@ impl CudaBackend {
         let chunks =
             chunks.flat_map(|launch| launch.chunks.iter().map(move |chunk| (launch, chunk)));
         for (launch, chunk) in chunks {
-            let kernel = self.kernels.get(&kernel_key(launch, chunk));
+            let kernel = self.kernels.get(&self.kernel_key(launch, chunk));
             if !kernel.is_some_and(|kernel| kernel.tiles.follows_the_device()) {
                 return Err(BackendError::Unsupported {
                     backend: "cuda",

@@ -1,6 +1,6 @@
 //! What a step submits.
 
-use super::{CudaBackend, kernel_key};
+use super::CudaBackend;
 use crate::backend::BackendError;
 use crate::cuda::companion::{CLOCK_PHASES, PhaseTable};
 use crate::cuda::error::CudaError;
@@ -50,8 +50,9 @@ impl CudaBackend {
         chunk: &Chunk,
         matrices: &mut [MatrixStep<'_, Device>],
     ) -> Result<LaunchReport, BackendError> {
-        let bound = self.chunks.get(&self.chunk_key(launch, chunk));
-        let kernel = self.kernels.get(&kernel_key(launch, chunk));
+        let key = self.chunk_key(launch, chunk);
+        let bound = self.chunks.get(&key);
+        let kernel = self.kernels.get(&key.1);
         let (Some(bound), Some(kernel), Some(fixed)) = (bound, kernel, &self.fixed) else {
             return Err(Self::unprepared(launch.spec.to_string()));
         };

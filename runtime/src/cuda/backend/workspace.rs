@@ -20,14 +20,15 @@ impl WorkspaceModel for CudaBackend {
         matrices: &[MatrixDemand],
         threads: usize,
     ) -> Result<u64, BackendError> {
-        let form = Form::of_demands(spec, matrices);
+        let row_normalised = matrices.iter().any(|matrix| matrix.row_normalised);
+        let form = Form::of(&self.device, spec, variant, row_normalised);
         let method = self.method(spec, variant, form)?;
-        if form == Form::Within {
-            let tiles = workspace_of_tiles(&method, spec, matrices, threads);
-            let parts = Layout::new(spec, matrices)?;
-            return Ok((tiles.bytes + parts.bytes) as u64);
-        }
-        Ok(method.workspace(spec, matrices, threads).bytes as u64)
+        let tiles = workspace_of_tiles(form, &method, spec, matrices, threads);
+        let parts = match form {
+            Form::Alone => Layout::default(),
+            Form::OnePass | Form::Within => Layout::new(form, spec, matrices)?,
+        };
+        Ok((tiles.bytes + parts.bytes) as u64)
     }
 
     fn chunk_cost(
@@ -37,30 +38,30 @@ impl WorkspaceModel for CudaBackend {
         matrices: &[MatrixDemand],
         threads: usize,
     ) -> Result<ChunkCost, BackendError> {
-        let form = Form::of_demands(spec, matrices);
+        let row_normalised = matrices.iter().any(|matrix| matrix.row_normalised);
+        let form = Form::of(&self.device, spec, variant, row_normalised);
         let method = self.method(spec, variant, form)?;
-        let layout = match form {
-            Form::Within => workspace_of_tiles(&method, spec, matrices, threads),
-            Form::Alone => method.workspace(spec, matrices, threads),
-        };
+        let layout = workspace_of_tiles(form, &method, spec, matrices, threads);
         let shapes: Vec<_> = matrices.iter().map(|m| (m.rows, m.columns)).collect();
         let tiles = form.tiles(spec);
         let order = order(spec, &shapes).into_iter();
         let shapes: Vec<_> = order.map(|index| shapes[index]).collect();
         let ranges = method.ranges(&tiles, &shapes, layout.scratch_bytes);
-        let (kernels, of_matrix) = if form == Form::Within {
-            let around = Layout::new(spec, matrices)?.launches();
-            let map = method.kernels(form.purpose(), ranges.len(), layout.reported);
-            (around + map, COUPLED_BYTES)
-        } else {
-            let step = method.kernels(form.purpose(), ranges.len(), layout.reported);
-            let wider = if spec.storage.master_weights {
-                REMAINDER_BYTES
-            } else {
-                0
-            };
-            (step, wider)
+        let around = match form {
+            Form::Alone => 0,
+            Form::OnePass | Form::Within => Layout::new(form, spec, matrices)?.launches(),
         };
+        let kernels = around + method.kernels(form.purpose(), ranges.len(), layout.reported);
+        let of_coupling = if form == Form::Alone {
+            0
+        } else {
+            COUPLED_BYTES
+        };
+        let wider = match tiles.storage.master_weights {
+            true => REMAINDER_BYTES,
+            false => 0,
+        };
+        let of_matrix = of_coupling + wider;
         let tables: usize = match method.has_tile_tables() {
             true => ranges.iter().map(TileRange::table_bytes).sum(),
             false => 0,
@@ -82,7 +83,7 @@ impl WorkspaceModel for CudaBackend {
         shapes: &[(usize, usize)],
         _threads: usize,
     ) -> Vec<Prediction> {
-        let tiles = Form::of(spec, false).tiles(spec);
+        let tiles = Form::of(&self.device, spec, None, false).tiles(spec);
         tuning::predicted(&self.device, &tiles, shapes)
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use cudarc::driver::CudaStream;
 use himuon_templates::KernelSpec;
 
+use super::Form;
 use super::entry::{COUPLED_BYTES, CoupledEntry};
 use super::kernels::{Arguments, CouplingKernels};
 use super::layout::{Layout, MatrixLayout, REPORT_BYTES};
@@ -26,12 +27,13 @@ use crate::plan::Launch;
 const CAPTURED: u32 = 1;
 
 /// The tables of a chunk.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in crate::cuda) struct CoupledChunk {
+    form: Form,
     /// What the launches here read.
     coupled: DeviceTable,
-    /// What the map of the remainders reads.
-    remainders: DeviceTable,
+    /// What the tiles read: the matrices, or their remainders.
+    matrices: DeviceTable,
     groups: BoundGroups,
     rows: TableRows,
     tiles: u32,
@@ -42,8 +44,9 @@ pub(in crate::cuda) struct CoupledChunk {
     of_tiles: Workspace,
 }
 
-/// What the map of the remainders has of the workspace: every tile is reported.
+/// What the tiles have of the workspace. The launches after the map read a report of every tile.
 pub(in crate::cuda) fn workspace_of_tiles(
+    form: Form,
     method: &Method,
     spec: &KernelSpec,
     demands: &[MatrixDemand],
@@ -52,14 +55,29 @@ pub(in crate::cuda) fn workspace_of_tiles(
     let reported: Vec<_> = demands
         .iter()
         .map(|demand| MatrixDemand {
-            diagnosed: true,
+            diagnosed: demand.diagnosed || form == Form::Within,
             ..*demand
         })
         .collect();
-    method.workspace(&spec.remainder_map(), &reported, blocks)
+    method.workspace(&form.tiles(spec), &reported, blocks)
 }
 
 impl CoupledChunk {
+    pub(in crate::cuda) fn new(form: Form) -> Self {
+        CoupledChunk {
+            form,
+            coupled: DeviceTable::default(),
+            matrices: DeviceTable::default(),
+            groups: BoundGroups::default(),
+            rows: TableRows::new(),
+            tiles: 0,
+            ranges: BoundRanges::default(),
+            layout: Layout::default(),
+            workspace: 0,
+            of_tiles: Workspace::default(),
+        }
+    }
+
     /// Writes what has changed since the last step; says whether anything has.
     pub(in crate::cuda) fn bind(
         &mut self,
@@ -77,12 +95,13 @@ impl CoupledChunk {
             .iter()
             .map(|&index| MatrixDemand::of(&matrices[index]))
             .collect();
-        self.of_tiles = workspace_of_tiles(&kernel.method, spec, &demands, launch.threads);
-        self.layout = Layout::new(spec, &demands)?;
+        let (form, method) = (self.form, &kernel.method);
+        self.of_tiles = workspace_of_tiles(form, method, spec, &demands, launch.threads);
+        self.layout = Layout::new(form, spec, &demands)?;
         self.workspace = workspace;
         let mut groups = Groups(Vec::new());
         let mut coupled = Vec::with_capacity(COUPLED_BYTES * matrices.len());
-        let mut remainders = Vec::with_capacity(MATRIX_BYTES * matrices.len());
+        let mut of_tiles = Vec::with_capacity(MATRIX_BYTES * matrices.len());
         let mut firsts = [0; 3];
         let mut first_tile: u64 = 0;
         self.rows.clear();
@@ -93,7 +112,11 @@ impl CoupledChunk {
             let entry = entry(index, matrix, first_tile as u32, (group, 0))?;
             self.of_matrix(spec, matrix, (entry, layout), firsts)
                 .write(&mut coupled);
-            remainder(&entry, self.parts() + layout.fine).write(&mut remainders);
+            let tiles = match form {
+                Form::Within => remainder(&entry, self.parts() + layout.fine),
+                Form::Alone | Form::OnePass => entry,
+            };
+            tiles.write(&mut of_tiles);
             for (first, units) in firsts.iter_mut().zip(layout.units) {
                 *first += units as u32;
             }
@@ -102,15 +125,13 @@ impl CoupledChunk {
         self.tiles = counted(spec, first_tile)?;
         let of_coupled = "the table of coupled matrices";
         let mut written = self.coupled.update(stream, coupled, 0, of_coupled)?;
-        let of_remainders = "the table of remainders";
-        written |= self
-            .remainders
-            .update(stream, remainders, 0, of_remainders)?;
+        let table = "the table of matrices";
+        written |= self.matrices.update(stream, of_tiles, 0, table)?;
         written |= self.groups.bind(stream, &groups, matrices.len(), scaled)?;
         let shapes = order.into_iter().map(|index| shapes[index]).collect();
-        let map = spec.remainder_map();
-        let wanted = (&map, shapes, self.of_tiles.scratch_bytes);
-        let arguments = self.of_map(0, 0);
+        let tiles = form.tiles(spec);
+        let wanted = (&tiles, shapes, self.of_tiles.scratch_bytes);
+        let arguments = self.of_tiles(0, 0);
         self.ranges.bind(stream, kernel, wanted, &arguments)?;
         Ok(written)
     }
@@ -153,7 +174,7 @@ impl CoupledChunk {
     /// From now on the tables stay where they are.
     pub(in crate::cuda) fn pin(&mut self) {
         self.coupled.pin();
-        self.remainders.pin();
+        self.matrices.pin();
         self.groups.pin();
         self.ranges.pin();
     }
@@ -183,18 +204,27 @@ impl CoupledChunk {
             active,
         };
         coupling.submit_before(stream, &self.layout, &arguments)?;
-        let mapped = kernel.submit(stream, &self.of_map(counters, active), self.ranges.get())?;
+        let of_tiles = self.of_tiles(counters, active);
+        let mapped = kernel.submit(stream, &of_tiles, self.ranges.get())?;
         coupling.submit_after(stream, &self.layout, &arguments)?;
         Ok(mapped + self.layout.launches())
     }
 
-    /// What the launches of the map are handed.
-    fn of_map(&self, counters: u64, active: u64) -> TileArguments {
+    /// What the launches of the tiles are handed.
+    fn of_tiles(&self, counters: u64, active: u64) -> TileArguments {
+        let whole_step = |table: u64| match self.form {
+            Form::Within => 0,
+            Form::Alone | Form::OnePass => table,
+        };
         TileArguments {
-            matrices: self.remainders.pointer(),
+            matrices: self.matrices.pointer(),
             matrix_count: self.rows.len() as u32,
-            groups: 0,
-            reports: self.workspace,
+            groups: whole_step(self.groups.pointer()),
+            coupled: whole_step(self.coupled.pointer()),
+            reports: match self.of_tiles.reported {
+                true => self.workspace,
+                false => 0,
+            },
             tile_count: self.tiles,
             counters,
             workspace: self.workspace + self.of_tiles.scratch_offset as u64,
@@ -210,7 +240,9 @@ impl CoupledChunk {
         workspace: &DeviceMemory,
         matrices: &mut [MatrixStep<'_, Device>],
     ) -> Result<(), BackendError> {
-        read_reports(workspace, 0, (&self.rows, self.tiles), matrices)?;
+        if self.of_tiles.reported {
+            read_reports(workspace, 0, (&self.rows, self.tiles), matrices)?;
+        }
         for (&(index, _), layout) in self.rows.iter().zip(&self.layout.matrices) {
             let matrix = matrices.get_mut(index);
             let basis = matrix.and_then(|matrix| matrix.coarse.as_mut());

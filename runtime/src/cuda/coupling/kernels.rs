@@ -4,6 +4,7 @@ use cudarc::driver::{CudaFunction, CudaStream};
 use himuon_codegen::render::{Coupling, coupling};
 use himuon_templates::Storage;
 
+use super::Form;
 use super::layout::Layout;
 use crate::cuda::driver::{Argument, Shape, launch};
 use crate::cuda::error::CudaError;
@@ -72,7 +73,7 @@ impl CouplingKernels {
         })
     }
 
-    /// Both factors of every coarse part, and what they leave of the matrices.
+    /// Both factors of every coarse part, and what they leave of the matrices where that is not for the tiles to find.
     pub(super) fn submit_before(
         &self,
         stream: &CudaStream,
@@ -92,6 +93,9 @@ impl CouplingKernels {
             submit(&self.columns, columns, &[Count, Groups])?;
             submit(&self.right, matrices, &[])?;
         }
+        if layout.form == Form::OnePass {
+            return Ok(());
+        }
         submit(&self.remainder, patches, &[Count, Groups, Counters])
     }
 
@@ -103,6 +107,9 @@ impl CouplingKernels {
         arguments: &Arguments,
     ) -> Result<(), CudaError> {
         use With::{Count, Groups, Reports};
+        if layout.form == Form::OnePass {
+            return Ok(());
+        }
         let [rows, columns, patches] = layout.units;
         let all = [Count, Groups, Reports];
         let submit = |function, blocks, with: &[With]| {

@@ -3,6 +3,7 @@
 use himuon_codegen::render::Coupling;
 use himuon_templates::KernelSpec;
 
+use super::Form;
 use super::entry::is_projected;
 use crate::backend::BackendError;
 use crate::coarse::coarse_rank;
@@ -20,7 +21,7 @@ const SMALLS: usize = 2;
 /// The parts of one matrix, as offsets from the first matrix's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct MatrixLayout {
-    /// The remainder, then its mapped tiles: H x W.
+    /// The remainder, then its mapped tiles: H x W. In one pass neither is in memory, and this is W x rank, as scratch.
     pub(super) fine: u64,
     left: u64,
     captured: u64,
@@ -71,7 +72,7 @@ impl MatrixLayout {
     }
 
     /// The layout of a matrix at `offset`, and where the next begins.
-    fn at(spec: &KernelSpec, demand: &MatrixDemand, offset: &mut usize) -> Self {
+    fn at(form: Form, spec: &KernelSpec, demand: &MatrixDemand, offset: &mut usize) -> Self {
         let (rows, columns) = (demand.rows, demand.columns);
         let rank = coarse_rank(spec, rows, columns);
         let stride = rank.next_multiple_of(4);
@@ -81,7 +82,10 @@ impl MatrixLayout {
             place
         };
         let patches = rows.div_ceil(PATCH) * columns.div_ceil(PATCH);
-        let fine = take(4 * columns * rows.max(stride));
+        let fine = match form {
+            Form::OnePass => take(4 * columns * stride),
+            Form::Alone | Form::Within => take(4 * columns * rows.max(stride)),
+        };
         let (row_squares, row_factors) = match demand.row_normalised {
             true => (take(8 * rows * columns.div_ceil(PATCH)), take(4 * rows)),
             false => (0, 0),
@@ -127,6 +131,7 @@ impl MatrixLayout {
 /// The parts of all matrices of a chunk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::cuda) struct Layout {
+    pub(super) form: Form,
     pub(super) matrices: Vec<MatrixLayout>,
     /// Blocks for products by rows and by columns, and patches.
     pub(super) units: [u32; 3],
@@ -142,13 +147,14 @@ impl Layout {
     /// # Errors
     /// More blocks in one launch than a grid has.
     pub(in crate::cuda) fn new(
+        form: Form,
         spec: &KernelSpec,
         demands: &[MatrixDemand],
     ) -> Result<Self, BackendError> {
         let mut bytes = 0;
         let matrices: Vec<_> = demands
             .iter()
-            .map(|demand| MatrixLayout::at(spec, demand, &mut bytes))
+            .map(|demand| MatrixLayout::at(form, spec, demand, &mut bytes))
             .collect();
         let mut units = [0_u32; 3];
         for (kind, unit) in units.iter_mut().enumerate() {
@@ -165,6 +171,7 @@ impl Layout {
             .iter()
             .any(|matrix| is_projected(spec.coarse, matrix));
         Ok(Layout {
+            form,
             matrices,
             units,
             projected,
@@ -181,6 +188,9 @@ impl Layout {
     /// Launches of a step beside those of the map.
     pub(in crate::cuda) fn launches(&self) -> usize {
         let factors = if self.couples() { 5 } else { 0 };
+        if self.form == Form::OnePass {
+            return factors;
+        }
         let projection = if self.projected { 3 } else { 0 };
         let normalisation = if self.normalised { 2 } else { 0 };
         factors + 1 + projection + normalisation + 1

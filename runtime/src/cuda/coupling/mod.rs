@@ -4,9 +4,10 @@
 //! From the outside in: `chunk` binds matrices and submits their step, `layout` says where everything of them lies in the
 //! workspace and how many blocks work on it, `entry` how the table that kernels read is written, `kernels` loads them.
 //!
-//! The tiles themselves are mapped by the kernels of tiles alone, from f32 to f32 in place ([`KernelSpec::remainder_map`]), of whatever
-//! family. So gradient and momentum are read four times and the remainder is written and read twice, where a tile kernel
-//! reads each once; every tile size, operand and recurrence is there without a kernel of its own.
+//! Where nothing stands between the map of a tile and its coarse part, and the tile is resident, one kernel subtracts, maps and adds
+//! ([`KernelSpec::coupled_step`]). Else the tiles are mapped by the kernels of tiles alone, from f32 to f32 in place
+//! ([`KernelSpec::remainder_map`]), of whatever family. So gradient and momentum are read four times and the remainder is written
+//! and read twice; every tile size, operand and recurrence is there without a kernel of its own.
 
 mod chunk;
 mod entry;
@@ -21,42 +22,45 @@ pub(super) use kernels::CouplingKernels;
 pub(super) use layout::Layout;
 
 use crate::backend::BackendError;
-use crate::launch::MatrixDemand;
-use crate::plan::{Chunk, Launch};
+use crate::cuda::device::DeviceInfo;
+use crate::cuda::kernel::variant_of;
 
 /// How the tiles of a launch are computed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Form {
     /// The whole step by the kernels of its family.
+    #[default]
     Alone,
-    /// The map by those, everything else by the launches here.
+    /// The whole step, coarse part included, by a kernel of tiles that the launches here prepare.
+    OnePass,
+    /// The map by the kernels of its family, everything else by the launches here.
     Within,
 }
 
 impl Form {
-    pub(super) fn of(spec: &KernelSpec, row_normalised: bool) -> Form {
-        if row_normalised || spec.coarse != Coarse::Off {
-            Form::Within
-        } else {
-            Form::Alone
+    /// With the named variant, or the default one.
+    pub(super) fn of(
+        device: &DeviceInfo,
+        spec: &KernelSpec,
+        variant: Option<&str>,
+        row_normalised: bool,
+    ) -> Form {
+        if row_normalised {
+            return Form::Within;
         }
-    }
-
-    /// Of matrices that run together.
-    pub(super) fn of_demands(spec: &KernelSpec, demands: &[MatrixDemand]) -> Form {
-        Form::of(spec, demands.iter().any(|demand| demand.row_normalised))
-    }
-
-    /// Of a chunk of a plan.
-    pub(super) fn of_chunk(launch: &Launch, chunk: &Chunk) -> Form {
-        let mut matrices = launch.matrices_of(chunk).iter();
-        Form::of(&launch.spec, matrices.any(|matrix| matrix.row_normalised))
+        let in_one_pass = || variant_of(device, &spec.coupled_step(), variant).is_ok();
+        match spec.coarse {
+            Coarse::Off => Form::Alone,
+            Coarse::Polar { .. } if spec.couples_in_one_pass() && in_one_pass() => Form::OnePass,
+            Coarse::Polar { .. } => Form::Within,
+        }
     }
 
     /// The specification whose kernels are loaded.
     pub(super) fn tiles(self, spec: &KernelSpec) -> KernelSpec {
         match self {
             Form::Alone => spec.clone(),
+            Form::OnePass => spec.coupled_step(),
             Form::Within => spec.remainder_map(),
         }
     }
@@ -64,14 +68,14 @@ impl Form {
     /// Which of its kernels.
     pub(super) fn purpose(self) -> &'static str {
         match self {
-            Form::Alone => "step",
+            Form::Alone | Form::OnePass => "step",
             Form::Within => "map",
         }
     }
 
     /// Refuses what the launches here do not compute.
     pub(super) fn check(self, spec: &KernelSpec) -> Result<(), BackendError> {
-        if self == Form::Alone {
+        if self != Form::Within {
             return Ok(());
         }
         let what = match spec.coarse {
