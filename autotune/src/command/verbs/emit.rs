@@ -80,8 +80,8 @@ fn specifications(arguments: &Arguments) -> Result<Vec<KernelSpec>, CommandError
     if !arguments.all {
         if arguments.spec.has_coarse() {
             return Err(CommandError::Request(
-                "emit writes kernels of tiles: leave --coarse and --fine out, coupled tiles have the kernel of tiles alone; \
-                 what couples them is written by himuon_codegen::build"
+                "emit writes kernels of tiles alone: leave --coarse and --fine out; those of coupled tiles, and what couples \
+                 them, are written by himuon_codegen::build"
                     .to_owned(),
             ));
         }
