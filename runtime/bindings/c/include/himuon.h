@@ -29,6 +29,15 @@ typedef struct himuon_builder himuon_builder;
 // An optimizer over the caller's parameters, on the CPU or on a CUDA device.
 typedef struct himuon_optimizer himuon_optimizer;
 
+// How a mapped h x w tile of an H x W matrix is scaled, f = `scale_factor`.
+typedef uint32_t himuon_scale;
+
+// What the rows of a matrix are.
+typedef uint32_t himuon_layout;
+
+// What a parameter of three or more dimensions holds.
+typedef uint32_t himuon_view;
+
 // Options of a group whose matrices are mapped tile by tile. Begin with `himuon_muon_options_default`.
 typedef struct himuon_muon_options {
   // Multiplies the optimizer's learning rate; without effect where `own_learning_rate` is not negative.
@@ -51,6 +60,18 @@ typedef struct himuon_muon_options {
   double row_beta2;
   // Added to its root.
   double row_epsilon;
+  // How mapped tiles are scaled: one of `HIMUON_SCALE_...`.
+  himuon_scale scale;
+  // What the rows of a matrix are: one of `HIMUON_LAYOUT_...`.
+  himuon_layout layout;
+  // What three or more dimensions are: one of `HIMUON_VIEW_...`.
+  himuon_view view;
+  // The factor of the scales.
+  double scale_factor;
+  // The factor of what `coarse=r` adds to the tiles; negative: 0.5.
+  double coarse_factor;
+  // The momentum of what the coarse part holds; negative: 0.8, or `momentum` if that is less.
+  double coarse_momentum;
 } himuon_muon_options;
 
 // Options of a group of AdamW. Begin with `himuon_adamw_options_default`.
@@ -128,6 +149,36 @@ typedef struct himuon_tile_change {
   // The tile.
   const char *tile;
 } himuon_tile_change;
+
+// f sqrt(max(h, w)).
+#define HIMUON_SCALE_EXACT 0
+
+// f sqrt of the longer edge of a whole tile, ragged or not.
+#define HIMUON_SCALE_PAPER 1
+
+// sqrt(max(1, H / W)).
+#define HIMUON_SCALE_ORIGINAL 2
+
+// f sqrt(max(H, W)).
+#define HIMUON_SCALE_MATCH_RMS_ADAMW 3
+
+// 1.
+#define HIMUON_SCALE_NONE 4
+
+// Outputs, as torch stores them.
+#define HIMUON_LAYOUT_OUT_IN 0
+
+// Inputs, as flax does.
+#define HIMUON_LAYOUT_IN_OUT 1
+
+// Four dimensions are a convolution, three are refused.
+#define HIMUON_VIEW_AUTOMATIC 0
+
+// (out, in, kh, kw), a matrix of out x (in kh kw).
+#define HIMUON_VIEW_CONVOLUTION 1
+
+// (experts, H, W), each a matrix of its own.
+#define HIMUON_VIEW_STACK 2
 
 // IEEE single precision.
 #define HIMUON_F32 0
@@ -299,7 +350,8 @@ enum himuon_status himuon_explain(struct himuon_optimizer *optimizer, char **tex
 enum himuon_status himuon_warnings(struct himuon_optimizer *optimizer,
                                    char **text);
 
-// The optimizer's learning rate, decay 0.1, heavy-ball Nesterov momentum of 0.95, no row normalisation.
+// The optimizer's learning rate, decay 0.1, heavy-ball Nesterov momentum of 0.95, no row normalisation, the scale
+// 0.2 sqrt(max(h, w)) of an h x w tile, rows that are outputs.
 struct himuon_muon_options himuon_muon_options_default(void);
 
 // 0.05 times the optimizer's learning rate, decay 0.1, betas 0.95 and 0.95, epsilon 1e-8, no decay of vectors and scalars.

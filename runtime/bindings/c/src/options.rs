@@ -2,6 +2,9 @@
 
 use himuon::optimizer::{self, LearningRate, MomentumConvention, NorMuon};
 
+use crate::rules::{
+    self, HIMUON_LAYOUT_OUT_IN, HIMUON_SCALE_EXACT, HIMUON_VIEW_AUTOMATIC, Layout, Scale, View,
+};
 use crate::status::Failure;
 
 /// Options of a group whose matrices are mapped tile by tile. Begin with `himuon_muon_options_default`.
@@ -28,6 +31,18 @@ pub struct MuonOptions {
     pub row_beta2: f64,
     /// Added to its root.
     pub row_epsilon: f64,
+    /// How mapped tiles are scaled: one of `HIMUON_SCALE_...`.
+    pub scale: Scale,
+    /// What the rows of a matrix are: one of `HIMUON_LAYOUT_...`.
+    pub layout: Layout,
+    /// What three or more dimensions are: one of `HIMUON_VIEW_...`.
+    pub view: View,
+    /// The factor of the scales.
+    pub scale_factor: f64,
+    /// The factor of what `coarse=r` adds to the tiles; negative: 0.5.
+    pub coarse_factor: f64,
+    /// The momentum of what the coarse part holds; negative: 0.8, or `momentum` if that is less.
+    pub coarse_momentum: f64,
 }
 
 /// Options of a group of AdamW. Begin with `himuon_adamw_options_default`.
@@ -50,7 +65,8 @@ pub struct AdamWOptions {
     pub decay_vectors: bool,
 }
 
-/// The optimizer's learning rate, decay 0.1, heavy-ball Nesterov momentum of 0.95, no row normalisation.
+/// The optimizer's learning rate, decay 0.1, heavy-ball Nesterov momentum of 0.95, no row normalisation, the scale
+/// 0.2 sqrt(max(h, w)) of an h x w tile, rows that are outputs.
 #[unsafe(no_mangle)]
 pub extern "C" fn himuon_muon_options_default() -> MuonOptions {
     MuonOptions {
@@ -64,6 +80,12 @@ pub extern "C" fn himuon_muon_options_default() -> MuonOptions {
         row_normalisation: false,
         row_beta2: 0.95,
         row_epsilon: 1e-8,
+        scale: HIMUON_SCALE_EXACT,
+        layout: HIMUON_LAYOUT_OUT_IN,
+        view: HIMUON_VIEW_AUTOMATIC,
+        scale_factor: 0.2,
+        coarse_factor: -1.0,
+        coarse_momentum: -1.0,
     }
 }
 
@@ -111,7 +133,19 @@ impl MuonOptions {
             .convention(match self.moving_average {
                 true => MomentumConvention::MovingAverage,
                 false => MomentumConvention::HeavyBall,
-            });
+            })
+            .scale(rules::scale(self.scale)?)
+            .scale_factor(self.scale_factor)
+            .layout(rules::layout(self.layout)?)
+            .view(rules::view(self.view)?);
+        let options = match self.coarse_factor < 0.0 {
+            true => options,
+            false => options.coarse_factor(self.coarse_factor),
+        };
+        let options = match self.coarse_momentum < 0.0 {
+            true => options,
+            false => options.coarse_momentum(self.coarse_momentum),
+        };
         let options = match self.row_normalisation {
             true => options.row_normalisation(NorMuon {
                 beta2: self.row_beta2 as f32,

@@ -92,16 +92,14 @@ unsafe fn by_block<S: Simd>(simd: S, part: &UpdatePart, finish: Finish) {
     for row in part.rows.clone().step_by(LANES) {
         let mut sums = [[simd.splat(0.0)]; LANES];
         // SAFETY: the caller's word.
+        let (start, block) = unsafe { (part.left.row(0, row), part.right.row(panel, 0)) };
         let left = Direct {
-            start: unsafe { part.left.row(0, row) },
+            start,
             stride: part.left.stride,
         };
-        // SAFETY: as above.
-        let right = unsafe {
-            Panels {
-                start: part.right.row(panel, 0),
-                ..part.right
-            }
+        let right = Panels {
+            start: block,
+            ..part.right
         };
         // In a loop, which the compiler would not write out, each number's address would be computed.
         macro_rules! terms {
