@@ -188,6 +188,35 @@ fn coupled_steps_assemble() {
     );
 }
 
+/// Hosts write tables by what a manifest says of them.
+#[test]
+fn tables_lie_as_their_manifests_say() {
+    let compiler = compiler();
+    for spec in [
+        spec("tile=16 element=f32"),
+        spec("tile=16 element=bf16 momentum=f32 master_weights=true"),
+        spec("tile=136 element=f32"),
+        spec("tile=16 element=f32").coupled_step(),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let emitted = emit(&spec, None, "sm_80", None, folder.path()).unwrap();
+        let mut text = std::fs::read_to_string(emitted.folder.join("kernel.cu")).unwrap();
+        for table in &emitted.manifest.tables {
+            let (name, bytes, alignment) = (table.name, table.bytes, table.alignment);
+            text += &format!(
+                "static_assert(sizeof({name}) == {bytes} && {alignment} % alignof({name}) == 0);\n"
+            );
+            for field in table.fields {
+                let (of, offset) = (field.name, field.offset);
+                text += &format!("static_assert(__builtin_offsetof({name}, {of}) == {offset});\n");
+            }
+        }
+        if let Err(error) = compiler.ptx(&text, "sm_80") {
+            panic!("{spec}: {error}");
+        }
+    }
+}
+
 #[test]
 fn tiles_of_any_size_assemble_for_every_architecture() {
     let compiler = compiler();

@@ -62,7 +62,10 @@ fn coupled_tiles_follow_the_cpu() {
         follows_the_cpu("tile=16 coarse=4", 11, [0, 3, 1, 2]);
         // More than the columns of one block of the products; nothing is left of the stack, whose rank is that.
         follows_the_cpu("tile=16 coarse=34", 11, none);
-        // Single elements, and tiles of the streamed family, which have their coarse part around them.
+        // Edges that are no multiples of four, single elements, tiles larger than a patch (the stack and the square matrix are one
+        // each, without a coarse part), and those of the streamed family.
+        follows_the_cpu("tile=7 coarse=5", 11, [0, 1, 0, 5]);
+        follows_the_cpu("tile=80 coarse=8", 11, none);
         follows_the_cpu("tile=1 coarse=3", 11, none);
         follows_the_cpu("tile=136 coarse=3 fine=fused", 28, none);
     });
@@ -158,28 +161,12 @@ fn one_that_is_not_finite(text: &str) {
     let mut device = OnDevice::new(&model);
     let mut on_cpu = model.builder(&specs).build().unwrap();
     let mut on_device = device.optimizer(model.builder(&specs));
-    let poisoned = |model: &Model| {
-        let mut gradients = model.gradients(0);
-        gradients[1][5] = f32::NAN;
-        gradients[2].fill(0.0);
-        gradients
-    };
-    let gradients = poisoned(&model);
-    for (slice, gradient) in device.gradients.iter_mut().zip(&gradients) {
-        let slice = slice.as_mut().unwrap();
-        device.stream.memcpy_htod(gradient, slice).unwrap();
-    }
-    on_device.step(&mut device.parameters()).unwrap();
-    let pairs = model.weights.iter_mut().zip(&gradients);
-    let mut parameters: Vec<_> = pairs
-        .map(|(weight, gradient)| ParameterStep {
-            weight: TensorMut::F32(weight),
-            gradient: Some(TensorRef::F32(gradient)),
-        })
-        .collect();
-    let report = on_cpu.step(&mut parameters).unwrap();
+    let mut gradients = model.gradients(0);
+    gradients[1][5] = f32::NAN;
+    gradients[2].fill(0.0);
+    device.step_with(&mut on_device, &gradients);
+    let report = model.step_on_cpu_with(&mut on_cpu, &gradients);
     assert_eq!((report.non_finite_tiles, report.uncoupled_matrices), (1, 1));
-    drop(parameters);
     let [cpu, cuda] = [
         on_cpu.tile_counts().unwrap(),
         on_device.tile_counts().unwrap(),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use himuon::cuda::{self, CudaBackend, CudaSlice, CudaStream, Device, DeviceMut, DeviceRef};
+use himuon::launch::TileDiagnostics;
 use himuon::optimizer::{HiMuonBuilder, MuonOptions, StepReport, View};
 use himuon::templates::Element;
 use himuon::tensor::{TensorMut, TensorRef};
@@ -86,7 +87,16 @@ impl Model {
     /// One step on the CPU.
     pub(crate) fn step_on_cpu(&mut self, optimizer: &mut HiMuon) -> StepReport {
         let gradients = self.gradients(optimizer.steps_taken());
-        let pairs = self.weights.iter_mut().zip(&gradients);
+        self.step_on_cpu_with(optimizer, &gradients)
+    }
+
+    /// One step on the CPU with these gradients.
+    pub(crate) fn step_on_cpu_with(
+        &mut self,
+        optimizer: &mut HiMuon,
+        gradients: &[Vec<f32>],
+    ) -> StepReport {
+        let pairs = self.weights.iter_mut().zip(gradients);
         let mut parameters: Vec<_> = pairs
             .map(|(weight, gradient)| ParameterStep {
                 weight: TensorMut::F32(weight),
@@ -160,11 +170,15 @@ impl OnDevice {
 
     /// As `load_gradients`, of a loss that was multiplied by `factor`.
     pub(crate) fn load_scaled_gradients(&mut self, step: u64, factor: f32) {
-        let gradients = self.model.gradients(step);
+        let mut gradients = self.model.gradients(step);
+        gradients.iter_mut().flatten().for_each(|g| *g *= factor);
+        self.put_gradients(&gradients);
+    }
+
+    fn put_gradients(&mut self, gradients: &[Vec<f32>]) {
         for (index, (slice, gradient)) in self.gradients.iter_mut().zip(gradients).enumerate() {
             if let Some(slice) = slice {
-                let gradient: Vec<f32> = gradient.iter().map(|g| factor * g).collect();
-                let spread = spread(&gradient, columns(&self.model, index), self.gaps[index]);
+                let spread = spread(gradient, columns(&self.model, index), self.gaps[index]);
                 self.stream.memcpy_htod(&spread, slice).unwrap();
             }
         }
@@ -205,6 +219,12 @@ impl OnDevice {
 
     pub(crate) fn step(&mut self, optimizer: &mut HiMuon<Device>) -> StepReport {
         self.try_step(optimizer).unwrap()
+    }
+
+    /// A step with these gradients.
+    pub(crate) fn step_with(&mut self, optimizer: &mut HiMuon<Device>, gradients: &[Vec<f32>]) {
+        self.put_gradients(gradients);
+        optimizer.step(&mut self.parameters()).unwrap();
     }
 
     pub(crate) fn read(&self) -> Vec<Vec<f32>> {
@@ -283,4 +303,22 @@ pub(crate) fn update_gap(start: &[Vec<f32>], left: &[Vec<f32>], right: &[Vec<f32
     triples
         .map(|((start, left), right)| gap(start, left, right))
         .fold(0.0, f64::max)
+}
+
+/// Largest relative difference between what is reported of the same tiles.
+pub(crate) fn report_gap(left: &[TileDiagnostics], right: &[TileDiagnostics]) -> f32 {
+    assert!(!left.is_empty() && left.len() == right.len());
+    let mut worst = 0.0_f32;
+    for (left, right) in left.iter().zip(right) {
+        for (expected, found) in [
+            (left.norm, right.norm),
+            (left.inner_product, right.inner_product),
+            (left.mapped_norm_squared, right.mapped_norm_squared),
+        ] {
+            let gap = (expected - found).abs() / expected;
+            assert!(gap.is_finite(), "{left:?} {right:?}");
+            worst = worst.max(gap);
+        }
+    }
+    worst
 }

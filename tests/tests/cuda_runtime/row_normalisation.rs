@@ -3,7 +3,6 @@
 use himuon::cuda::{DeviceMut, DeviceRef};
 use himuon::launch::ScaleRule;
 use himuon::optimizer::{HiMuonBuilder, MomentumConvention, MuonOptions, NorMuon};
-use himuon::tensor::{TensorMut, TensorRef};
 use himuon::tuning::{ShapeClass, TuningEntry, TuningTable};
 use himuon::{HiMuon, ParameterStep};
 
@@ -90,20 +89,8 @@ fn after_what_is_not_finite(text: &str) {
     gradients[0][52 * 20 + 3] = f32::INFINITY;
     // A row of tiles that are all left alone.
     (0..20).for_each(|column| gradients[1][column] = f32::NAN);
-    for (slice, gradient) in device.gradients.iter_mut().zip(&gradients) {
-        let slice = slice.as_mut().unwrap();
-        device.stream.memcpy_htod(gradient, slice).unwrap();
-    }
-    on_device.step(&mut device.parameters()).unwrap();
-    let pairs = model.weights.iter_mut().zip(&gradients);
-    let mut parameters: Vec<_> = pairs
-        .map(|(weight, gradient)| ParameterStep {
-            weight: TensorMut::F32(weight),
-            gradient: Some(TensorRef::F32(gradient)),
-        })
-        .collect();
-    on_cpu.step(&mut parameters).unwrap();
-    drop(parameters);
+    device.step_with(&mut on_device, &gradients);
+    model.step_on_cpu_with(&mut on_cpu, &gradients);
     let counts = on_device.tile_counts().unwrap();
     assert_eq!(counts, on_cpu.tile_counts().unwrap());
     assert_eq!(counts.non_finite_tiles, 3);

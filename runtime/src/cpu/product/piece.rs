@@ -98,9 +98,8 @@ impl Place {
 /// Terms of a sum that are written out one after the other.
 pub(super) const TERMS_AT_A_TIME: usize = 4;
 
-/// Where the terms of `sum` end that are taken [`TERMS_AT_A_TIME`]. All sixteen of all pieces, written out, would no
-/// longer fit where decoded instructions are kept; the end of a loop over single ones comes too late for the processor
-/// to foresee it, unless the loop is short.
+/// Where those terms of `sum` end that are taken [`TERMS_AT_A_TIME`]; the rest, and short sums, are taken one by one.
+/// Sixteen at a time of all pieces would no longer fit where decoded instructions are kept.
 #[inline(always)]
 pub(super) fn written_out<S: Simd>(sum: &Range<usize>) -> usize {
     if S::WIDE && sum.len() > LANES {
