@@ -166,7 +166,7 @@ fn the_form_is_stable() {
         ),
         (
             "tile=32 coarse=8",
-            "tile=32 steps=5 power=0 coefficients=muon weight=f32 momentum=f32 operand=f32 mode=accurate criterion=always coarse=8 fine=projected",
+            "tile=32 steps=5 power=0 coefficients=muon weight=f32 momentum=f32 operand=f32 mode=accurate criterion=always coarse=8 fine=fused",
         ),
         (
             "tile=full power=0.5",

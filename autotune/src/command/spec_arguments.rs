@@ -39,7 +39,7 @@ pub(super) struct SpecArguments {
     /// Rank of a coarse part that couples the tiles; 0: tiles alone [default: 0]
     #[arg(long, value_name = "RANK")]
     coarse: Option<u32>,
-    /// What the tiles add to a coarse part: projected, fused or none [default: projected]
+    /// What the tiles add to a coarse part: projected, fused or none [default: fused]
     #[arg(long, value_name = "FORM")]
     fine: Option<Fine>,
     /// The whole specification instead, as a kernel's head states it: 'tile=128 steps=5 ...'

@@ -46,7 +46,7 @@ pub struct SpecFields {
     pub otherwise: Option<Otherwise>,
     /// Rank of the coarse part, 0 (tiles alone) by default.
     pub coarse: Option<u32>,
-    /// Projected by default; needs a coarse part.
+    /// Fused by default; needs a coarse part.
     pub fine: Option<Fine>,
 }
 
@@ -130,7 +130,7 @@ impl SpecFields {
             (0, Some(_)) => Err(SpecError::FineWithoutCoarse),
             (rank, fine) => Ok(Coarse::Polar {
                 rank,
-                fine: fine.unwrap_or(Fine::Projected),
+                fine: fine.unwrap_or(Fine::Fused),
             }),
         }
     }

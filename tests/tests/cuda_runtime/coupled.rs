@@ -59,14 +59,14 @@ fn coupled_tiles_follow_the_cpu() {
     let test = "coupled::coupled_tiles_follow_the_cpu";
     emulated(test, &[], || {
         let none = [0; 4];
-        follows_the_cpu("tile=16 coarse=4", 11, [0, 3, 1, 2]);
+        follows_the_cpu("tile=16 coarse=4 fine=projected", 11, [0, 3, 1, 2]);
         // More than the columns of one block of the products; nothing is left of the stack, whose rank is that.
-        follows_the_cpu("tile=16 coarse=34", 11, none);
+        follows_the_cpu("tile=16 coarse=34 fine=projected", 11, none);
         // Edges that are no multiples of four, single elements, tiles larger than a patch (the stack and the square matrix are one
         // each, without a coarse part), and those of the streamed family.
-        follows_the_cpu("tile=7 coarse=5", 11, [0, 1, 0, 5]);
-        follows_the_cpu("tile=80 coarse=8", 11, none);
-        follows_the_cpu("tile=1 coarse=3", 11, none);
+        follows_the_cpu("tile=7 coarse=5 fine=projected", 11, [0, 1, 0, 5]);
+        follows_the_cpu("tile=80 coarse=8 fine=projected", 11, none);
+        follows_the_cpu("tile=1 coarse=3 fine=projected", 11, none);
         follows_the_cpu("tile=136 coarse=3 fine=fused", 28, none);
     });
 }
@@ -82,7 +82,7 @@ fn configured(model: &Model) -> HiMuonBuilder {
             "*.up.*",
             options("tile=16 coarse=6 fine=fused").coarse_schedule(schedule),
         )
-        .group_with("blocks.*", options("tile=16 coarse=4").coarse_momentum(0.6))
+        .group_with("blocks.*", options("tile=16 coarse=4 fine=projected").coarse_momentum(0.6))
 }
 
 const STEPS: u64 = 5;
@@ -150,7 +150,7 @@ fn a_matrix_that_is_not_finite_takes_its_tiles_alone() {
     let test = "coupled::a_matrix_that_is_not_finite_takes_its_tiles_alone";
     emulated(test, &[], || {
         one_that_is_not_finite("tile=16 coarse=4 fine=fused");
-        one_that_is_not_finite("tile=16 coarse=4");
+        one_that_is_not_finite("tile=16 coarse=4 fine=projected");
     });
 }
 
@@ -193,7 +193,7 @@ fn one_that_is_not_finite(text: &str) {
 fn what_the_coarse_parts_hold_is_reported() {
     let test = "coupled::what_the_coarse_parts_hold_is_reported";
     emulated(test, &[], || {
-        let specs = [spec("tile=16 coarse=4")];
+        let specs = [spec("tile=16 coarse=4 fine=projected")];
         let mut model = model();
         let mut device = OnDevice::new(&model);
         let mut on_cpu = model.builder(&specs).diagnostics(true).build().unwrap();
@@ -245,7 +245,7 @@ fn company_in_a_launch_does_not_change_a_bit() {
     let test = "coupled::company_in_a_launch_does_not_change_a_bit";
     emulated(test, &[], || {
         in_chunks_and_together("tile=16 coarse=4 fine=fused");
-        in_chunks_and_together("tile=16 coarse=4");
+        in_chunks_and_together("tile=16 coarse=4 fine=projected");
     });
 }
 
@@ -357,15 +357,15 @@ fn weights_of_sixteen_bits_follow_the_cpu() {
     emulated(test, &[], || {
         let device = OnDevice::new(&Model::new(&[], 0));
         for text in [
-            "tile=16 coarse=4 element=bf16 momentum=f32 operand=f32",
+            "tile=16 coarse=4 fine=projected element=bf16 momentum=f32 operand=f32",
             "tile=16 coarse=4 fine=fused element=bf16 momentum=bf16 operand=f32",
-            "tile=16 coarse=4 element=bf16 momentum=f32 operand=f32 master_weights=true",
+            "tile=16 coarse=4 fine=projected element=bf16 momentum=f32 operand=f32 master_weights=true",
             "tile=16 coarse=4 fine=fused element=bf16 momentum=f32 operand=f32 master_weights=true",
         ] {
             follows_the_cpu_in!(bf16, Bf16, device, text);
         }
         for form in ["", " fine=fused"] {
-            let text = format!("tile=16 coarse=4{form} element=f16 momentum=f32 operand=f32");
+            let text = format!("tile=16 coarse=4 fine=projected{form} element=f16 momentum=f32 operand=f32");
             follows_the_cpu_in!(f16, F16, device, &text);
         }
     });

@@ -16,7 +16,7 @@ const ON_CHIP: &str = "tile=16 power=1/2";
 /// One that lays the tables out, seven of a step, and one of AdamW.
 const STREAMED: &str = "tile=full steps=1";
 /// With rows normalised: six launches up to what the coarse part leaves, the map, six more, and one of AdamW.
-const COUPLED: &str = "tile=16 coarse=4";
+const COUPLED: &str = "tile=16 coarse=4 fine=projected";
 
 fn coupled() -> (Model, HiMuonBuilder) {
     let parameters: [(&str, &[usize]); 2] = [("blocks.0.q", &[45, 20]), ("blocks.0.norm", &[20])];

@@ -56,7 +56,7 @@ impl Case {
             (Tile::Full, ""),
             (Tile::Full, " power=1/2"),
             (Tile::square(32), " coarse=5 fine=fused"),
-            (Tile::square(32), " coarse=4"),
+            (Tile::square(32), " coarse=4 fine=projected"),
         ][random.below(6)];
         let specs = [Tile::square(16), tile].map(|tile| KernelSpec {
             tile,

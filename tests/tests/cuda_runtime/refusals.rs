@@ -35,7 +35,7 @@ fn what_only_the_cpu_computes_is_refused_when_the_optimizer_is_built() {
                 ["decided on the host", "scope tile"],
             ),
             (
-                of("tile=16 coarse=4 power=1/2"),
+                of("tile=16 coarse=4 fine=projected power=1/2"),
                 ["coarse part at power 1/2", "run on the CPU"],
             ),
             // The same for tiles that are streamed.

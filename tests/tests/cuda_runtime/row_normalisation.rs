@@ -60,7 +60,7 @@ fn normalised_rows_follow_the_cpu() {
         follows_the_cpu("tile=16", 5);
         follows_the_cpu("tile=7x64", 5);
         follows_the_cpu("tile=16 coarse=4 fine=fused", 10);
-        follows_the_cpu("tile=16 coarse=20", 13);
+        follows_the_cpu("tile=16 coarse=20 fine=projected", 13);
         // Muon itself with normalised rows, by the streamed family.
         follows_the_cpu("tile=full", 25);
     });
@@ -71,7 +71,7 @@ fn moments_are_state_and_tiles_that_are_not_finite_take_no_part() {
     let test = "row_normalisation::moments_are_state_and_tiles_that_are_not_finite_take_no_part";
     emulated(test, &[], || {
         // Where a coarse part is left out, rows are normalised before any scale.
-        for text in ["tile=16", "tile=16 coarse=4"] {
+        for text in ["tile=16", "tile=16 coarse=4 fine=projected"] {
             after_what_is_not_finite(text);
         }
     });
@@ -110,7 +110,7 @@ fn a_replayed_graph_is_the_normalised_steps_bit_for_bit() {
     let test = "row_normalisation::a_replayed_graph_is_the_normalised_steps_bit_for_bit";
     emulated(test, &[], || {
         let model = model();
-        for text in ["tile=16", "tile=16 coarse=4"] {
+        for text in ["tile=16", "tile=16 coarse=4 fine=projected"] {
             replays_are_eager(&model, || builder(&model, text), 3);
         }
     });
@@ -129,7 +129,7 @@ fn scale_rules_and_momenta_are_those_of_the_cpu() {
             (ScaleRule::None, HeavyBall, true, true),
         ] {
             let mut model = Model::new(&[("blocks.0.q.weight", &[37, 44])], 3);
-            let options = MuonOptions::specs([spec("tile=16 coarse=4")])
+            let options = MuonOptions::specs([spec("tile=16 coarse=4 fine=projected")])
                 .scale(rule)
                 .convention(convention)
                 .nesterov(nesterov)
@@ -176,7 +176,7 @@ fn a_variant_that_does_not_fit_the_map_is_passed_over() {
             device.optimizer(builder.group_with("w", options))
         };
         let alone = || MuonOptions::specs([spec(tiles)]);
-        let coupled = MuonOptions::specs([spec(&format!("{tiles} coarse=4"))]);
+        let coupled = MuonOptions::specs([spec(&format!("{tiles} coarse=4 fine=projected"))]);
         for (options, expected) in [
             (alone(), Some(OF_BF16)),
             (coupled, None),

@@ -31,7 +31,7 @@ fn build(folder: &Path, targets: &[&str], compiler: Result<Compiler, CompileErro
     std::fs::create_dir_all(&source).unwrap();
     std::fs::write(
         source.join("lib.rs"),
-        "#[himuon::himuon(tile = 16)] struct Blocks; #[himuon::himuon(tile = 16, coarse = 4)] struct Coupled; \
+        "#[himuon::himuon(tile = 16)] struct Blocks; #[himuon::himuon(tile = 16, coarse = 4, fine = \"projected\")] struct Coupled; \
          #[himuon::himuon(tile = 16, coarse = 2, fine = \"fused\")] struct Fused;",
     )
     .unwrap();
@@ -103,7 +103,7 @@ fn a_step_with_carried_kernels_needs_no_compiler() {
     if std::env::var_os("HIMUON_ISOLATED_TEST").is_some() {
         emulated(test, &[], || {
             step(&[tile(16)], 2);
-            step(&[spec("tile=16 coarse=4")], 12);
+            step(&[spec("tile=16 coarse=4 fine=projected")], 12);
             // Of whatever rank.
             step(&[spec("tile=16 coarse=4 fine=fused")], 7);
         });

@@ -265,7 +265,7 @@ fn tiles_with_a_coarse_part_are_compared_with_the_whole_map() {
         let readings = Arc::new(Mutex::new(Vec::new()));
         (Arc::clone(&readings), readings)
     };
-    let spec: KernelSpec = "tile=8 coarse=4".parse().unwrap();
+    let spec: KernelSpec = "tile=8 coarse=4 fine=projected".parse().unwrap();
     let probe = ProbeOptions::every(1).whole_every(1);
     let builder = model.builder().group_with("*", MuonOptions::specs([spec]));
     let builder = builder.probe(probe.callback(move |r| keep.lock().unwrap().push(r.clone())));

@@ -24,8 +24,8 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value_t = OptimizerChoice::All)]
     pub(crate) optimizer: OptimizerChoice,
 
-    /// HiMuon's tile for all matrices: an edge (64), rows x columns (64x256) or full. By default 64x384 for attention and
-    /// 96x384 for the feed-forward part.
+    /// HiMuon's tile for all matrices: an edge (64), rows x columns (64x256) or full; without --coarse alone. By default
+    /// 64 for attention and 32 for the feed-forward part, both coupled at rank 32.
     #[arg(long, conflicts_with = "schedule")]
     pub(crate) tile: Option<Tile>,
 
@@ -43,7 +43,7 @@ pub(crate) struct Args {
     pub(crate) coarse: Option<u32>,
 
     /// What the tiles add to the coarse part: projected, fused or none.
-    #[arg(long, requires = "coarse", default_value = "projected")]
+    #[arg(long, requires = "coarse", default_value = "fused")]
     pub(crate) fine: Fine,
 
     /// Steps from one refresh of the coarse part's basis to the next.

@@ -3,7 +3,7 @@
 
 use crate::corpus::{Batch, BatchShape};
 use crate::model::GptConfig;
-use crate::output;
+use crate::output::{self, say};
 use crate::session::Session;
 use crate::settings::{Choices, OptimizerKind, RunSettings};
 use crate::trainer::Trainer;
@@ -91,12 +91,12 @@ pub(crate) fn run(session: &mut Session) -> Result<()> {
                 let steps = steps_to_target(session, settings, &held_out)?;
                 let text = steps.map_or_else(String::new, |steps| format!("{steps:.1}"));
                 writeln!(table, "{},{batch},{text},{seed}", variant.name)?;
-                println!("{}, batch {batch}, seed {seed}: {text}", variant.name);
+                say!("{}, batch {batch}, seed {seed}: {text}", variant.name);
                 output::write(&path, &table)?;
             }
         }
     }
-    println!("wrote {}; himuon batch-size reads it", path.display());
+    say!("wrote {}; himuon batch-size reads it", path.display());
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! Learning rates: the committed sweep, and making a new one.
 
-use crate::output;
+use crate::output::{self, say};
 use crate::session::Session;
 use crate::settings::OptimizerKind;
 use anyhow::{Context, Result};
@@ -83,7 +83,7 @@ pub(crate) fn sweep(session: &mut Session) -> Result<Sweep> {
         if kind == OptimizerKind::AdamW {
             rest_rate = found.chosen;
         }
-        println!(
+        say!(
             "{kind}: {} is best of {}",
             found.chosen,
             trials_text(&found.trials)
@@ -157,7 +157,7 @@ pub(crate) fn write(folder: &Path, sweep: &Sweep) -> Result<()> {
     let mut text = serde_json::to_string_pretty(sweep)?;
     text.push('\n');
     output::write(&path, text)?;
-    println!("wrote {}", path.display());
+    say!("wrote {}", path.display());
     Ok(())
 }
 

@@ -25,6 +25,7 @@ mod trainer;
 mod tuning;
 mod two_levels;
 
+use crate::output::say;
 use anyhow::{Context, Result};
 use clap::Parser;
 
@@ -34,7 +35,7 @@ fn main() -> Result<()> {
     std::fs::create_dir_all(&args.out)
         .with_context(|| format!("the folder {} cannot be made", args.out.display()))?;
     let mut session = session::Session::new(args)?;
-    println!("{}", session.corpus.description());
+    say!("{}", session.corpus.description());
     if let Some(experiment) = session.args.experiment {
         return experiments::run(&mut session, experiment);
     }

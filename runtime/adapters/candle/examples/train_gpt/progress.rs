@@ -1,5 +1,6 @@
 //! The progress of a run: a bar with the time to go on a terminal, a line per run elsewhere.
 
+use crate::output::say;
 use crate::record::RunRecord;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -44,7 +45,7 @@ impl Progress {
     pub(crate) fn finish(&self, record: &RunRecord) {
         self.bar.finish_and_clear();
         let seconds: f64 = record.step_seconds.iter().sum();
-        println!(
+        say!(
             "{}: {} steps in {seconds:.1} s, validation loss {:.3}",
             self.title,
             record.settings.steps,

@@ -6,18 +6,16 @@ use anyhow::{Result, anyhow};
 use himuon::optimizer::{
     AdamWOptions, CoarseSchedule, HiMuonBuilder, LearningRate, MuonOptions, NorMuon,
 };
-use himuon::schedule::TileSchedule;
 use himuon::templates::{Power, SpecFields};
 use himuon::{KernelSpec, LayerConfig, Tile, himuon};
 
 /// The matrices of attention: projections to queries, keys and values, and of the result. A tile of a
-/// projection is one head: 64 rows at the default width.
-#[himuon(tiles = [(64, 384), "full"], steps = 5)]
+/// projection covers the rows of one head.
+#[himuon(tile = 64, steps = 5, coarse = 32, fine = "fused")]
 struct Attention;
 
-/// The matrices of the feed-forward part. Long tiles cost less than square ones of their area (the Gram
-/// matrix is of the short side) and couple more of the matrix.
-#[himuon(tiles = [(96, 384), "full"], steps = 5)]
+/// The matrices of the feed-forward part, two thirds of a block: smaller tiles, for the coarse part couples them.
+#[himuon(tile = 32, steps = 5, coarse = 32, fine = "fused")]
 struct FeedForward;
 
 const ATTENTION: &str = "blocks.*.attention.*";
@@ -38,11 +36,8 @@ pub(crate) fn declare(settings: &RunSettings, builder: HiMuonBuilder) -> Result<
     Ok(match settings.optimizer {
         OptimizerKind::AdamW => builder.group_with("*", adamw(1.0)),
         OptimizerKind::Muon => builder
-            .group_with(ATTENTION, chosen(whole::<Attention>(settings)?, settings))
-            .group_with(
-                FEED_FORWARD,
-                chosen(whole::<FeedForward>(settings)?, settings),
-            ),
+            .group_with(ATTENTION, chosen(whole(settings)?, settings))
+            .group_with(FEED_FORWARD, chosen(whole(settings)?, settings)),
         OptimizerKind::HiMuon => builder
             .group_with(
                 ATTENTION,
@@ -66,9 +61,9 @@ fn adamw(factor: f64) -> AdamWOptions {
 }
 
 /// The whole matrix as one tile.
-fn whole<C: LayerConfig>(settings: &RunSettings) -> Result<MuonOptions> {
+fn whole(settings: &RunSettings) -> Result<MuonOptions> {
     match &settings.choices.criterion {
-        None => Ok(MuonOptions::of::<C>().schedule(TileSchedule::constant(Tile::Full))),
+        None => Ok(MuonOptions::specs([KernelSpec::new(Tile::Full)])),
         Some(criterion) => tested(Tile::Full, criterion),
     }
 }
@@ -101,7 +96,7 @@ fn chosen(options: MuonOptions, settings: &RunSettings) -> MuonOptions {
     }
 }
 
-/// A layer's own tiles, unless the command line names others.
+/// What a layer declares, unless the command line names tiles or a coarse part: tiles of its own stand alone there.
 fn tiled<C: LayerConfig>(
     settings: &RunSettings,
     coarse: Option<&CoarseChoice>,

@@ -4,6 +4,7 @@ use crate::args::Args;
 use crate::checkpoint;
 use crate::corpus::{Batch, Corpus};
 use crate::learning_rates::Sweep;
+use crate::output::say;
 use crate::progress::Progress;
 use crate::record::RunRecord;
 use crate::settings::{Choices, CoarseChoice, MOMENTUM, OptimizerKind, RunSettings};
@@ -185,7 +186,7 @@ impl Session {
         };
         if self.args.explain && trainer.step_number() == 0 {
             let explanation = trainer.explain()?;
-            println!("{}:\n{explanation}\n", trainer.record.settings.optimizer);
+            say!("{}:\n{explanation}\n", trainer.record.settings.optimizer);
         }
         let progress = Progress::of_run(&trainer.record, self.runs_done, self.runs_planned);
         let curve_batches = self.validation_batches(&trainer, CURVE_BATCHES)?;

@@ -1,5 +1,6 @@
 //! Choosing the kernels for this machine before the runs: what the cache does not know is timed and kept.
 
+use crate::output::say;
 use crate::trainer::Trainer;
 use anyhow::Result;
 use himuon::KernelSpec;
@@ -71,7 +72,7 @@ pub(crate) fn tuned(workload: &Workload) -> Result<TuningTable> {
         Ok(path) => format!("kept in {}", path.display()),
         Err(error) => format!("not kept: {error}"),
     };
-    println!(
+    say!(
         "tuned {} kernels in {:.1} s, {kept}",
         jobs.len(),
         start.elapsed().as_secs_f64()

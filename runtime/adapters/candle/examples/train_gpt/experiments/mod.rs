@@ -11,7 +11,7 @@ mod statistics;
 mod table;
 mod tiles;
 
-use crate::output;
+use crate::output::{self, say};
 use crate::session::Session;
 use crate::settings::RunSettings;
 use crate::two_levels;
@@ -104,7 +104,7 @@ pub(crate) fn run(session: &mut Session, experiment: Experiment) -> Result<()> {
                 ..row.settings.clone()
             };
             let outcome = kept_or_trained(session, &out, &row.key, &settings, train)?;
-            println!(
+            say!(
                 "{}, seed {seed}: {}",
                 row.key,
                 table::figures_text(&outcome.figures)
@@ -180,7 +180,7 @@ fn report(
     ] {
         output::write(&out.join(format!("{name}.{suffix}")), contents)?;
     }
-    println!(
+    say!(
         "\n{markdown}\nwrote {name}.md, {name}.svg and {name}.json to {}",
         out.display()
     );

@@ -5,7 +5,7 @@ mod plot;
 mod summary;
 mod table;
 
-use crate::output;
+use crate::output::{self, say};
 use crate::record::RunRecord;
 use anyhow::Result;
 use serde::Serialize;
@@ -43,11 +43,11 @@ pub(crate) fn write(folder: &Path, records: &[RunRecord]) -> Result<()> {
     ] {
         output::write(&folder.join(name), contents)?;
     }
-    println!("\n{}", table.text());
+    say!("\n{}", table.text());
     for note in &notes {
-        println!("{note}");
+        say!("{note}");
     }
-    println!(
+    say!(
         "wrote loss.svg, report.html, report.json and results.md to {}",
         folder.display()
     );

@@ -125,7 +125,7 @@ pub(crate) fn notes(records: &[RunRecord], rows: &[Summary]) -> Vec<String> {
         .flatten()
         .collect();
         notes.push(format!(
-            "HiMuon with {}: its learning rate was swept for the layers' own tiles at power 0.",
+            "HiMuon with {}: its learning rate was swept for what the layers declare.",
             changed.join(", ")
         ));
     }

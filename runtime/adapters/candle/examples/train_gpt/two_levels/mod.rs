@@ -12,7 +12,7 @@ mod report;
 mod rows;
 mod store;
 
-use crate::output;
+use crate::output::{self, say};
 use crate::record::{RunRecord, median};
 use crate::session::Session;
 use anyhow::{Context, Result};
@@ -157,7 +157,7 @@ pub(crate) fn times(session: &mut Session) -> Result<()> {
         output::write(&path, serde_json::to_string_pretty(&times)? + "\n")?;
     }
     for (key, times) in &times {
-        println!(
+        say!(
             "{key}: optimizer {:.1} ms, step {:.1} ms",
             1e3 * times.optimizer,
             1e3 * times.step

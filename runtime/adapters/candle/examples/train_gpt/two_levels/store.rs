@@ -1,6 +1,6 @@
 //! Finished runs, one file each, so that an experiment can be run in parts.
 
-use crate::output;
+use crate::output::{self, say};
 use crate::record::RunRecord;
 use crate::session::Session;
 use crate::settings::RunSettings;
@@ -43,7 +43,7 @@ impl Store {
             return Ok(record);
         }
         let checkpoints = self.0.join(name);
-        println!("{name}:");
+        say!("{name}:");
         let record = session.run_in(settings, checkpoints.clone())?;
         output::write(&self.path(name), serde_json::to_vec_pretty(&record)?)?;
         fs::remove_dir_all(&checkpoints)
