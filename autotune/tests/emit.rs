@@ -44,6 +44,58 @@ fn a_bundle_has_text_ptx_cubin_and_manifest() {
 }
 
 #[test]
+fn coupled_tiles_come_with_what_couples_them() {
+    let folder = Folder::new();
+    let out = folder.path("kernels");
+    let run = with_compiler(&[
+        "emit",
+        "--tile",
+        "16",
+        "--coarse",
+        "8",
+        "--arch",
+        "sm_86",
+        "--out",
+        out.to_str().unwrap(),
+        "--json",
+    ]);
+    assert_eq!(run.code, 0, "{}", run.err);
+    let json = run.json();
+    let bundles = json["bundles"].as_array().unwrap();
+    let read = |bundle: &serde_json::Value, name: &str| {
+        let folder = PathBuf::from(bundle["folder"].as_str().unwrap());
+        std::fs::read_to_string(folder.join(name)).unwrap()
+    };
+    let [tiles, around] = bundles.as_slice() else {
+        panic!("{json}")
+    };
+    for (bundle, entry) in [(tiles, "himuon_step("), (around, "himuon_couple_basis(")] {
+        assert!(read(bundle, "kernel.cu").contains(entry), "{entry}");
+        assert!(read(bundle, "kernel.ptx").contains(".entry"), "{entry}");
+        assert!(bundle["resources"][0]["registers"].as_u64() > Some(0));
+    }
+
+    let text = read(tiles, "kernel.cu");
+    let command = text.lines().nth(1).unwrap();
+    let words: Vec<&str> = command.split('\'').collect();
+    let architecture = words[4].trim().trim_start_matches("--architecture ");
+    let again = himuon([
+        "emit",
+        "--spec",
+        words[1],
+        "--variant",
+        words[3],
+        "--architecture",
+        architecture,
+    ]);
+    assert_eq!(again.code, 0, "{}", again.err);
+    assert_eq!(again.out.trim_end(), text.trim_end(), "{command}");
+    assert!(again.err.contains("--out FOLDER"), "{}", again.err);
+    let command = read(around, "kernel.cu");
+    assert!(command.lines().nth(2).unwrap().contains("coarse=1"));
+}
+
+#[test]
 fn explain_is_a_line_for_each_entry() {
     let run = with_compiler(&["emit", "--tile", "16", "--power", "1", "--explain"]);
     assert_eq!(run.code, 0, "{}", run.err);
@@ -78,9 +130,11 @@ fn what_cannot_be_done_is_said() {
     ]);
     assert_eq!(run.code, 2);
     assert!(run.err.contains("stock grid"), "{}", run.err);
-    let run = himuon(["emit", "--tile", "16", "--coarse", "8"]);
-    assert_eq!(run.code, 2);
-    assert!(run.err.contains("leave --coarse"), "{}", run.err);
+    let run = himuon([
+        "emit", "--tile", "16", "--coarse", "8", "--power", "1/2", "--steps", "8",
+    ]);
+    assert_eq!(run.code, 1);
+    assert!(run.err.contains("coarse"), "{}", run.err);
     let run = himuon(["emit"]);
     assert_eq!(run.code, 2);
     assert!(run.err.contains("tile"), "{}", run.err);

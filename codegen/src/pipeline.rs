@@ -3,7 +3,8 @@
 use crate::bundle::{self, Manifest};
 use crate::compile::{CompileError, Compiled, Compiler};
 use crate::render::{Companion, Coupling, RenderError, Rendered, companion, coupling, render};
-use himuon_templates::{Architecture, KernelSpec, ParseError, Variant};
+use himuon_templates::variant::Resident;
+use himuon_templates::{Architecture, Coarse, KernelSpec, ParseError, Power, Variant};
 use std::path::{Path, PathBuf};
 
 /// Why a bundle was not made.
@@ -131,8 +132,27 @@ pub fn emit_companion(
     emit_beside(&companion(&Companion::default())?, target, compiler, folder)
 }
 
+/// Whether a coarse part couples the tiles by launches around their kernel; above p = 0 there are none.
+pub fn is_coupled(spec: &KernelSpec) -> bool {
+    spec.coarse != Coarse::Off && spec.power == Power::ZERO
+}
+
+/// The specification whose kernel has the tiles of `spec`: with their coarse part where one kernel does both
+/// ([`KernelSpec::coupled_step`]), or what the launches of a coarse part leave to be mapped
+/// ([`KernelSpec::remainder_map`]); `spec` itself where nothing couples the tiles.
+pub fn kernel_of_tiles(spec: &KernelSpec, architecture: Architecture) -> KernelSpec {
+    if !is_coupled(spec) {
+        return spec.clone();
+    }
+    let step = spec.coupled_step();
+    match spec.couples_in_one_pass() && Resident::default_for(&step, architecture).is_some() {
+        true => step,
+        false => spec.remainder_map(),
+    }
+}
+
 /// Renders the launches that couple the tiles of `spec` by its coarse part, compiles them for `target` if there is a compiler, and
-/// writes them below `folder`. The tiles are mapped by the kernel of [`KernelSpec::remainder_map`].
+/// writes them below `folder`. The tiles have the kernel of [`kernel_of_tiles`].
 ///
 /// # Errors
 /// [`EmitError`].

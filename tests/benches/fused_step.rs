@@ -268,10 +268,11 @@ fn fused_table() {
 }
 
 fn threads_table() {
-    println!("two threads against one, fused step");
+    println!("two threads against one, fused step (20 bytes an element)");
     let mut one = Model::new(&MATRICES[..4], 1);
     let mut two = Model::new(&MATRICES[..4], 2);
-    for tile in [16, 64, 256]
+    let bytes = 20.0 * one.elements() as f64;
+    for tile in [1, 16, 64, 256]
         .map(Tile::square)
         .into_iter()
         .chain([Tile::Full])
@@ -284,10 +285,12 @@ fn threads_table() {
             [&mut || one.fused(&kernel), &mut || two.fused(&kernel)],
         );
         println!(
-            "{:>6}  {:>8.2} ms, {:>8.2} ms   {:.2}x",
+            "{:>6}  {:>8.2} ms {:>4.1} GB/s, {:>8.2} ms {:>4.1} GB/s   {:.2}x",
             tile.to_string(),
             single * 1e3,
+            bytes / single * 1e-9,
             double * 1e3,
+            bytes / double * 1e-9,
             single / double
         );
     }

@@ -20,11 +20,11 @@ mod index;
 use crate::compile::{CompileError, Compiler};
 use crate::pipeline::{
     EmitError, Emitted, EmittedCompanion, class_of, emit, emit_companion, emit_coupling,
+    is_coupled, kernel_of_tiles,
 };
 use crate::render::RenderError;
 use attributes::Declared;
-use himuon_templates::variant::Resident;
-use himuon_templates::{Architecture, Coarse, KernelSpec, Power, VariantError, files};
+use himuon_templates::{KernelSpec, VariantError, files};
 use std::env;
 use std::io::Write;
 use std::path::PathBuf;
@@ -103,23 +103,6 @@ pub fn kernels<'a>(targets: impl IntoIterator<Item = &'a str>) -> Result<Built, 
     Ok(built)
 }
 
-/// Whether a coarse part couples the tiles by launches around the kernel of tiles alone.
-fn is_coupled(spec: &KernelSpec) -> bool {
-    spec.coarse != Coarse::Off && spec.power == Power::ZERO
-}
-
-/// The specification whose kernel maps the tiles: with their coarse part where one kernel does both.
-fn tiles_of(spec: &KernelSpec, architecture: Architecture) -> KernelSpec {
-    if !is_coupled(spec) {
-        return spec.clone();
-    }
-    let step = spec.coupled_step();
-    match spec.couples_in_one_pass() && Resident::default_for(&step, architecture).is_some() {
-        true => step,
-        false => spec.remainder_map(),
-    }
-}
-
 /// A build of one crate.
 #[derive(Clone, Debug)]
 pub struct Build {
@@ -179,7 +162,7 @@ impl Build {
         for spec in &specs {
             let mut without = None;
             for target in &self.targets {
-                let tiles = (target, tiles_of(spec, class_of(target)?));
+                let tiles = (target, kernel_of_tiles(spec, class_of(target)?));
                 if of_tiles.contains(&tiles) {
                     continue;
                 }

@@ -5,7 +5,7 @@ use super::context::element;
 use super::literal::float;
 use super::{RenderError, Rendered, from_template};
 use himuon_templates::spec::{MAX_COARSE_RANK, coarse_map};
-use himuon_templates::{Element, KernelId, Power, StepTable, Storage};
+use himuon_templates::{Element, KernelId, KernelSpec, Power, StepTable, Storage, Tile};
 use serde::Serialize;
 
 const TEMPLATE: &str = "coupling.cu.tera";
@@ -28,6 +28,12 @@ pub struct Coupling {
     master_weights: bool,
 }
 
+/// Tiles that the launches couple: their size makes no difference to them.
+fn any_tiles(storage: Storage) -> KernelSpec {
+    let tiles = KernelSpec::new(Tile::square(16));
+    KernelSpec { storage, ..tiles }.coupled_step()
+}
+
 impl Coupling {
     /// Rows and columns of the matrix that a block has where numbers are taken one by one.
     pub const PATCH: usize = 64;
@@ -46,10 +52,13 @@ impl Coupling {
         let literals = |step: [f32; 3]| step.into_iter().map(float).collect();
         Ok(Coupling {
             banner: format!(
-                "// HiMuon kernels {}, generated: the coarse part around mapped tiles of {} weights and {} momenta.",
+                "// HiMuon kernels {}, generated: the coarse part around mapped tiles of {} weights and {} momenta.\n\
+                 // Do not edit: remake it, and the kernel of some tiles, with\n\
+                 //   himuon emit --spec '{}' --out FOLDER",
                 env!("CARGO_PKG_VERSION"),
                 storage.weight,
-                storage.momentum
+                storage.momentum,
+                any_tiles(*storage),
             ),
             weight: element(storage.weight),
             momentum: element(storage.momentum),

@@ -9,8 +9,11 @@ use clap::Args;
 use himuon::KernelSpec;
 use himuon::templates::{Architecture, Variant};
 use himuon_codegen::compile::{Compiler, Resources};
-use himuon_codegen::pipeline::{Emitted, class_of, emit, stock_specs};
-use himuon_codegen::render;
+use himuon_codegen::pipeline::{
+    Emitted, EmittedCompanion, class_of, emit, emit_coupling, is_coupled, kernel_of_tiles,
+    stock_specs,
+};
+use himuon_codegen::render::{self, Coupling, coupling};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -20,10 +23,14 @@ use std::path::{Path, PathBuf};
 /// each kernel becomes a folder in FOLDER, named by its identity: kernel.cu and manifest.json (how to launch it), and
 /// where NVRTC and ptxas are found kernel.ptx and kernel.cubin. They are looked for at HIMUON_NVRTC_PATH,
 /// HIMUON_PTXAS_PATH and HIMUON_NVDISASM_PATH, in CUDA_HOME, CUDA_PATH, /usr/local/cuda and in Python's packages.
+///
+/// With --coarse the kernel is that of the tiles, with their coarse part where one kernel does both, and the launches that
+/// couple the tiles are a text of their own, which --out writes beside it.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
     himuon emit --tile 128 --element bf16 --arch sm_90a\n  \
     himuon emit --tile 64 --steps 5 --arch sm_80 --out kernels\n  \
+    himuon emit --tile 32 --coarse 32 --arch sm_80 --out kernels\n  \
     himuon emit --all --arch sm_86 --out kernels\n  \
     himuon emit --tile 64 --element bf16 --explain")]
 pub(in super::super) struct Arguments {
@@ -52,40 +59,45 @@ pub(in super::super) struct Arguments {
     explain: bool,
 }
 
+/// The kernels that are asked for.
+struct Wanted {
+    kernels: Vec<KernelSpec>,
+    /// Whose tiles are coupled by launches around the kernel.
+    coupled: Option<KernelSpec>,
+}
+
+/// What was written or compiled.
+struct Written<'a> {
+    kernels: Vec<(&'a KernelSpec, Emitted)>,
+    coupling: Option<EmittedCompanion>,
+}
+
 pub(in super::super) fn run(
     arguments: &Arguments,
     console: &Console,
 ) -> Result<Outcome, CommandError> {
     let class = class_of(&arguments.arch)?;
-    let specs = specifications(arguments)?;
+    let wanted = wanted(arguments, class)?;
     match &arguments.out {
-        Some(folder) => write(arguments, &specs, folder, console),
+        Some(folder) => write(arguments, &wanted, folder, console),
         None if arguments.explain => {
             let folder = tempfile::tempdir()
                 .map_err(|source| CommandError::file(&std::env::temp_dir(), source))?;
-            let emitted = emit_all(
-                arguments,
-                &specs,
-                Some(&Compiler::locate()?),
-                folder.path(),
-                console,
-            )?;
-            Ok(explained(arguments, &emitted))
+            let compiler = Compiler::locate()?;
+            let written = emit_all(arguments, &wanted, Some(&compiler), folder.path(), console)?;
+            explained(arguments, &wanted, &written)
         }
-        None => print(arguments, &specs[0], class, console),
+        None => print(arguments, &wanted, class, console),
     }
 }
 
-fn specifications(arguments: &Arguments) -> Result<Vec<KernelSpec>, CommandError> {
+fn wanted(arguments: &Arguments, class: Architecture) -> Result<Wanted, CommandError> {
     if !arguments.all {
-        if arguments.spec.has_coarse() {
-            return Err(CommandError::Request(
-                "emit writes kernels of tiles alone: leave --coarse and --fine out; those of coupled tiles, and what couples \
-                 them, are written by himuon_codegen::build"
-                    .to_owned(),
-            ));
-        }
-        return Ok(vec![arguments.spec.resolve()?]);
+        let spec = arguments.spec.resolve()?;
+        return Ok(Wanted {
+            kernels: vec![kernel_of_tiles(&spec, class)],
+            coupled: is_coupled(&spec).then_some(spec),
+        });
     }
     if arguments.spec.is_stated() {
         return Err(CommandError::Request(
@@ -97,7 +109,10 @@ fn specifications(arguments: &Arguments) -> Result<Vec<KernelSpec>, CommandError
             "--all needs --out FOLDER or --explain".to_owned(),
         ));
     }
-    Ok(stock_specs()?)
+    Ok(Wanted {
+        kernels: stock_specs()?,
+        coupled: None,
+    })
 }
 
 /// A compute capability, as sm_86 or 86.
@@ -111,31 +126,40 @@ fn target(text: &str) -> Result<String, String> {
 /// The text on the standard output.
 fn print(
     arguments: &Arguments,
-    spec: &KernelSpec,
+    wanted: &Wanted,
     class: Architecture,
     console: &Console,
 ) -> Result<Outcome, CommandError> {
+    let spec = &wanted.kernels[0];
     let default = || Variant::default_for(spec, class);
     let variant = arguments.variant.unwrap_or_else(default);
-    let kernel = render(spec, &variant, class)?;
+    let kernel = render::render(spec, &variant, class)?;
     let id = kernel.id.to_string();
     console.detail(&format!("kernel {id}: {spec} {variant}"));
+    let mut json = json!({
+        "id": id,
+        "spec": spec.to_string(),
+        "variant": variant.to_string(),
+        "architecture": class.name(),
+        "text": kernel.text,
+    });
+    if let Some(coupled) = &wanted.coupled {
+        let around = coupling(&Coupling::new(&coupled.storage)?)?;
+        console.warn(
+            "the launches that couple the tiles are a text of their own: --out FOLDER writes both",
+        );
+        json["coupling"] = json!({ "id": around.id.to_string(), "text": around.text });
+    }
     Ok(Outcome {
         text: kernel.text.trim_end().to_owned(),
-        json: json!({
-            "id": id,
-            "spec": spec.to_string(),
-            "variant": variant.to_string(),
-            "architecture": class.name(),
-            "text": kernel.text,
-        }),
+        json,
     })
 }
 
 /// Bundles in a folder; without a compiler text and manifest alone, with a warning.
 fn write(
     arguments: &Arguments,
-    specs: &[KernelSpec],
+    wanted: &Wanted,
     folder: &Path,
     console: &Console,
 ) -> Result<Outcome, CommandError> {
@@ -147,21 +171,19 @@ fn write(
             None
         }
     };
-    let emitted = emit_all(arguments, specs, compiler.as_ref(), folder, console)?;
+    let written = emit_all(arguments, wanted, compiler.as_ref(), folder, console)?;
     if arguments.explain {
-        return Ok(explained(arguments, &emitted));
+        return explained(arguments, wanted, &written);
     }
-    let bundles: Vec<Value> = emitted
-        .iter()
-        .map(|(spec, one)| bundle(spec, one))
+    let kernels = written.kernels.iter().map(|(_, one)| &one.folder);
+    let folders = kernels.chain(written.coupling.iter().map(|one| &one.folder));
+    let files: Vec<String> = folders
+        .map(|folder| folder.join("kernel.cu").display().to_string())
         .collect();
-    let files: Vec<String> = emitted
-        .iter()
-        .map(|(_, one)| one.folder.join("kernel.cu").display().to_string())
-        .collect();
-    let json = match bundles.as_slice() {
-        [one] if !arguments.all => one.clone(),
-        many => json!({ "arch": arguments.arch, "bundles": many }),
+    let mut bundles = bundles(&written);
+    let json = match bundles.as_mut_slice() {
+        [one] if !arguments.all => one.take(),
+        _ => json!({ "arch": arguments.arch, "bundles": bundles }),
     };
     Ok(Outcome {
         text: files.join("\n"),
@@ -171,21 +193,48 @@ fn write(
 
 fn emit_all<'a>(
     arguments: &Arguments,
-    specs: &'a [KernelSpec],
+    wanted: &'a Wanted,
     compiler: Option<&Compiler>,
     folder: &Path,
     console: &Console,
-) -> Result<Vec<(&'a KernelSpec, Emitted)>, CommandError> {
+) -> Result<Written<'a>, CommandError> {
+    let specs = &wanted.kernels;
     let mut progress = console.progress("emit", specs.len() as u64);
-    let mut bundles = Vec::with_capacity(specs.len());
+    let mut kernels = Vec::with_capacity(specs.len());
     for spec in specs {
         let emitted = emit(spec, arguments.variant, &arguments.arch, compiler, folder)?;
         console.detail(&format!("{}: {spec}", emitted.folder.display()));
-        bundles.push((spec, emitted));
+        kernels.push((spec, emitted));
         progress.advance(1);
     }
     progress.finish();
-    Ok(bundles)
+    let coupling = match &wanted.coupled {
+        Some(spec) => Some(emit_coupling(spec, &arguments.arch, compiler, folder)?),
+        None => None,
+    };
+    Ok(Written { kernels, coupling })
+}
+
+/// Of the kernels, then of what couples their tiles.
+fn bundles(written: &Written<'_>) -> Vec<Value> {
+    let kernels = written.kernels.iter().map(|(spec, one)| bundle(spec, one));
+    let coupling = written.coupling.iter().map(|one| {
+        json!({
+            "id": one.id,
+            "folder": shown(&one.folder),
+            "file": shown(&one.folder.join("kernel.cu")),
+            "compiled": one.compiled.is_some(),
+            "resources": resources(one),
+        })
+    });
+    kernels.chain(coupling).collect()
+}
+
+/// What the launches that couple tiles take; nothing without machine code.
+fn resources(coupling: &EmittedCompanion) -> &[Resources] {
+    let compiled = coupling.compiled.as_ref();
+    let cubin = compiled.and_then(|compiled| compiled.cubin.as_ref());
+    cubin.map_or(&[], |(_, resources)| resources)
 }
 
 fn bundle(spec: &KernelSpec, emitted: &Emitted) -> Value {
@@ -201,7 +250,11 @@ fn bundle(spec: &KernelSpec, emitted: &Emitted) -> Value {
 }
 
 /// One line per entry point: what it takes of the device.
-fn explained(arguments: &Arguments, emitted: &[(&KernelSpec, Emitted)]) -> Outcome {
+fn explained(
+    arguments: &Arguments,
+    wanted: &Wanted,
+    written: &Written<'_>,
+) -> Result<Outcome, CommandError> {
     let header = [
         "kernel",
         "entry",
@@ -213,24 +266,42 @@ fn explained(arguments: &Arguments, emitted: &[(&KernelSpec, Emitted)]) -> Outco
         "tensor instructions",
         "issued a warp",
     ];
-    let rows: Vec<Vec<String>> = emitted
-        .iter()
-        .flat_map(|(spec, one)| lines(spec, one))
-        .collect();
-    let bundles: Vec<Value> = emitted
-        .iter()
-        .map(|(spec, one)| bundle(spec, one))
-        .collect();
+    let kernels = written.kernels.iter();
+    let mut rows: Vec<Vec<String>> = kernels.flat_map(|(spec, one)| lines(spec, one)).collect();
+    if let (Some(spec), Some(one)) = (&wanted.coupled, &written.coupling) {
+        let threads = Coupling::new(&spec.storage)?.threads;
+        rows.extend(
+            resources(one)
+                .iter()
+                .map(|found| around(one, found, threads)),
+        );
+    }
     let text = format!(
         "{}\n\nShared bytes: of a block, dynamic and static. Tensor instructions and issued: of a warp for a whole, \
          aligned tile with all its steps; issued is the longest way through the machine code. {}",
         table(&header, &rows),
         arguments.arch
     );
-    Outcome {
+    Ok(Outcome {
         text,
-        json: json!({ "arch": arguments.arch, "bundles": bundles }),
-    }
+        json: json!({ "arch": arguments.arch, "bundles": bundles(written) }),
+    })
+}
+
+/// A launch around the tiles: how long it is depends on matrix and rank.
+fn around(coupling: &EmittedCompanion, found: &Resources, threads: u32) -> Vec<String> {
+    let mut line = vec![coupling.id.clone(), found.entry.clone()];
+    let spilled = found.spill_store_bytes + found.spill_load_bytes;
+    let numbers = [
+        threads,
+        found.registers,
+        spilled,
+        found.static_shared_bytes,
+        found.barriers,
+    ];
+    line.extend(numbers.map(|number| number.to_string()));
+    line.extend(["-".to_owned(), "-".to_owned()]);
+    line
 }
 
 fn lines(spec: &KernelSpec, emitted: &Emitted) -> Vec<Vec<String>> {
