@@ -80,7 +80,7 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) seeds: u64,
 
-    /// Learning rate of the chosen optimizer; by default the best of the committed sweep. With `--experiment two-levels`
+    /// Learning rate of the chosen optimizer; by default the best of the committed sweep, of tiles alone Muon's. With `--experiment two-levels`
     /// that of every row, of which none is tried then.
     #[arg(long)]
     pub(crate) learning_rate: Option<f64>,

@@ -79,6 +79,16 @@ impl Session {
         }
     }
 
+    /// Whose rate an optimizer takes: HiMuon's was swept with the coarse part that layers declare, and tiles alone take Muon's.
+    fn swept_as(&self, optimizer: OptimizerKind) -> OptimizerKind {
+        let args = &self.args;
+        let own = args.tile.is_some() || args.schedule.is_some() || args.power.is_some();
+        match optimizer {
+            OptimizerKind::HiMuon if own && args.coarse.is_none() => OptimizerKind::Muon,
+            other => other,
+        }
+    }
+
     /// The settings of a run.
     pub(crate) fn settings(
         &self,
@@ -134,7 +144,7 @@ impl Session {
         let mut records = Vec::new();
         for seed in self.args.seed..self.args.seed + self.args.seeds {
             for optimizer in self.args.optimizers() {
-                let learning_rate = self.chosen_rate(optimizer)?;
+                let learning_rate = self.chosen_rate(self.swept_as(optimizer))?;
                 let settings =
                     self.settings(optimizer, learning_rate, self.rest_learning_rate(), seed);
                 records.push(self.run(settings)?);

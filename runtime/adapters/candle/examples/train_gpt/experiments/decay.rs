@@ -19,7 +19,7 @@ const LAST: u64 = 20;
 
 pub(super) fn rows(session: &Session) -> Result<Vec<Row>> {
     let rest = session.rest_learning_rate();
-    let rate = session.chosen_rate(OptimizerKind::HiMuon)?;
+    let rate = session.chosen_rate(OptimizerKind::Muon)?;
     let mut rows = Vec::new();
     for nesterov in [true, false] {
         for decay in [0.0, 0.1, STRONG] {

@@ -50,7 +50,7 @@ pub(super) fn rows(session: &Session) -> Result<Vec<Row>> {
                         training_blocks: 1,
                         ..Choices::default()
                     },
-                    ..session.settings(*kind, session.chosen_rate(*kind)?, rest, 0)
+                    ..session.settings(*kind, session.chosen_rate(OptimizerKind::Muon)?, rest, 0)
                 },
             })
         })

@@ -33,13 +33,13 @@ pub(super) fn rows(session: &Session) -> Result<Vec<Row>> {
     TILES
         .iter()
         .map(|(key, tile, schedule, power)| {
-            let kind = if *key == "AdamW" {
-                OptimizerKind::AdamW
+            let (kind, swept) = if *key == "AdamW" {
+                (OptimizerKind::AdamW, OptimizerKind::AdamW)
             } else {
-                OptimizerKind::HiMuon
+                (OptimizerKind::HiMuon, OptimizerKind::Muon)
             };
             let own = |text: &Option<&str>| text.map(str::to_owned);
-            let rate = session.chosen_rate(kind)?;
+            let rate = session.chosen_rate(swept)?;
             Ok(Row {
                 key: (*key).to_owned(),
                 settings: RunSettings {

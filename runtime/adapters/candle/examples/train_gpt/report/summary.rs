@@ -124,8 +124,12 @@ pub(crate) fn notes(records: &[RunRecord], rows: &[Summary]) -> Vec<String> {
         .into_iter()
         .flatten()
         .collect();
+        let swept = match tiled.is_some_and(|record| record.settings.coarse.is_some()) {
+            true => "what the layers declare",
+            false => "Muon",
+        };
         notes.push(format!(
-            "HiMuon with {}: its learning rate was swept for what the layers declare.",
+            "HiMuon with {}: its learning rate was swept for {swept}.",
             changed.join(", ")
         ));
     }
