@@ -82,7 +82,10 @@ fn configured(model: &Model) -> HiMuonBuilder {
             "*.up.*",
             options("tile=16 coarse=6 fine=fused").coarse_schedule(schedule),
         )
-        .group_with("blocks.*", options("tile=16 coarse=4 fine=projected").coarse_momentum(0.6))
+        .group_with(
+            "blocks.*",
+            options("tile=16 coarse=4 fine=projected").coarse_momentum(0.6),
+        )
 }
 
 const STEPS: u64 = 5;
@@ -364,8 +367,8 @@ fn weights_of_sixteen_bits_follow_the_cpu() {
         ] {
             follows_the_cpu_in!(bf16, Bf16, device, text);
         }
-        for form in ["", " fine=fused"] {
-            let text = format!("tile=16 coarse=4 fine=projected{form} element=f16 momentum=f32 operand=f32");
+        for fine in ["projected", "fused"] {
+            let text = format!("tile=16 coarse=4 fine={fine} element=f16 momentum=f32 operand=f32");
             follows_the_cpu_in!(f16, F16, device, &text);
         }
     });

@@ -68,7 +68,7 @@ fn what_is_as_large_as_the_matrix_is_read_once_and_without_conflicts() {
     let test =
         "coupling_figures::what_is_as_large_as_the_matrix_is_read_once_and_without_conflicts";
     emulated(test, &[], || {
-        let counters = counted("tile=64");
+        let counters = counted("tile=64 fine=projected");
         for (name, most_read, most_written) in BOUNDS {
             let found = &counters[name];
             let read = bytes(found.global_sectors_read);
