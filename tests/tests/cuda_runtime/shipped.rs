@@ -25,16 +25,22 @@ fn compiler() -> Compiler {
     Compiler::new(toolkit.nvrtc_library()).with_ptxas(toolkit.ptxas())
 }
 
-/// What a build script makes of a crate with tiles of 16, in `folder`.
-fn build(folder: &Path, targets: &[&str], compiler: Result<Compiler, CompileError>) -> Built {
+/// Tiles of 16.
+const BLOCKS: &str = "#[himuon::himuon(tile = 16)] struct Blocks;";
+/// The same with a coarse part, beside their tiles and in one pass.
+const COUPLED: &str = "#[himuon::himuon(tile = 16, coarse = 4, fine = \"projected\")] struct Coupled; \
+     #[himuon::himuon(tile = 16, coarse = 2, fine = \"fused\")] struct Fused;";
+
+/// What a build script makes of a crate with this source, in `folder`.
+fn build(
+    folder: &Path,
+    text: &str,
+    targets: &[&str],
+    compiler: Result<Compiler, CompileError>,
+) -> Built {
     let source = folder.join("src");
     std::fs::create_dir_all(&source).unwrap();
-    std::fs::write(
-        source.join("lib.rs"),
-        "#[himuon::himuon(tile = 16)] struct Blocks; #[himuon::himuon(tile = 16, coarse = 4, fine = \"projected\")] struct Coupled; \
-         #[himuon::himuon(tile = 16, coarse = 2, fine = \"fused\")] struct Fused;",
-    )
-    .unwrap();
+    std::fs::write(source.join("lib.rs"), text).unwrap();
     let build = Build::new(folder, folder).targets(targets.iter().copied());
     build.run(compiler).unwrap()
 }
@@ -110,7 +116,8 @@ fn a_step_with_carried_kernels_needs_no_compiler() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    build(folder.path(), &["sm_80", "sm_90a"], Ok(compiler()));
+    let source = format!("{BLOCKS} {COUPLED}");
+    build(folder.path(), &source, &["sm_80", "sm_90a"], Ok(compiler()));
     let bundles = (BUNDLES, folder.path().to_str().unwrap());
     let cache = tempfile::tempdir().unwrap();
     let cache_folder = ("HIMUON_CACHE_DIR", cache.path().to_str().unwrap());
@@ -147,11 +154,12 @@ fn what_is_not_carried_is_named_and_compiled_where_that_can_be_done() {
         return;
     }
     let compiled = tempfile::tempdir().unwrap();
-    build(compiled.path(), &["sm_80"], Ok(compiler()));
+    build(compiled.path(), BLOCKS, &["sm_80"], Ok(compiler()));
     let text = tempfile::tempdir().unwrap();
     let looked_at = "nowhere".to_owned();
     build(
         text.path(),
+        BLOCKS,
         &["sm_80"],
         Err(CompileError::NotFound { looked_at }),
     );
@@ -168,7 +176,7 @@ fn what_is_not_carried_is_named_and_compiled_where_that_can_be_done() {
         environment.extend(more);
         emulated(test, &environment, || ());
     };
-    let missing = "not among the compiled kernels|none of its 4 kernels, for sm_80|name sm_90a in build.rs|/nonexistent";
+    let missing = "not among the compiled kernels|none of its 2 kernels, for sm_80|name sm_90a in build.rs|/nonexistent";
     run(compiled.path(), "sm_90", &[], missing);
     run(
         text.path(),
