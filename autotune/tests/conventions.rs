@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Folder, apply, f32_bytes, himuon, himuon_with_cache};
+use common::{Folder, apply, f32_bytes, himuon, himuon_with_cache, run_with};
 use himuon::reference::Matrix;
 use safetensors::Dtype;
 
@@ -213,6 +213,50 @@ fn quiet_prints_nothing_and_verbose_more() {
     );
     // Not a terminal: no colours, no bar.
     assert!(!verbose.err.contains('\u{1b}'));
+}
+
+#[test]
+fn what_the_library_says_is_printed() {
+    let folder = Folder::new();
+    let matrix = Matrix::from_fn(4, 4, |row, column| (1 + row * column) as f64);
+    let input = folder.write_matrix("m.safetensors", &matrix);
+    let cache = folder.path("no-folder");
+    std::fs::write(&cache, "in the way of the cache").unwrap();
+    let run = |log: &str, more: &[&str]| {
+        let explain = ["explain", "--in", input.to_str().unwrap(), "--tile=2"];
+        let environment = [
+            ("HIMUON_LOG", log),
+            ("HIMUON_CACHE_DIR", cache.to_str().unwrap()),
+        ];
+        run_with(&[&explain, more].concat(), &environment)
+    };
+    for (log, more, printed) in [
+        ("", &[][..], true),
+        ("warn", &[], true),
+        ("error", &[], false),
+        ("off", &[], false),
+        ("error", &["-v"], true),
+        ("debug", &["-q"], false),
+    ] {
+        let run = run(log, more);
+        assert_eq!(run.code, 0, "{}", run.err);
+        let found = run.err.contains("warning: ") && run.err.contains("default variants are used");
+        assert_eq!(found, printed, "{log} {more:?}: {}", run.err);
+    }
+    let json = run("off", &["--json"]).json();
+    let warnings = json["warnings"].as_array().unwrap();
+    let is_said = |text: &str| text.contains("default variants are used");
+    assert!(
+        warnings.iter().any(|text| is_said(text.as_str().unwrap())),
+        "{json}"
+    );
+    let wrong = run("loud", &[]);
+    assert_eq!(wrong.code, 2);
+    assert!(
+        wrong.err.contains("off, error, warn, info or debug"),
+        "{}",
+        wrong.err
+    );
 }
 
 #[test]

@@ -86,7 +86,7 @@ fn arguments_that_do_not_read_or_go_together() {
     let folder = Folder::new();
     let input = folder.write_matrix("m.safetensors", &matrix());
     let output = folder.path("o.safetensors");
-    let cases: [(&[&str], &[&str]); 10] = [
+    let cases: [(&[&str], &[&str]); 11] = [
         (&[], &["--tile"]),
         (&["--tile", "big"], &["big", "64x256", "full"]),
         (&["--tile", "12x"], &["12x"]),
@@ -116,6 +116,11 @@ fn arguments_that_do_not_read_or_go_together() {
             &["minimax"],
         ),
         (&["--tile", "4", "--element", "f64"], &["f64", "bf16"]),
+        // Before anybody looks for a device.
+        (
+            &["--tile", "4", "--coarse", "2", "--device", "cuda"],
+            &["on the CPU alone: leave --device out"],
+        ),
     ];
     for (more, says) in cases {
         refused(&apply(&input, &output, more), 2, says);

@@ -47,6 +47,7 @@
 //! * [`schedule`]: which tile at which step. [`plan`]: what a step launches, as plain data.
 //! * [`tuning`]: the fastest variant of each specification on this machine.
 //! * [`diagnose`]: what tiling does to a matrix. [`master_weight`]: f32 beside bf16 weights in 16 more bits.
+//! * [`messages`]: warnings, for programs without a subscriber of `tracing`.
 //! * [`cpu`]: the kernels. [`mod@reference`]: the same mathematics in f64, plain and slow.
 
 pub mod backend;
@@ -59,6 +60,7 @@ pub mod error;
 pub mod launch;
 pub mod master_weight;
 pub mod memory;
+pub mod messages;
 pub mod optimizer;
 pub mod overlap;
 pub mod plan;

@@ -2,10 +2,11 @@
 
 use super::error::CommandError;
 use super::{OutputArguments, progress::Progress};
+use himuon::messages::{Level, LevelFilter, forward};
 use serde_json::{Value, json};
-use std::cell::RefCell;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What a verb has to say: the same as text and as JSON.
 #[derive(Clone, Debug)]
@@ -21,7 +22,23 @@ pub(super) struct Outcome {
 pub(super) struct Console {
     arguments: OutputArguments,
     colour: bool,
-    warnings: RefCell<Vec<String>>,
+    warnings: Warnings,
+}
+
+/// What the user should know, of the command and of the library.
+#[derive(Clone, Debug, Default)]
+struct Warnings(Arc<Mutex<Vec<String>>>);
+
+impl Warnings {
+    fn push(&self, text: &str) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push(text.to_owned());
+    }
+
+    fn all(&self) -> Vec<String> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.clone()
+    }
 }
 
 impl Console {
@@ -30,16 +47,40 @@ impl Console {
         Console {
             arguments,
             colour: !plain && std::io::stderr().is_terminal(),
-            warnings: RefCell::default(),
+            warnings: Warnings::default(),
         }
     }
 
     /// Something the user should know, though the work goes on.
     pub(super) fn warn(&self, text: &str) {
         if !self.arguments.quiet {
-            aside(&format!("{} {text}", self.coloured("33", "warning:")));
+            aside_as(Level::WARN, text, self.colour);
         }
-        self.warnings.borrow_mut().push(text.to_owned());
+        self.warnings.push(text);
+    }
+
+    /// Prints from now on what the library says while it works: its warnings and errors, with `--verbose` all, with `--quiet`
+    /// errors, else of what HIMUON_LOG names and the more severe.
+    ///
+    /// # Errors
+    /// HIMUON_LOG names no level.
+    pub(super) fn follow_library(&self) -> Result<(), CommandError> {
+        let shown = match self.arguments {
+            OutputArguments { quiet: true, .. } => LevelFilter::ERROR,
+            OutputArguments { verbose: true, .. } => LevelFilter::DEBUG,
+            _ => level_of_environment()?,
+        };
+        let (warnings, colour) = (self.warnings.clone(), self.colour);
+        let receiver = move |level, text: &str| {
+            if level <= shown {
+                aside_as(level, text, colour);
+            }
+            if level <= Level::WARN {
+                warnings.push(text);
+            }
+        };
+        forward(shown.max(LevelFilter::WARN), receiver)
+            .map_err(|error| CommandError::Request(error.to_string()))
     }
 
     /// Something for `--verbose`.
@@ -59,7 +100,7 @@ impl Console {
         let text = if self.arguments.json {
             let mut object = outcome.json.clone();
             if let Some(object) = object.as_object_mut() {
-                object.insert("warnings".to_owned(), json!(*self.warnings.borrow()));
+                object.insert("warnings".to_owned(), json!(self.warnings.all()));
             }
             format!("{object:#}")
         } else if self.arguments.quiet || outcome.text.is_empty() {
@@ -79,20 +120,40 @@ impl Console {
 
     /// Prints why the verb stopped.
     pub(super) fn error(&self, error: &CommandError) -> ExitCode {
-        aside(&format!("{} {error}", self.coloured("31", "error:")));
+        aside_as(Level::ERROR, &error.to_string(), self.colour);
         if self.arguments.json {
             let object = json!({ "error": error.to_string(), "exit_code": error.exit_code() });
             let _ = writeln!(std::io::stdout(), "{object:#}");
         }
         ExitCode::from(error.exit_code())
     }
+}
 
-    fn coloured(&self, code: &str, text: &str) -> String {
-        if self.colour {
-            format!("\u{1b}[1;{code}m{text}\u{1b}[0m")
-        } else {
-            text.to_owned()
-        }
+/// What HIMUON_LOG names: how severe what the library says must be to be shown. Warnings where it is unset or empty.
+fn level_of_environment() -> Result<LevelFilter, CommandError> {
+    let found = std::env::var_os("HIMUON_LOG").unwrap_or_default();
+    match found.to_str() {
+        Some("") | Some("warn") => Ok(LevelFilter::WARN),
+        Some("off") => Ok(LevelFilter::OFF),
+        Some("error") => Ok(LevelFilter::ERROR),
+        Some("info") => Ok(LevelFilter::INFO),
+        Some("debug") => Ok(LevelFilter::DEBUG),
+        _ => Err(CommandError::Request(format!(
+            "HIMUON_LOG is {found:?}, expected off, error, warn, info or debug"
+        ))),
+    }
+}
+
+/// A line on the standard error, behind a word for what it is.
+fn aside_as(level: Level, text: &str, colour: bool) {
+    let (code, word) = match level {
+        Level::ERROR => ("31", "error:"),
+        Level::WARN => ("33", "warning:"),
+        _ => return aside(text),
+    };
+    match colour {
+        true => aside(&format!("\u{1b}[1;{code}m{word}\u{1b}[0m {text}")),
+        false => aside(&format!("{word} {text}")),
     }
 }
 

@@ -22,7 +22,8 @@ use std::process::ExitCode;
     name = "himuon",
     version,
     about = "Hierarchical Muon: map, explain, tune and measure",
-    after_help = "Example:\n  himuon apply --in m.safetensors --out o.safetensors --tile 128"
+    after_help = "Example:\n  himuon apply --in m.safetensors --out o.safetensors --tile 128\n\n\
+        HIMUON_LOG=off|error|warn|info|debug: what is printed of what the library says while it works"
 )]
 struct Command {
     #[command(flatten)]
@@ -69,6 +70,9 @@ pub fn run() -> ExitCode {
         Err(refusal) => return console::refusal(&refusal),
     };
     let console = Console::new(command.output);
+    if let Err(error) = console.follow_library() {
+        return console.error(&error);
+    }
     let result = match &command.verb {
         Verb::Devices(arguments) => verbs::devices::run(arguments, &console),
         Verb::Emit(arguments) => verbs::emit::run(arguments, &console),

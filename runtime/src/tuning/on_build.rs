@@ -1,7 +1,7 @@
 //! What an optimizer does about untuned specifications when it is built.
 
 use std::path::Path;
-use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use himuon_templates::KernelSpec;
@@ -117,7 +117,7 @@ fn complete(
 
 /// Says once in a process how to tune what runs untuned, unless estimates were asked for.
 pub(crate) fn hint<'a>(table: &TuningTable, specs: impl Iterator<Item = &'a KernelSpec>) {
-    static SAID: Once = Once::new();
+    static SAID: AtomicBool = AtomicBool::new(false);
     if table.trusts_model {
         return;
     }
@@ -125,15 +125,14 @@ pub(crate) fn hint<'a>(table: &TuningTable, specs: impl Iterator<Item = &'a Kern
         .filter(|spec| table.lacks(spec))
         .map(|spec| format!("`{}`", table.device.tune_command(spec)))
         .collect();
-    if !untuned.is_empty() {
-        SAID.call_once(|| {
-            tracing::warn!(
-                "{} of the kernels have not been tuned on this device ({}) and run in the variants that a model chooses; \
-                 run {}, or set HIMUON_AUTOTUNE=measure",
-                untuned.len(),
-                table.device.name,
-                untuned.join(", ")
-            );
-        });
+    // Nothing is held while it is said: whoever is told may wait for another thread that builds.
+    if !untuned.is_empty() && !SAID.swap(true, Ordering::Relaxed) {
+        tracing::warn!(
+            "{} of the kernels have not been tuned on this device ({}) and run in the variants that a model chooses; \
+             run {}, or set HIMUON_AUTOTUNE=measure",
+            untuned.len(),
+            table.device.name,
+            untuned.join(", ")
+        );
     }
 }

@@ -22,7 +22,7 @@ use std::path::PathBuf;
 /// is, and counted.
 ///
 /// With --coarse RANK the tiles are coupled: a polar factor of that rank by 8 power iterations from seeded columns, and
-/// the tiles of what it leaves. A matrix with a NaN or an infinity is mapped by its tiles alone.
+/// the tiles of what it leaves. A matrix with a NaN or an infinity is mapped by its tiles alone. On the CPU alone.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
     himuon apply --in m.safetensors --out o.safetensors --tile 128\n  \
@@ -70,6 +70,13 @@ pub(in super::super) fn run(
                 Place::Cpu { threads },
                 "cpu",
             )
+        }
+        Device::Cuda(_) if arguments.spec.has_coarse() => {
+            return Err(CommandError::Request(
+                "apply maps coupled tiles on the CPU alone: leave --device out, or --coarse and --fine to map the tiles alone on \
+                 the device; a step of the optimizer couples them on a device too"
+                    .to_owned(),
+            ));
         }
         Device::Cuda(ordinal) => (arguments.spec.resolve()?, Place::Cuda { ordinal }, "cuda"),
     };

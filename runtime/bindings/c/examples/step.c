@@ -17,7 +17,8 @@ static void check(himuon_status status) {
 
 static himuon_optimizer *build(void) {
   const size_t matrix[] = {ROWS, COLUMNS}, vector[] = {ROWS};
-  himuon_muon_options options = himuon_muon_options_default();
+  himuon_muon_options options;
+  check(himuon_muon_options_init(&options, sizeof options));
   options.weight_decay = 0.05;
   himuon_builder *builder = himuon_builder_new();
   check(himuon_builder_parameter(builder, "layer.weight", matrix, 2));
@@ -44,7 +45,7 @@ static void step(himuon_optimizer *optimizer, float *weight, float *bias, uint32
   fill(bias_gradient, ROWS, seed + 1);
   const himuon_tensor weights[] = {{weight, ROWS * COLUMNS, HIMUON_F32}, {bias, ROWS, HIMUON_F32}};
   const himuon_tensor gradients[] = {{weight_gradient, ROWS * COLUMNS, HIMUON_F32}, {bias_gradient, ROWS, HIMUON_F32}};
-  himuon_report report;
+  himuon_report report = {.size = sizeof report};
   check(himuon_step(optimizer, weights, gradients, 2, &report));
   printf("step %u: %u launches, %u tiles, weight %08x\n", (unsigned)report.step, (unsigned)report.launches,
          (unsigned)report.tiles, *(unsigned *)memcpy(&(unsigned){0}, weight, sizeof(unsigned)));

@@ -25,7 +25,8 @@ static void check_cuda(CUresult result) {
 
 static himuon_optimizer *build(size_t device, CUstream stream) {
   const size_t matrix[] = {ROWS, COLUMNS}, vector[] = {ROWS};
-  himuon_muon_options options = himuon_muon_options_default();
+  himuon_muon_options options;
+  check(himuon_muon_options_init(&options, sizeof options));
   options.weight_decay = 0.05;
   himuon_builder *builder = himuon_builder_new();
   check(himuon_builder_parameter(builder, "layer.weight", matrix, 2));
@@ -73,7 +74,7 @@ int main(void) {
   for (uint32_t i = 0; i < STEPS; i++) {
     fill(gradients[0], 10 + 2 * i, stream);
     fill(gradients[1], 11 + 2 * i, stream);
-    himuon_report report;
+    himuon_report report = {.size = sizeof report};
     check(himuon_step(optimizer, weights, gradients, 2, &report)); /* submitted; what comes next on the stream follows it */
     float weight;
     check_cuda(cuMemcpyDtoHAsync(&weight, (CUdeviceptr)weights[0].data, sizeof weight, stream));
@@ -81,7 +82,7 @@ int main(void) {
     printf("step %u: %u launches, %u tiles, weight %08x\n", (unsigned)report.step, (unsigned)report.launches,
            (unsigned)report.tiles, *(unsigned *)memcpy(&(unsigned){0}, &weight, sizeof(unsigned)));
   }
-  himuon_counts counts;
+  himuon_counts counts = {.size = sizeof counts};
   check(himuon_tile_counts(optimizer, &counts)); /* waits for the device */
   printf("%u tiles left alone\n", (unsigned)counts.non_finite_tiles);
 

@@ -38,8 +38,10 @@ typedef uint32_t himuon_layout;
 // What a parameter of three or more dimensions holds.
 typedef uint32_t himuon_view;
 
-// Options of a group whose matrices are mapped tile by tile. Begin with `himuon_muon_options_default`.
+// Options of a group whose matrices are mapped tile by tile. Begin with `himuon_muon_options_init`.
 typedef struct himuon_muon_options {
+  // Set by `himuon_muon_options_init`, and to be left.
+  size_t size;
   // Multiplies the optimizer's learning rate; without effect where `own_learning_rate` is not negative.
   double learning_rate_factor;
   // A rate of the group's own; negative: the optimizer's.
@@ -74,8 +76,10 @@ typedef struct himuon_muon_options {
   double coarse_momentum;
 } himuon_muon_options;
 
-// Options of a group of AdamW. Begin with `himuon_adamw_options_default`.
+// Options of a group of AdamW. Begin with `himuon_adamw_options_init`.
 typedef struct himuon_adamw_options {
+  // Set by `himuon_adamw_options_init`, and to be left.
+  size_t size;
   // Multiplies the optimizer's learning rate; without effect where `own_learning_rate` is not negative.
   double learning_rate_factor;
   // A rate of the group's own; negative: the optimizer's.
@@ -90,13 +94,26 @@ typedef struct himuon_adamw_options {
   double epsilon;
   // Whether parameters of at most one dimension decay too.
   bool decay_vectors;
+  // Whether f32 masters of bf16 weights are kept, as 16 bits an element of state. Of tiles the specification says it:
+  // `weight=bf16 master_weights=true`.
+  bool master_weights;
 } himuon_adamw_options;
+
+// What a NaN or an infinity in a gradient or momentum does.
+typedef uint32_t himuon_non_finite;
+
+// How severe a message is; the larger, the less so.
+typedef uint32_t himuon_level;
+
+// Takes a message: its level, its text, which ends with a zero and is valid until this returns, and the `user_data` of
+// `himuon_set_log`.
+typedef void (*himuon_log)(himuon_level level, const char *text, void *user_data);
 
 // The type of numbers.
 typedef uint32_t himuon_element;
 
 // Contiguous numbers of the caller's, row-major and aligned to their size: in this process's memory, or on the device of an
-// optimizer of `himuon_build_cuda`.
+// optimizer of `himuon_build_cuda`. It does not grow: they are passed as arrays.
 typedef struct himuon_tensor {
   // The first number; of a device's its `CUdeviceptr`. Of a gradient null says that there is none: its parameter is left unchanged.
   void *data;
@@ -106,8 +123,10 @@ typedef struct himuon_tensor {
   himuon_element element;
 } himuon_tensor;
 
-// What a step did.
+// What a step did. Begin with its size: `himuon_report report = {.size = sizeof report};`.
 typedef struct himuon_report {
+  // `sizeof(himuon_report)`.
+  size_t size;
   // The step's number, from 0.
   uint64_t step;
   // Kernels that were launched.
@@ -124,13 +143,20 @@ typedef struct himuon_report {
   uint64_t non_finite_parameters;
   // Parameters without a gradient.
   uint64_t missing_gradients;
+  // Where the step was skipped: the first parameter that was not finite, from 0.
+  uint64_t skipped_for;
+  // Whether the whole step was skipped, by `HIMUON_NON_FINITE_SKIP_STEP`.
+  bool skipped;
   // Whether the counts of tiles that are not finite or not orthogonalised are still on the device, and 0 here:
   // `himuon_tile_counts` waits for them. Never on the CPU.
   bool counts_pending;
 } himuon_report;
 
-// What became of the tiles of all steps so far, and of the numbers of AdamW. A device counts in 32 bits.
+// What became of the tiles of all steps so far, and of the numbers of AdamW. A device counts in 32 bits. Begin with its
+// size: `himuon_counts counts = {.size = sizeof counts};`.
 typedef struct himuon_counts {
+  // `sizeof(himuon_counts)`.
+  size_t size;
   // Tiles left unchanged because gradient or momentum held a NaN or an infinity.
   uint64_t non_finite_tiles;
   // Tiles that a criterion left unorthogonalised.
@@ -142,13 +168,25 @@ typedef struct himuon_counts {
   uint64_t uncoupled_matrices;
 } himuon_counts;
 
-// From `step` on, this tile: `64`, `64x256` or `full`.
+// From `step` on, this tile: `64`, `64x256` or `full`. It does not grow: they are passed as arrays.
 typedef struct himuon_tile_change {
   // The first step, counted from 0.
   uint64_t step;
   // The tile.
   const char *tile;
 } himuon_tile_change;
+
+// Something failed, which no status says.
+#define HIMUON_LEVEL_ERROR 1
+
+// Something that the caller should know, though the work goes on.
+#define HIMUON_LEVEL_WARNING 2
+
+// What is being done that takes long, as tuning.
+#define HIMUON_LEVEL_INFO 3
+
+// Details, for whoever looks for the reason of something.
+#define HIMUON_LEVEL_DEBUG 4
 
 // f sqrt(max(h, w)).
 #define HIMUON_SCALE_EXACT 0
@@ -179,6 +217,15 @@ typedef struct himuon_tile_change {
 
 // (experts, H, W), each a matrix of its own.
 #define HIMUON_VIEW_STACK 2
+
+// Its tile is left alone and counted; of AdamW's parameters the whole, on a device the number.
+#define HIMUON_NON_FINITE_SKIP_TILE 0
+
+// The whole step is skipped, and counted as taken: nothing changes.
+#define HIMUON_NON_FINITE_SKIP_STEP 1
+
+// The step is refused by name: nothing changes.
+#define HIMUON_NON_FINITE_ERROR 2
 
 // IEEE single precision.
 #define HIMUON_F32 0
@@ -243,6 +290,14 @@ enum himuon_status himuon_builder_learning_rate(struct himuon_builder *builder, 
 // `builder` is a builder.
 enum himuon_status himuon_builder_memory_budget(struct himuon_builder *builder, uint64_t bytes);
 
+// What a NaN or an infinity does: one of `HIMUON_NON_FINITE_...`, `HIMUON_NON_FINITE_SKIP_TILE` without this call. On a device the
+// other two wait for its answer at every step.
+//
+// # Safety
+// `builder` is a builder.
+enum himuon_status himuon_builder_non_finite(struct himuon_builder *builder,
+                                             himuon_non_finite policy);
+
 // Threads of a step on the CPU; all that the system offers without this call. Without effect on a CUDA device.
 //
 // # Safety
@@ -275,6 +330,20 @@ enum himuon_status himuon_build_cuda(struct himuon_builder *builder,
                                      void *stream,
                                      struct himuon_optimizer **optimizer);
 
+// Sets who takes the messages of the library: those of the level `least` (`HIMUON_LEVEL_...`) and the more severe. Without
+// this call, or with a null `log`, nobody is told. It is of the whole process, and holds for every optimizer.
+//
+// `log` is called in the middle of the call that a message is about, by whichever thread has something to say, one call at a
+// time. It returns soon, waits for no thread that may be in a call of the library, and neither unwinds nor jumps out. What
+// it calls of the library itself says nothing, and it sets no `log`. Once this function has returned, the former `log` is
+// called no more, and its `user_data` may go.
+//
+// # Safety
+// `log` is null or a function as said, which any thread may call with `user_data`, until another one is set.
+enum himuon_status himuon_set_log(himuon_log log,
+                                  void *user_data,
+                                  himuon_level least);
+
 // Maps every tile of a `rows` x `columns` matrix, without a scale, into `output` of f32: what a step would take the weight
 // along. To compare with any other implementation. With `coarse=r` the tiles are coupled, by a basis that 8 power iterations
 // make from its seeds. A tile that holds a NaN or an infinity becomes zero. On the CPU, both tensors in this process's memory.
@@ -303,8 +372,8 @@ void himuon_free(struct himuon_optimizer *optimizer);
 //
 // # Safety
 // `optimizer` is an optimizer; `weights` and `gradients` point to `count` tensors each, whose numbers are there, in the
-// optimizer's memory; nobody else uses the weights meanwhile or writes to the gradients; `report` is null or a place for a
-// report.
+// optimizer's memory; nobody else uses the weights meanwhile or writes to the gradients; `report` is null or a report that
+// begins with its size.
 enum himuon_status himuon_step(struct himuon_optimizer *optimizer,
                                const struct himuon_tensor *weights,
                                const struct himuon_tensor *gradients,
@@ -314,7 +383,7 @@ enum himuon_status himuon_step(struct himuon_optimizer *optimizer,
 // What became of the tiles of all steps so far. On a device this waits for what was submitted.
 //
 // # Safety
-// `optimizer` is an optimizer, `counts` a place for them.
+// `optimizer` is an optimizer, `counts` are counts that begin with their size.
 enum himuon_status himuon_tile_counts(struct himuon_optimizer *optimizer, struct himuon_counts *counts);
 
 // Steps taken so far; 0 for null.
@@ -350,12 +419,21 @@ enum himuon_status himuon_explain(struct himuon_optimizer *optimizer, char **tex
 enum himuon_status himuon_warnings(struct himuon_optimizer *optimizer,
                                    char **text);
 
-// The optimizer's learning rate, decay 0.1, heavy-ball Nesterov momentum of 0.95, no row normalisation, the scale
-// 0.2 sqrt(max(h, w)) of an h x w tile, rows that are outputs.
-struct himuon_muon_options himuon_muon_options_default(void);
+// Sets options to the default ones: the optimizer's learning rate, decay 0.1, heavy-ball Nesterov momentum of 0.95, no row
+// normalisation, the scale 0.2 sqrt(max(h, w)) of an h x w tile, rows that are outputs.
+//
+// # Safety
+// `options` is a place of `size` bytes, which is `sizeof(himuon_muon_options)`.
+enum himuon_status himuon_muon_options_init(struct himuon_muon_options *options,
+                                            size_t size);
 
-// 0.05 times the optimizer's learning rate, decay 0.1, betas 0.95 and 0.95, epsilon 1e-8, no decay of vectors and scalars.
-struct himuon_adamw_options himuon_adamw_options_default(void);
+// Sets options to the default ones: 0.05 times the optimizer's learning rate, decay 0.1, betas 0.95 and 0.95, epsilon 1e-8,
+// no decay of vectors and scalars.
+//
+// # Safety
+// `options` is a place of `size` bytes, which is `sizeof(himuon_adamw_options)`.
+enum himuon_status himuon_adamw_options_init(struct himuon_adamw_options *options,
+                                             size_t size);
 
 // Sets a learning rate of a group's own, from the next step on. `(rest)` is the group of what no other takes.
 //

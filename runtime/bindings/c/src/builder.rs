@@ -5,11 +5,11 @@ use std::ffi::c_char;
 use himuon::optimizer::HiMuonBuilder;
 
 use crate::optimizer::Optimizer;
-use crate::options::{
-    AdamWOptions, MuonOptions, himuon_adamw_options_default, himuon_muon_options_default,
-};
+use crate::options::{AdamWOptions, MuonOptions};
 use crate::place::Place;
 use crate::rates::check_rate;
+use crate::rules::{self, NonFinite};
+use crate::sized::read;
 use crate::status::{Failure, Status, guarded};
 use crate::text::{borrowed, cleared};
 
@@ -98,11 +98,9 @@ pub unsafe extern "C" fn himuon_builder_group(
                 builder_at(builder)?,
                 borrowed(pattern, "the pattern")?,
                 borrowed(specifications, "the specification")?,
-                options.as_ref(),
+                read(options, MuonOptions::default())?,
             )
         };
-        let options = options.copied();
-        let options = options.unwrap_or_else(|| himuon_muon_options_default());
         let options = options.resolve(specifications)?;
         builder.change(|builder| builder.group_with(pattern, options));
         Ok(())
@@ -126,11 +124,9 @@ pub unsafe extern "C" fn himuon_builder_group_adamw(
             (
                 builder_at(builder)?,
                 borrowed(pattern, "the pattern")?,
-                options.as_ref(),
+                read(options, AdamWOptions::default())?,
             )
         };
-        let options = options.copied();
-        let options = options.unwrap_or_else(|| himuon_adamw_options_default());
         builder.change(|builder| builder.group_with(pattern, options.resolve()));
         Ok(())
     })
@@ -159,6 +155,24 @@ pub unsafe extern "C" fn himuon_builder_memory_budget(builder: *mut Builder, byt
     guarded(|| {
         // SAFETY: the caller's word.
         unsafe { builder_at(builder)? }.change(|builder| builder.memory_budget(bytes));
+        Ok(())
+    })
+}
+
+/// What a NaN or an infinity does: one of `HIMUON_NON_FINITE_...`, `HIMUON_NON_FINITE_SKIP_TILE` without this call. On a device the
+/// other two wait for its answer at every step.
+///
+/// # Safety
+/// `builder` is a builder.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn himuon_builder_non_finite(
+    builder: *mut Builder,
+    policy: NonFinite,
+) -> Status {
+    guarded(|| {
+        let policy = rules::non_finite(policy)?;
+        // SAFETY: the caller's word.
+        unsafe { builder_at(builder)? }.change(|builder| builder.non_finite(policy));
         Ok(())
     })
 }

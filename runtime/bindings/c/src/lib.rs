@@ -11,6 +11,7 @@
 
 mod builder;
 mod cuda;
+mod log;
 mod map;
 mod optimizer;
 mod options;
@@ -18,6 +19,7 @@ mod place;
 mod rates;
 mod rules;
 mod schedule;
+mod sized;
 mod state;
 mod status;
 mod tensor;
@@ -25,6 +27,7 @@ mod text;
 
 pub use builder::*;
 pub use cuda::*;
+pub use log::*;
 pub use map::*;
 pub use optimizer::*;
 pub use options::*;

@@ -9,6 +9,7 @@ use himuon::{HiMuon, ParameterStep};
 
 use crate::place::{Addressed, Place, in_place, optimizer_at};
 use crate::rates::check_rate;
+use crate::sized::{Grows, PlaceOf};
 use crate::status::{Failure, Status, guarded};
 use crate::tensor::{Tensor, check_apart};
 use crate::text::{cleared, owned};
@@ -17,10 +18,12 @@ use crate::text::{cleared, owned};
 #[derive(Debug)]
 pub struct Optimizer(pub(crate) Place);
 
-/// What a step did.
+/// What a step did. Begin with its size: `himuon_report report = {.size = sizeof report};`.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Report {
+    /// `sizeof(himuon_report)`.
+    pub size: usize,
     /// The step's number, from 0.
     pub step: u64,
     /// Kernels that were launched.
@@ -37,6 +40,10 @@ pub struct Report {
     pub non_finite_parameters: u64,
     /// Parameters without a gradient.
     pub missing_gradients: u64,
+    /// Where the step was skipped: the first parameter that was not finite, from 0.
+    pub skipped_for: u64,
+    /// Whether the whole step was skipped, by `HIMUON_NON_FINITE_SKIP_STEP`.
+    pub skipped: bool,
     /// Whether the counts of tiles that are not finite or not orthogonalised are still on the device, and 0 here:
     /// `himuon_tile_counts` waits for them. Never on the CPU.
     pub counts_pending: bool,
@@ -45,6 +52,7 @@ pub struct Report {
 impl From<&StepReport> for Report {
     fn from(report: &StepReport) -> Self {
         Report {
+            size: size_of::<Report>(),
             step: report.step,
             launches: report.launches as u64,
             tiles: report.tiles as u64,
@@ -53,15 +61,33 @@ impl From<&StepReport> for Report {
             uncoupled_matrices: report.uncoupled_matrices as u64,
             non_finite_parameters: report.non_finite_parameters as u64,
             missing_gradients: report.missing_gradients.len() as u64,
+            skipped_for: report.skipped_for.unwrap_or(0) as u64,
+            skipped: report.skipped_for.is_some(),
             counts_pending: report.counts_pending,
         }
     }
 }
 
-/// What became of the tiles of all steps so far, and of the numbers of AdamW. A device counts in 32 bits.
+// SAFETY: `repr(C)`, and every member stands for itself.
+unsafe impl Grows for Report {
+    const WHAT: &str = "the report";
+    const MADE: &str = "himuon_report report = {.size = sizeof report}";
+    const FIRST: usize = size_of::<Self>();
+}
+
+impl Default for Report {
+    fn default() -> Self {
+        Report::from(&StepReport::default())
+    }
+}
+
+/// What became of the tiles of all steps so far, and of the numbers of AdamW. A device counts in 32 bits. Begin with its
+/// size: `himuon_counts counts = {.size = sizeof counts};`.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counts {
+    /// `sizeof(himuon_counts)`.
+    pub size: usize,
     /// Tiles left unchanged because gradient or momentum held a NaN or an infinity.
     pub non_finite_tiles: u64,
     /// Tiles that a criterion left unorthogonalised.
@@ -76,11 +102,25 @@ pub struct Counts {
 impl From<TileCounts> for Counts {
     fn from(counts: TileCounts) -> Self {
         Counts {
+            size: size_of::<Counts>(),
             non_finite_tiles: counts.non_finite_tiles,
             unorthogonalised_tiles: counts.unorthogonalised_tiles,
             non_finite_numbers: counts.non_finite_numbers,
             uncoupled_matrices: counts.uncoupled_matrices,
         }
+    }
+}
+
+// SAFETY: `repr(C)`, and every member stands for itself.
+unsafe impl Grows for Counts {
+    const WHAT: &str = "the counts";
+    const MADE: &str = "himuon_counts counts = {.size = sizeof counts}";
+    const FIRST: usize = size_of::<Self>();
+}
+
+impl Default for Counts {
+    fn default() -> Self {
+        Counts::from(TileCounts::default())
     }
 }
 
@@ -125,8 +165,8 @@ unsafe fn tensors_at<'a>(
 ///
 /// # Safety
 /// `optimizer` is an optimizer; `weights` and `gradients` point to `count` tensors each, whose numbers are there, in the
-/// optimizer's memory; nobody else uses the weights meanwhile or writes to the gradients; `report` is null or a place for a
-/// report.
+/// optimizer's memory; nobody else uses the weights meanwhile or writes to the gradients; `report` is null or a report that
+/// begins with its size.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn himuon_step(
     optimizer: *mut Optimizer,
@@ -137,7 +177,7 @@ pub unsafe extern "C" fn himuon_step(
 ) -> Status {
     guarded(|| {
         // SAFETY: the caller's word.
-        let optimizer = unsafe { optimizer_at(optimizer)? };
+        let (optimizer, report) = unsafe { (optimizer_at(optimizer)?, PlaceOf::at(report)?) };
         let expected =
             in_place!(&*optimizer.place, optimizer => optimizer.parameter_names().count());
         if count != expected {
@@ -159,9 +199,8 @@ pub unsafe extern "C" fn himuon_step(
             // word.
             unsafe { step(optimizer, weights, gradients) }
         })?;
-        // SAFETY: null or a place, by the caller's word.
-        if let Some(place) = unsafe { report.as_mut() } {
-            *place = Report::from(&done);
+        if let Some(place) = report {
+            place.fill(&Report::from(&done));
         }
         Ok(())
     })
@@ -189,7 +228,7 @@ unsafe fn step<M: Addressed>(
 /// What became of the tiles of all steps so far. On a device this waits for what was submitted.
 ///
 /// # Safety
-/// `optimizer` is an optimizer, `counts` a place for them.
+/// `optimizer` is an optimizer, `counts` are counts that begin with their size.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn himuon_tile_counts(
     optimizer: *mut Optimizer,
@@ -197,12 +236,12 @@ pub unsafe extern "C" fn himuon_tile_counts(
 ) -> Status {
     guarded(|| {
         // SAFETY: the caller's word.
-        let (optimizer, place) = unsafe { (optimizer_at(optimizer)?, counts.as_mut()) };
+        let (optimizer, place) = unsafe { (optimizer_at(optimizer)?, PlaceOf::at(counts)?) };
         let place = place.ok_or_else(|| {
             Failure::argument("the place of the counts is null, expected a himuon_counts*")
         })?;
         let counts = in_place!(&mut *optimizer.place, optimizer => optimizer.tile_counts())?;
-        *place = counts.into();
+        place.fill(&counts.into());
         Ok(())
     })
 }

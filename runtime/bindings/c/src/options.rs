@@ -5,12 +5,15 @@ use himuon::optimizer::{self, LearningRate, MomentumConvention, NorMuon};
 use crate::rules::{
     self, HIMUON_LAYOUT_OUT_IN, HIMUON_SCALE_EXACT, HIMUON_VIEW_AUTOMATIC, Layout, Scale, View,
 };
-use crate::status::Failure;
+use crate::sized::{Grows, PlaceOf};
+use crate::status::{Failure, Status, guarded};
 
-/// Options of a group whose matrices are mapped tile by tile. Begin with `himuon_muon_options_default`.
+/// Options of a group whose matrices are mapped tile by tile. Begin with `himuon_muon_options_init`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct MuonOptions {
+    /// Set by `himuon_muon_options_init`, and to be left.
+    pub size: usize,
     /// Multiplies the optimizer's learning rate; without effect where `own_learning_rate` is not negative.
     pub learning_rate_factor: f64,
     /// A rate of the group's own; negative: the optimizer's.
@@ -45,10 +48,12 @@ pub struct MuonOptions {
     pub coarse_momentum: f64,
 }
 
-/// Options of a group of AdamW. Begin with `himuon_adamw_options_default`.
+/// Options of a group of AdamW. Begin with `himuon_adamw_options_init`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct AdamWOptions {
+    /// Set by `himuon_adamw_options_init`, and to be left.
+    pub size: usize,
     /// Multiplies the optimizer's learning rate; without effect where `own_learning_rate` is not negative.
     pub learning_rate_factor: f64,
     /// A rate of the group's own; negative: the optimizer's.
@@ -63,43 +68,96 @@ pub struct AdamWOptions {
     pub epsilon: f64,
     /// Whether parameters of at most one dimension decay too.
     pub decay_vectors: bool,
+    /// Whether f32 masters of bf16 weights are kept, as 16 bits an element of state. Of tiles the specification says it:
+    /// `weight=bf16 master_weights=true`.
+    pub master_weights: bool,
 }
 
-/// The optimizer's learning rate, decay 0.1, heavy-ball Nesterov momentum of 0.95, no row normalisation, the scale
-/// 0.2 sqrt(max(h, w)) of an h x w tile, rows that are outputs.
+// SAFETY: `repr(C)`, and every member stands for itself.
+unsafe impl Grows for MuonOptions {
+    const WHAT: &str = "the options of tiles";
+    const MADE: &str = "himuon_muon_options_init(&options, sizeof options)";
+    const FIRST: usize = size_of::<Self>();
+}
+
+// SAFETY: as above.
+unsafe impl Grows for AdamWOptions {
+    const WHAT: &str = "the options of AdamW";
+    const MADE: &str = "himuon_adamw_options_init(&options, sizeof options)";
+    const FIRST: usize = size_of::<Self>();
+}
+
+/// Sets options to the default ones: the optimizer's learning rate, decay 0.1, heavy-ball Nesterov momentum of 0.95, no row
+/// normalisation, the scale 0.2 sqrt(max(h, w)) of an h x w tile, rows that are outputs.
+///
+/// # Safety
+/// `options` is a place of `size` bytes, which is `sizeof(himuon_muon_options)`.
 #[unsafe(no_mangle)]
-pub extern "C" fn himuon_muon_options_default() -> MuonOptions {
-    MuonOptions {
-        learning_rate_factor: 1.0,
-        own_learning_rate: -1.0,
-        weight_decay: 0.1,
-        momentum: 0.95,
-        nesterov: true,
-        moving_average: false,
-        every_matrix: false,
-        row_normalisation: false,
-        row_beta2: 0.95,
-        row_epsilon: 1e-8,
-        scale: HIMUON_SCALE_EXACT,
-        layout: HIMUON_LAYOUT_OUT_IN,
-        view: HIMUON_VIEW_AUTOMATIC,
-        scale_factor: 0.2,
-        coarse_factor: -1.0,
-        coarse_momentum: -1.0,
+pub unsafe extern "C" fn himuon_muon_options_init(
+    options: *mut MuonOptions,
+    size: usize,
+) -> Status {
+    guarded(|| {
+        // SAFETY: the caller's word.
+        unsafe { PlaceOf::of_size(options, size)? }.fill(&MuonOptions::default());
+        Ok(())
+    })
+}
+
+impl Default for MuonOptions {
+    fn default() -> Self {
+        MuonOptions {
+            size: size_of::<MuonOptions>(),
+            learning_rate_factor: 1.0,
+            own_learning_rate: -1.0,
+            weight_decay: 0.1,
+            momentum: 0.95,
+            nesterov: true,
+            moving_average: false,
+            every_matrix: false,
+            row_normalisation: false,
+            row_beta2: 0.95,
+            row_epsilon: 1e-8,
+            scale: HIMUON_SCALE_EXACT,
+            layout: HIMUON_LAYOUT_OUT_IN,
+            view: HIMUON_VIEW_AUTOMATIC,
+            scale_factor: 0.2,
+            coarse_factor: -1.0,
+            coarse_momentum: -1.0,
+        }
     }
 }
 
-/// 0.05 times the optimizer's learning rate, decay 0.1, betas 0.95 and 0.95, epsilon 1e-8, no decay of vectors and scalars.
+/// Sets options to the default ones: 0.05 times the optimizer's learning rate, decay 0.1, betas 0.95 and 0.95, epsilon 1e-8,
+/// no decay of vectors and scalars.
+///
+/// # Safety
+/// `options` is a place of `size` bytes, which is `sizeof(himuon_adamw_options)`.
 #[unsafe(no_mangle)]
-pub extern "C" fn himuon_adamw_options_default() -> AdamWOptions {
-    AdamWOptions {
-        learning_rate_factor: 0.05,
-        own_learning_rate: -1.0,
-        weight_decay: 0.1,
-        beta1: 0.95,
-        beta2: 0.95,
-        epsilon: 1e-8,
-        decay_vectors: false,
+pub unsafe extern "C" fn himuon_adamw_options_init(
+    options: *mut AdamWOptions,
+    size: usize,
+) -> Status {
+    guarded(|| {
+        // SAFETY: the caller's word.
+        unsafe { PlaceOf::of_size(options, size)? }.fill(&AdamWOptions::default());
+        Ok(())
+    })
+}
+
+impl Default for AdamWOptions {
+    fn default() -> Self {
+        AdamWOptions {
+            size: size_of::<AdamWOptions>(),
+            learning_rate_factor: 0.05,
+            own_learning_rate: -1.0,
+            weight_decay: 0.1,
+            beta1: 0.95,
+            beta2: 0.95,
+            epsilon: 1e-8,
+            decay_vectors: false,
+            master_weights: false,
+        }
     }
 }
 
@@ -168,5 +226,6 @@ impl AdamWOptions {
             .betas(self.beta1, self.beta2)
             .epsilon(self.epsilon)
             .decay_vectors(self.decay_vectors)
+            .master_weights(self.master_weights)
     }
 }

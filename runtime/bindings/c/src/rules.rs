@@ -1,7 +1,7 @@
-//! What options of tiles are chosen from, by number.
+//! What options are chosen from, by number.
 
 use himuon::launch::ScaleRule;
-use himuon::optimizer;
+use himuon::optimizer::{self, NonFinitePolicy};
 
 use crate::status::Failure;
 
@@ -36,6 +36,16 @@ pub const HIMUON_VIEW_AUTOMATIC: View = 0;
 pub const HIMUON_VIEW_CONVOLUTION: View = 1;
 /// (experts, H, W), each a matrix of its own.
 pub const HIMUON_VIEW_STACK: View = 2;
+
+/// What a NaN or an infinity in a gradient or momentum does.
+pub type NonFinite = u32;
+
+/// Its tile is left alone and counted; of AdamW's parameters the whole, on a device the number.
+pub const HIMUON_NON_FINITE_SKIP_TILE: NonFinite = 0;
+/// The whole step is skipped, and counted as taken: nothing changes.
+pub const HIMUON_NON_FINITE_SKIP_STEP: NonFinite = 1;
+/// The step is refused by name: nothing changes.
+pub const HIMUON_NON_FINITE_ERROR: NonFinite = 2;
 
 /// The value of a number; `names` are those of the constants, from 0 on.
 fn chosen<T: Copy>(what: &str, found: u32, names: &[(&str, T)]) -> Result<T, Failure> {
@@ -80,4 +90,13 @@ pub(crate) fn view(found: View) -> Result<optimizer::View, Failure> {
         ("HIMUON_VIEW_STACK", optimizer::View::Stack),
     ];
     chosen("the view", found, &names)
+}
+
+pub(crate) fn non_finite(found: NonFinite) -> Result<NonFinitePolicy, Failure> {
+    let names = [
+        ("HIMUON_NON_FINITE_SKIP_TILE", NonFinitePolicy::SkipTile),
+        ("HIMUON_NON_FINITE_SKIP_STEP", NonFinitePolicy::SkipStep),
+        ("HIMUON_NON_FINITE_ERROR", NonFinitePolicy::Error),
+    ];
+    chosen("the policy of what is not finite", found, &names)
 }

@@ -9,7 +9,7 @@ use crate::builder::{Builder, builder_at};
 use crate::status::{Failure, Status, guarded};
 use crate::text::borrowed;
 
-/// From `step` on, this tile: `64`, `64x256` or `full`.
+/// From `step` on, this tile: `64`, `64x256` or `full`. It does not grow: they are passed as arrays.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct TileChange {

@@ -21,7 +21,7 @@ pub const HIMUON_BF16: Element = 1;
 pub const HIMUON_F16: Element = 2;
 
 /// Contiguous numbers of the caller's, row-major and aligned to their size: in this process's memory, or on the device of an
-/// optimizer of `himuon_build_cuda`.
+/// optimizer of `himuon_build_cuda`. It does not grow: they are passed as arrays.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Tensor {

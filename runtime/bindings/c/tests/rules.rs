@@ -78,7 +78,7 @@ fn different_rules(spec: &CStr) -> usize {
     };
     let options = MuonOptions {
         view: HIMUON_VIEW_STACK,
-        ..himuon_muon_options_default()
+        ..MuonOptions::default()
     };
     assert_eq!(in_c(spec, &options), in_rust(stack()), "the defaults");
     let scales = [
@@ -125,7 +125,7 @@ fn different_rules(spec: &CStr) -> usize {
 
 #[test]
 fn numbers_that_stand_for_nothing_are_refused() {
-    let default = himuon_muon_options_default();
+    let default = MuonOptions::default();
     let wrong = [
         (
             MuonOptions {

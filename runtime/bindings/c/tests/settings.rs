@@ -181,8 +181,10 @@ fn a_state_goes_through_memory() {
 fn rows_are_normalised() {
     let spread = |normalised: bool| {
         let builder = himuon_builder_new();
-        let mut options = himuon_muon_options_default();
-        options.row_normalisation = normalised;
+        let options = MuonOptions {
+            row_normalisation: normalised,
+            ..MuonOptions::default()
+        };
         let mut optimizer = null_mut();
         // SAFETY: what the functions ask for.
         unsafe {
@@ -210,7 +212,7 @@ fn rows_are_normalised() {
     let options = MuonOptions {
         row_normalisation: true,
         row_beta2: 1.5,
-        ..himuon_muon_options_default()
+        ..MuonOptions::default()
     };
     let builder = himuon_builder_new();
     let mut optimizer = null_mut();
@@ -221,4 +223,41 @@ fn rows_are_normalised() {
         assert_eq!(himuon_build(builder, &mut optimizer), Status::Refused);
     }
     assert!(said().contains("normalisation"), "{}", said());
+}
+
+/// A group of AdamW may keep the f32 masters of bf16 weights.
+#[test]
+fn masters_of_vectors_are_kept() {
+    let builder = himuon_builder_new();
+    let options = AdamWOptions {
+        master_weights: true,
+        ..AdamWOptions::default()
+    };
+    // 1 and 1/2.
+    let (mut weight, mut gradient) = ([0x3f80_u16; 4], [0x3f00_u16; 4]);
+    let weights = Tensor {
+        data: weight.as_mut_ptr().cast(),
+        len: 4,
+        element: HIMUON_BF16,
+    };
+    let gradients = Tensor {
+        data: gradient.as_mut_ptr().cast(),
+        ..weights
+    };
+    let (mut optimizer, mut bytes, mut len) = (null_mut(), null_mut(), 0);
+    // SAFETY: what the functions ask for.
+    unsafe {
+        himuon_builder_parameter(builder, c"bias".as_ptr(), [4].as_ptr(), 1);
+        himuon_builder_group_adamw(builder, c"bias".as_ptr(), &options);
+        assert_eq!(himuon_build(builder, &mut optimizer), Status::Ok);
+        let stepped = himuon_step(optimizer, &weights, &gradients, 1, null_mut());
+        assert_eq!(stepped, Status::Ok, "{}", said());
+        let saved = himuon_save_state_to_bytes(optimizer, &mut bytes, &mut len);
+        assert_eq!(saved, Status::Ok, "{}", said());
+        let state = std::slice::from_raw_parts(bytes, len);
+        let state = String::from_utf8_lossy(state);
+        assert!(state.contains("bias.master_remainder"), "{state}");
+        himuon_bytes_free(bytes, len);
+        himuon_free(optimizer);
+    }
 }

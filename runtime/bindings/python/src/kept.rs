@@ -1,6 +1,7 @@
 //! What a state holds of a parameter, also before a step has made it: checkpoints that are read into what is there ask.
 
 use himuon::coarse::coarse_rank;
+use himuon::messages::silenced;
 use himuon::optimizer::View;
 use himuon::templates::Element;
 use himuon::tuning::{DeviceFingerprint, TuningTable};
@@ -75,9 +76,10 @@ pub(crate) fn of_tiles(
     all
 }
 
-/// The group of each parameter, by name, as an optimizer of these groups has it: none is made that lasts, or tunes.
+/// The group of each parameter, by name, as an optimizer of these groups has it: none is made that lasts, tunes, or says anything.
 #[pyfunction]
 pub(crate) fn route(
+    py: Python<'_>,
     parameters: &Bound<'_, PyAny>,
     groups: Vec<(Selector, Bound<'_, PyAny>)>,
 ) -> PyResult<Vec<(String, String)>> {
@@ -86,7 +88,8 @@ pub(crate) fn route(
         .threads(1)
         .tuning(TuningTable::new(DeviceFingerprint::cpu()));
     let builder = groups.into_iter().try_fold(builder, with_group)?;
-    let explained = builder.build().and_then(|optimizer| optimizer.explain());
+    let explain = || builder.build().and_then(|optimizer| optimizer.explain());
+    let explained = py.detach(|| silenced(explain));
     let lines = explained.map_err(raised)?.parameters.into_iter();
     Ok(lines.map(|line| (line.name, line.group)).collect())
 }

@@ -7,6 +7,7 @@
 mod errors;
 mod kept;
 mod map;
+mod messages;
 mod optimizer;
 mod options;
 mod place;
@@ -39,6 +40,7 @@ mod _himuon {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        messages::forward_to_logging();
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

@@ -264,6 +264,32 @@ class Refusals(unittest.TestCase):
             himuon.Optimizer(self.weights, [(("g", ["x"]), himuon.AdamW())])
 
 
+class Messages(unittest.TestCase):
+    def test_warnings_are_logged(self):
+        with self.assertLogs("himuon", "WARNING") as logs:
+            optimizer = himuon.Optimizer(model(), threads=1)
+        said = [record.getMessage() for record in logs.records]
+        self.assertEqual(len(optimizer.warnings), 1)
+        self.assertRegex(optimizer.warnings[0], "blocks.0.q.weight is a matrix that no group matches")
+        self.assertEqual(said.count(optimizer.warnings[0]), 1)
+
+    def test_they_come_from_any_thread(self):
+        made, ended = [], threading.Event()
+        make = threading.Thread(target=lambda: (made.append(himuon.Optimizer(model(), threads=1)), ended.set()))
+        with self.assertLogs("himuon", "WARNING") as logs:
+            make.start()
+            while not ended.is_set():
+                pass  # This thread keeps the interpreter as long as it may.
+            make.join()
+        self.assertIn(made[0].warnings[0], [record.getMessage() for record in logs.records])
+
+    def test_what_is_given_back_is_not_logged_too(self):
+        optimizer = tiled(model())
+        with self.assertNoLogs("himuon"):
+            differences = optimizer.load_state_bytes(tiled(model(), lr=0.5, adamw=himuon.AdamW(eps=1e-3)).state_bytes())
+        self.assertTrue(differences)
+
+
 class States(unittest.TestCase):
     def test_a_resumed_run_has_the_same_bits(self):
         weights = model()

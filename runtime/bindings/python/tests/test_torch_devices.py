@@ -26,7 +26,7 @@ class Devices(unittest.TestCase):
     def recorded(self, parameters, groups, **options):
         self.devices.append(options.pop("device", "cpu"))
         optimizer = mock.Mock(wraps=himuon.Optimizer(parameters, groups, **options))
-        optimizer.configure_mock(device=self.devices[-1], groups=[(name, "group0") for name in parameters], warnings=[])
+        optimizer.configure_mock(device=self.devices[-1], groups=[(name, "group0") for name in parameters])
         return optimizer
 
     def setUp(self):

@@ -170,9 +170,11 @@ fn streams_of_others_are_refused(caller: &Caller) {
 
 fn builds_that_are_none_are_refused(caller: &Caller) {
     let mut optimizer = null_mut();
-    let coarse = builder(c"tile=16 coarse=4 power=1/2", himuon_muon_options_default());
-    let mut options = himuon_muon_options_default();
-    options.row_normalisation = true;
+    let coarse = builder(c"tile=16 coarse=4 power=1/2", MuonOptions::default());
+    let options = MuonOptions {
+        row_normalisation: true,
+        ..MuonOptions::default()
+    };
     let normalised = builder(c"tile=16 power=1/2", options);
     // SAFETY: what is wrong is refused.
     unsafe {

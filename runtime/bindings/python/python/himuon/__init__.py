@@ -10,7 +10,7 @@ step 0: 2 launches, 6 tiles
 
 Weights are updated in place and belong to the caller: numpy arrays, torch tensors, whatever exports contiguous float32,
 bfloat16 or float16 numbers by DLPack. Nobody else may use them while a step runs. ``himuon.torch.HiMuon`` is a
-``torch.optim.Optimizer``.
+``torch.optim.Optimizer``. What the library warns of while it works goes to the logger ``himuon``.
 
 With ``device="cuda:0"`` weights and gradients are on that device. Steps are submitted to its legacy default stream and not
 waited for: they come after what was submitted to other streams before, as exports by DLPack say, and whoever reads weights

@@ -30,7 +30,6 @@ class Nothing:
     def __init__(self) -> None:
         self.device = "cpu"
         self.groups: list[tuple[str, str]] = []
-        self.warnings: list[str] = []
         self.steps_taken = 0
 
     def explain(self) -> str:

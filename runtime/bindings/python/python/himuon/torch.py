@@ -130,8 +130,6 @@ class HiMuon(torch.optim.Optimizer):
         }
         super().__init__(params, defaults)
         self._take(*self._made())
-        for warning in self._current().warnings:
-            warnings.warn(warning, stacklevel=2)
 
     def explain(self) -> str:
         """A line for each parameter: shape, group, tiles, bytes, and why."""

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, TryLockError};
 
 use himuon::HiMuon;
+use himuon::messages::silenced;
 use himuon::optimizer::{BuildError as Build, LearningRate, NonFinitePolicy};
 use pyo3::exceptions::{PyKeyError, PyRuntimeError};
 use pyo3::prelude::*;
@@ -241,7 +242,7 @@ impl Optimizer {
         built(on_either!(&mut *self.inner()?, inner => inner.set_betas(group, betas.0, betas.1)))
     }
 
-    /// What was found odd when the optimizer was built.
+    /// What was found odd when the optimizer was built, and logged.
     #[getter]
     fn warnings(&self) -> PyResult<Vec<String>> {
         Ok(on_either!(&*self.inner()?, inner => inner.warnings().to_vec()))
@@ -271,7 +272,8 @@ impl Optimizer {
 
     /// Takes over a saved state; gives the options that are not what they were.
     fn load_state(&self, py: Python<'_>, path: PathBuf) -> PyResult<Vec<String>> {
-        let load = |inner: &mut Placed| on_either!(inner, inner => inner.load_state(path));
+        let load =
+            |inner: &mut Placed| on_either!(inner, inner => silenced(|| inner.load_state(path)));
         Ok(self.detached(py, load)?.differences)
     }
 
@@ -283,8 +285,7 @@ impl Optimizer {
 
     /// As `load_state`, from what `state_bytes` gave.
     fn load_state_bytes(&self, py: Python<'_>, state: &[u8]) -> PyResult<Vec<String>> {
-        let load =
-            |inner: &mut Placed| on_either!(inner, inner => inner.load_state_from_bytes(state));
+        let load = |inner: &mut Placed| on_either!(inner, inner => silenced(|| inner.load_state_from_bytes(state)));
         Ok(self.detached(py, load)?.differences)
     }
 
