@@ -39,23 +39,34 @@ fn every_recurrence_on_tiles_and_types_in_turn() {
     maps_of(&mut sm_80(), &grids).finish("cuda");
 }
 
-#[test]
-fn whole_steps() {
-    let mut cases = steps::recurrences();
-    if long_tests("tilings and storages of whole steps") {
-        let mut report = steps::run_all(&mut sm_80());
-        report.merge(steps::run_master_weights(&mut sm_80()));
-        return report.finish("cuda");
-    }
-    cases.extend(steps::scalars());
-    cases.extend(steps::master_weights());
-    cases.extend(steps::strides_and_poison());
+fn run(cases: impl IntoIterator<Item = StepCase>) -> Report {
     let mut report = Report::default();
     let mut backend = sm_80();
     for case in cases {
         report.merge(step_case::run(&mut backend, &case));
     }
+    report
+}
+
+#[test]
+fn whole_steps() {
+    let report = if long_tests("tilings and storages of whole steps") {
+        steps::run_all(&mut sm_80())
+    } else {
+        run(steps::recurrences().into_iter().chain(steps::scalars()))
+    };
     report.finish("cuda");
+}
+
+#[test]
+fn whole_steps_of_master_weights() {
+    steps::run_master_weights(&mut sm_80()).finish("cuda");
+}
+
+/// Long tests have these among all whole steps.
+#[test]
+fn whole_steps_with_strides_and_poison() {
+    run(steps::strides_and_poison()).finish("cuda");
 }
 
 #[test]
