@@ -427,6 +427,9 @@ struct OperandTf32 {
 };
 
 // Full f32 by three TF32 terms: x = high + low, and high high + high low + low high.
+//
+// Tensor cores cut off what lies below an accumulator's last places, so that a long sum drifts towards zero. Hence 16 columns are
+// summed from zero, and added to the sum so far in f32, rounded to nearest (Ootomo, Yokota, arXiv 2203.03341).
 struct OperandF32 {
   using Pair = WidePair;
   static constexpr int BYTES = 4;
@@ -443,8 +446,11 @@ struct OperandF32 {
     mma_tf32(acc, h0, h1, h2, h3, g0, g1);
   }
   HIMUON_DEVICE void multiply(float (&acc)[4], Pair a0, Pair a1, Pair a2, Pair a3, Pair b0, Pair b1) {
-    multiply8(acc, a0, a1, b0);
-    multiply8(acc, a2, a3, b1);
+    float columns[4] = {};
+    multiply8(columns, a0, a1, b0);
+    multiply8(columns, a2, a3, b1);
+#pragma unroll
+    for (int i = 0; i < 4; i++) acc[i] += columns[i];
   }
 };
 #endif
@@ -1544,7 +1550,8 @@ struct Fragment {
     window.flipped = place.rows > place.columns || (TALL && !Kernel::TURBO && place.rows == place.columns);
     window.rows = window.flipped ? place.columns : place.rows;
     window.columns = window.flipped ? place.rows : place.columns;
-    window.vectors = all_aligned && window.flipped == TALL && place.columns % 4u == 0u;
+    const bool whole_quads = (Kernel::TILE_COLUMNS % 4u == 0u || place.column % 4u == 0u) && place.columns % 4u == 0u;
+    window.vectors = all_aligned && window.flipped == TALL && whole_quads;
     return window;
   }
 

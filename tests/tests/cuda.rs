@@ -10,7 +10,7 @@ use himuon::templates::{CoefficientSet, Element, Mode, Operand, Recurrence, Vari
 use himuon_tests::conformance::step_case::StepCase;
 use himuon_tests::conformance::{criteria, invariances, maps, scaling, step_case, steps};
 use himuon_tests::cuda::CudaBackend;
-use himuon_tests::grid::{Grid, long_tests};
+use himuon_tests::grid::{Grid, PLAIN, long_tests};
 use himuon_tests::inputs::Input;
 use himuon_tests::report::Report;
 use himuon_tests::specs::{newton_schulz, power, tile, with_tile};
@@ -202,4 +202,28 @@ fn compute_capability_9_0() {
 #[test]
 fn compute_capability_7_5() {
     on("sm_75", "compute_capability_7_5", "sm_75", Operand::F16);
+}
+
+/// Tensor cores cut sums off, which the emulator does only where it is asked to: full f32 must not lean on exact ones.
+#[test]
+fn f32_products_where_sums_are_cut_off() {
+    let test = "f32_products_where_sums_are_cut_off";
+    let outcome = isolated(test, &[("HIMUON_EMULATOR_SUMS", "truncated")], || {
+        let grid = Grid {
+            specs: vec![
+                ("muon k5", newton_schulz(CoefficientSet::Muon, 5)),
+                (
+                    "polar express",
+                    newton_schulz(CoefficientSet::PolarExpress, 5),
+                ),
+            ],
+            tiles: vec![(tile(64, 64), vec![(64, 64)])],
+            inputs: vec![Input::Gaussian, Input::IllConditioned],
+            elements: vec![Element::F32],
+            roundings: vec![PLAIN],
+        };
+        let report = maps::run(&mut sm_80(), &grid);
+        report.finish("tensor cores that cut off");
+    });
+    outcome.unwrap();
 }

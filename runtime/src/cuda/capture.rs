@@ -4,8 +4,8 @@
 use std::ops::Range;
 use std::sync::Weak;
 
-use cudarc::driver::CudaGraph;
 use cudarc::driver::sys::{CUgraphInstantiate_flags, CUstreamCaptureMode};
+use cudarc::driver::{CudaGraph, CudaStream};
 
 use super::error::CudaError;
 use super::memory::Device;
@@ -63,6 +63,11 @@ fn outdated() -> Error {
     StepError::Recording { reason }.into()
 }
 
+/// Whether it is the default stream of all threads: none, or the handle that CUDA names for it.
+fn is_legacy(stream: &CudaStream) -> bool {
+    (stream.cu_stream() as usize) <= 1
+}
+
 impl HiMuon<Device> {
     /// Captures the steps `steps`, which begin with the next one, into a graph; nothing runs yet. To put them into
     /// a graph of your own, beside forward and backward passes, call
@@ -72,12 +77,20 @@ impl HiMuon<Device> {
     /// A graph that was captured before is not replayed any more: its tables are gone.
     ///
     /// # Errors
-    /// As [`prepare_recording`](HiMuon::prepare_recording); the stream cannot be captured.
+    /// As [`prepare_recording`](HiMuon::prepare_recording); the stream cannot be captured, as the default one.
     pub fn capture(
         &mut self,
         parameters: &mut [ParameterStep<'_, Device>],
         steps: Range<u64>,
     ) -> Result<CapturedStep, Error> {
+        if is_legacy(&self.stream()) {
+            return Err(StepError::Recording {
+                reason: "the optimizer's stream is the default one, which CUDA does not capture; make the backend on a stream \
+                         of its own, as of CudaContext::new_stream"
+                    .to_owned(),
+            }
+            .into());
+        }
         self.prepare_recording(parameters, steps)?;
         let (whole, _) = self.capture_phases(None, parameters)?;
         let count = self.recorded_phases();

@@ -18,6 +18,10 @@ const DRIVER_NAMES: [&str; 2] = if cfg!(windows) {
     ["libcuda.so", "libcuda.so.1"]
 };
 
+/// Pageable memory of at most so many bytes is staged by the copy itself; before a larger copy the driver may wait for all that
+/// the stream holds.
+const STAGED_AT_ONCE: usize = 64 << 10;
+
 /// The version of the driver, 13050 for 13.5; an error where there is none. Asked before anything of cudarc, which
 /// would panic without a driver.
 pub(super) fn driver_version() -> Result<u32, CudaError> {
@@ -163,10 +167,14 @@ impl DeviceMemory {
     pub(super) fn write(&self, offset: usize, bytes: &[u8]) -> Result<(), CudaError> {
         self.check(offset, bytes.len())?;
         self.bind("copying to the device")?;
-        let at = self.pointer + offset as u64;
-        // SAFETY: `check` compared the range with the allocation. Pageable memory is staged before the call returns.
-        unsafe { result::memcpy_htod_async(at, bytes, self.stream.cu_stream()) }
-            .map_err(CudaError::call("copying to the device"))
+        let mut at = self.pointer + offset as u64;
+        for part in bytes.chunks(STAGED_AT_ONCE) {
+            // SAFETY: `check` compared the range with the allocation. Pageable memory is staged before the call returns.
+            unsafe { result::memcpy_htod_async(at, part, self.stream.cu_stream()) }
+                .map_err(CudaError::call("copying to the device"))?;
+            at += part.len() as u64;
+        }
+        Ok(())
     }
 
     /// Reads bytes from `offset` on, after everything submitted before.

@@ -7,11 +7,34 @@ use himuon_templates::KernelSpec;
 
 use super::entry::{CandidateRecord, TuningEntry, Verdict};
 use super::error::TuningError;
+use super::level::Level;
 use super::race::{End, Entrant, Race, Rules, winner};
 use super::statistics::ratio;
-use super::target::{Candidate, TuningTarget};
-use super::tuner::{TuneJob, TuneOptions, TuneOutcome};
+use super::target::{Candidate, Trouble, TuningTarget};
+use super::tuner::{TuneJob, TuneOptions};
 use super::verify::{Judge, Refusal};
+
+/// What became of an attempt.
+pub(super) enum Attempted {
+    /// Everything about the job was known already.
+    Known(TuningEntry),
+    /// Verified, timed and chosen.
+    Measured(TuningEntry),
+    /// Somebody asked to stop.
+    Stopped,
+    /// A candidate has taken the device with it: what was known before, and that it is excluded.
+    Lost(TuningEntry, CandidateRecord),
+}
+
+/// The candidates after verification.
+#[derive(Default)]
+struct Verified {
+    /// Those that are right.
+    entrants: Vec<Entrant>,
+    records: Vec<CandidateRecord>,
+    /// The one that has taken the device with it; nothing was verified after it.
+    lost: Option<CandidateRecord>,
+}
 
 /// The tuning of one job.
 pub(super) struct Attempt<'a, T: ?Sized> {
@@ -24,13 +47,13 @@ pub(super) struct Attempt<'a, T: ?Sized> {
 }
 
 impl<T: TuningTarget + ?Sized> Attempt<'_, T> {
-    /// Verifies, times and chooses; the entry is `None` if somebody asked to stop.
+    /// Verifies, times and chooses.
     pub(super) fn run(
         mut self,
         stage: &mut dyn FnMut(&str, f64),
-    ) -> Result<(TuneOutcome, Option<TuningEntry>), TuningError> {
+    ) -> Result<Attempted, TuningError> {
         if self.stop.load(Ordering::Relaxed) {
-            return Ok((TuneOutcome::Stopped, None));
+            return Ok(Attempted::Stopped);
         }
         let job = self.job;
         let failed = |reason: String| TuningError::Measure {
@@ -50,7 +73,7 @@ impl<T: TuningTarget + ?Sized> Attempt<'_, T> {
         if self.is_complete(&ranked, &wanted, &unknown)
             && let Some(entry) = self.before.take_if(|e| e.level >= self.options.level)
         {
-            return Ok((TuneOutcome::Known, Some(entry)));
+            return Ok(Attempted::Known(entry));
         }
         let excluded: Vec<CandidateRecord> = wanted
             .iter()
@@ -60,23 +83,37 @@ impl<T: TuningTarget + ?Sized> Attempt<'_, T> {
             .collect();
         let contest = self.contest(&ranked, &wanted, &unknown);
         stage("verifying", 0.0);
-        let (mut entrants, mut records) = self.verify(&ranked, &contest, excluded)?;
+        let verified = self.verify(&ranked, &contest, excluded)?;
+        if let Some(guilty) = verified.lost {
+            return Ok(self.lost(guilty));
+        }
+        let (mut entrants, mut records) = (verified.entrants, verified.records);
         if entrants.is_empty() {
             return Err(no_candidate(&job.spec, &records));
         }
-        let end = self.race(&mut entrants, stage).map_err(failed)?;
-        if end == End::Stopped {
-            return Ok((TuneOutcome::Stopped, None));
+        match self.race(&mut entrants, stage).map_err(failed)? {
+            End::Stopped => return Ok(Attempted::Stopped),
+            End::Lost(index) => return Ok(self.lost(failure(&ranked, &entrants[index]))),
+            End::Settled | End::Spent => {}
         }
         let Some(index) = winner(&entrants, self.options.least_speedup) else {
             records.extend(entrants.iter().map(|entrant| failure(&ranked, entrant)));
             return Err(no_candidate(&job.spec, &records));
         };
         self.record(&ranked, &entrants, index, &mut records);
-        Ok((
-            TuneOutcome::Measured,
-            Some(self.entry(&entrants[index].variant, records)),
-        ))
+        let entry = self.entry(&entrants[index].variant, records);
+        Ok(Attempted::Measured(entry))
+    }
+
+    /// What is kept when a candidate has taken the device with it, so that the next process goes on without it.
+    fn lost(&self, guilty: CandidateRecord) -> Attempted {
+        let nothing = || TuningEntry {
+            level: Level::Estimate,
+            ..self.entry("", Vec::new())
+        };
+        let mut entry = self.before.clone().unwrap_or_else(nothing);
+        entry.exclude(guilty.clone());
+        Attempted::Lost(entry, guilty)
     }
 
     /// Times the entrants.
@@ -182,27 +219,33 @@ impl<T: TuningTarget + ?Sized> Attempt<'_, T> {
         contest.iter().filter(usable).copied().collect()
     }
 
-    /// The entrants that are right, and the records of those that are excluded.
+    /// Who is right, and the records of those that are and of those that are excluded.
     fn verify(
         &mut self,
         ranked: &[Candidate],
         contest: &[&Candidate],
-        mut records: Vec<CandidateRecord>,
-    ) -> Result<(Vec<Entrant>, Vec<CandidateRecord>), TuningError> {
+        records: Vec<CandidateRecord>,
+    ) -> Result<Verified, TuningError> {
         let spec = &self.job.spec;
-        let operand = self.target.operand(spec);
-        let mut judge =
-            Judge::new(spec, operand, &self.timed).map_err(|reason| TuningError::Measure {
+        let mut judge = Judge::new(spec, &*self.target, &self.timed).map_err(|reason| {
+            TuningError::Measure {
                 spec: spec.to_string(),
                 reason,
-            })?;
-        let mut entrants = Vec::new();
+            }
+        })?;
+        let mut verified = Verified {
+            records,
+            ..Verified::default()
+        };
         for candidate in contest {
             let mut record = blank(ranked, candidate);
             match judge.judge(&mut *self.target, &candidate.variant) {
                 Ok(error) => {
                     record.error = Some(three_digits(error));
-                    entrants.push(Entrant::new(candidate.variant.clone()));
+                    let entrant = Entrant::new(candidate.variant.clone());
+                    verified.entrants.push(entrant);
+                    verified.records.push(record);
+                    continue;
                 }
                 Err(Refusal::Wrong(reason, error)) => {
                     record.verdict = Verdict::Wrong;
@@ -214,16 +257,22 @@ impl<T: TuningTarget + ?Sized> Attempt<'_, T> {
                     record.reason = reason;
                 }
             }
-            if record.verdict != Verdict::Measured {
-                tracing::warn!(
-                    "{spec}: variant {} excluded: {}",
-                    record.variant,
-                    record.reason
-                );
+            let (variant, reason) = (&record.variant, &record.reason);
+            let failed = record.verdict == Verdict::Failed;
+            match self.target.trouble().filter(|_| failed) {
+                Some(Trouble::OutOfMemory) => {
+                    tracing::warn!("{spec}: variant {variant} is passed over this time: {reason}");
+                    continue;
+                }
+                Some(Trouble::Lost) => {
+                    verified.lost = Some(record);
+                    return Ok(verified);
+                }
+                None => tracing::warn!("{spec}: variant {variant} excluded: {reason}"),
             }
-            records.push(record);
+            verified.records.push(record);
         }
-        Ok((entrants, records))
+        Ok(verified)
     }
 
     /// Puts what was timed into the records, and takes over what was not timed again.
@@ -238,6 +287,10 @@ impl<T: TuningTarget + ?Sized> Attempt<'_, T> {
             let Some(record) = records.iter_mut().find(|r| r.variant == entrant.variant) else {
                 continue;
             };
+            if entrant.trouble == Some(Trouble::OutOfMemory) {
+                records.retain(|record| record.variant != entrant.variant);
+                continue;
+            }
             if let Some(reason) = &entrant.failure {
                 let error = record.error;
                 *record = failure(ranked, entrant);

@@ -80,7 +80,7 @@ impl CandidateRecord {
 /// What is known of one specification and shape class.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TuningEntry {
-    /// The winner's name.
+    /// The winner's name; empty where no candidate may be used.
     pub winner: String,
     /// Shapes (rows, columns) that were timed.
     pub shapes: Vec<(usize, usize)>,
@@ -127,6 +127,20 @@ impl TuningEntry {
         winner
             .into_iter()
             .chain(others.filter(|record| record.variant != self.winner))
+    }
+
+    /// Whether any candidate may be used; an entry may hold nothing but exclusions.
+    pub fn has_choice(&self) -> bool {
+        self.ranked().next().is_some()
+    }
+
+    /// Excludes a candidate, whatever was known of it.
+    pub(super) fn exclude(&mut self, record: CandidateRecord) {
+        self.candidates
+            .retain(|known| known.variant != record.variant);
+        self.candidates.push(record);
+        self.settle();
+        self.sort();
     }
 
     /// Makes the next candidate the winner if the winner may not be used.

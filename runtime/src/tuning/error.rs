@@ -61,6 +61,19 @@ pub enum TuningError {
         /// What each candidate did.
         refusals: String,
     },
+    /// A candidate has taken the device with it.
+    #[error(
+        "{spec}: the device is lost to this process by variant {variant}: {reason}; that variant is excluded from now on, start \
+         a new process to go on without it"
+    )]
+    Lost {
+        /// The specification.
+        spec: String,
+        /// The candidate that ran last.
+        variant: String,
+        /// What the device said.
+        reason: String,
+    },
     /// Something that every candidate needs failed.
     #[error("{spec}: {reason}")]
     Measure {

@@ -13,7 +13,7 @@ use super::error::TuningError;
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
-    /// Nothing runs: the model's choice. Never kept as a measurement.
+    /// Nothing runs: the model's choice. Never kept as a measurement; of an entry, that nothing in it was timed.
     Estimate,
     /// The candidates that the model ranks first are verified and timed.
     #[default]

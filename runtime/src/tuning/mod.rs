@@ -66,7 +66,7 @@ pub use folder::{LockedFolder, cache_folder};
 pub use level::{Clock, Level};
 pub use shape_class::ShapeClass;
 pub use table::{Choice, SCHEMA, TuningTable};
-pub use target::{CacheState, Candidate, StepCase, TuningTarget};
+pub use target::{CacheState, Candidate, StepCase, Trouble, TuningTarget};
 pub use tuner::{TuneJob, TuneOptions, TuneOutcome, TuneProgress, Tuned, Tuner};
 
 pub(crate) use cpu::{predicted as predicted_on_cpu, variant_named};

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use himuon_templates::KernelSpec;
 
+use super::entry::TuningEntry;
 use super::environment::{autotune, deterministic, rank, read_only};
 use super::error::TuningError;
 use super::folder::cache_folder;
@@ -36,7 +37,7 @@ pub(crate) fn tune_missing(
     }
     let missing: Vec<TuneJob> = jobs
         .iter()
-        .filter(|job| table.entry(&job.spec, job.class()).is_none())
+        .filter(|job| !is_tuned(table, job))
         .cloned()
         .collect();
     if missing.is_empty() {
@@ -109,10 +110,12 @@ fn complete(
     jobs: &[TuneJob],
 ) -> Result<Option<TuningTable>, TuningError> {
     let found = TuningTable::load(folder, &table.device)?;
-    Ok(found.filter(|found| {
-        let known = |job: &TuneJob| found.entry(&job.spec, job.class()).is_some();
-        jobs.iter().all(known)
-    }))
+    Ok(found.filter(|found| jobs.iter().all(|job| is_tuned(found, job))))
+}
+
+fn is_tuned(table: &TuningTable, job: &TuneJob) -> bool {
+    let entry = table.entry(&job.spec, job.class());
+    entry.is_some_and(TuningEntry::has_choice)
 }
 
 /// Says once in a process how to tune what runs untuned, unless estimates were asked for.

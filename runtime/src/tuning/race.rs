@@ -8,7 +8,7 @@ use himuon_templates::KernelSpec;
 
 use super::level::Level;
 use super::statistics::{Interval, median, ratio};
-use super::target::{CacheState, TuningTarget};
+use super::target::{CacheState, Trouble, TuningTarget};
 
 /// A candidate whose best run of two rounds is this many times as long as the leader's is not timed further. By the best
 /// run, as a disturbance lengthens some runs and shortens none.
@@ -28,6 +28,8 @@ pub(super) struct Entrant {
     pub(super) warm: Vec<u64>,
     /// Why it failed while it was timed.
     pub(super) failure: Option<String>,
+    /// The device's part in that.
+    pub(super) trouble: Option<Trouble>,
     /// It stopped early, being surely slower.
     out: bool,
 }
@@ -57,6 +59,8 @@ pub(super) struct Rules {
 /// Why a race ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
+    /// The device is lost, by the entrant of this number.
+    Lost(usize),
     /// The order is settled.
     Settled,
     /// Time or rounds were used up.
@@ -98,6 +102,9 @@ impl<T: TuningTarget + ?Sized> Race<'_, T> {
                 if entrants[index].runs() {
                     self.sample(&mut entrants[index], round);
                 }
+                if entrants[index].trouble == Some(Trouble::Lost) {
+                    return End::Lost(index);
+                }
             }
             retire(entrants, round + 1, self.rules.level);
             if round + 1 >= self.rules.level.fewest_rounds() && settled(entrants, self.rules) {
@@ -123,7 +130,10 @@ impl<T: TuningTarget + ?Sized> Race<'_, T> {
                 entrant.cold.push(cold.max(1));
                 entrant.warm.extend(warm);
             }
-            Err(reason) => entrant.failure = Some(reason),
+            Err(reason) => {
+                entrant.failure = Some(reason);
+                entrant.trouble = self.target.trouble();
+            }
         }
     }
 }

@@ -91,10 +91,11 @@ impl TuningTable {
         self.entries.get(&(key(spec), class))
     }
 
-    /// Whether anything is known of a specification.
+    /// Whether any way to compute a specification is known to be right and how fast it is.
     pub fn knows(&self, spec: &KernelSpec) -> bool {
         let text = key(spec);
-        self.entries.keys().any(|(known, _)| *known == text)
+        let mut entries = self.entries.iter();
+        entries.any(|((known, _), entry)| *known == text && entry.has_choice())
     }
 
     /// The name of the winning variant for a launch of these shapes (rows, columns); `None`: not tuned.
@@ -123,7 +124,7 @@ impl TuningTable {
             return kept.map(choice).collect();
         }
         let of_spec = self.entries.iter().filter(|((known, _), entry)| {
-            *known == text && entry.clock != Clock::Emulated && !self.emulated
+            *known == text && entry.clock != Clock::Emulated && !self.emulated && entry.has_choice()
         });
         let near = of_spec
             .filter_map(|((_, known), entry)| Some((known.distance(&class)?, *known, entry)));

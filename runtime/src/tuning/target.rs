@@ -26,6 +26,15 @@ pub enum CacheState {
     Warm,
 }
 
+/// What an error says of the device rather than of the candidate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// It has no room now. Of the candidate nothing is known.
+    OutOfMemory,
+    /// It is lost to this process, by the candidate that ran last: whatever runs next fails too.
+    Lost,
+}
+
 /// The tensors of one step of one matrix, to judge a candidate by. Values are exact in the specification's types.
 #[derive(Clone, Debug)]
 pub struct StepCase {
@@ -70,6 +79,12 @@ pub trait TuningTarget {
         spec: &KernelSpec,
         shapes: &[(usize, usize)],
     ) -> Result<Vec<Candidate>, String>;
+
+    /// What the last error of [`TuningTarget::map`], [`TuningTarget::step`] or [`TuningTarget::run`] says of the device;
+    /// `None`: the candidate alone has failed.
+    fn trouble(&self) -> Option<Trouble> {
+        None
+    }
 
     /// The bare map of every tile of a matrix of `shape` (rows, columns). `output` comes filled with NaN.
     ///

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use himuon_templates::KernelSpec;
 
-use super::attempt::Attempt;
+use super::attempt::{Attempt, Attempted};
+use super::entry::TuningEntry;
 use super::error::TuningError;
 use super::level::Level;
 use super::shape_class::ShapeClass;
@@ -157,8 +158,8 @@ impl<'a, T: TuningTarget + ?Sized> Tuner<'a, T> {
     /// the process loses one job at most; jobs whose entry is complete are not measured again.
     ///
     /// # Errors
-    /// No candidate of a specification is right; the device refuses; the table cannot be written. Jobs done by then
-    /// are kept.
+    /// No candidate of a specification is right; the device refuses, or a candidate takes it along, which is kept too; the
+    /// table cannot be written. Jobs done by then are kept.
     pub fn tune(
         &mut self,
         jobs: &[TuneJob],
@@ -197,7 +198,7 @@ impl<'a, T: TuningTarget + ?Sized> Tuner<'a, T> {
                 .as_ref()
                 .and_then(|table| table.entry(&job.spec, class))
                 .cloned();
-            let (outcome, entry) = Attempt {
+            let attempted = Attempt {
                 target: &mut *self.target,
                 options: self.options,
                 stop: self.stop,
@@ -206,19 +207,45 @@ impl<'a, T: TuningTarget + ?Sized> Tuner<'a, T> {
                 before,
             }
             .run(&mut stage)?;
-            tuned.outcomes.push(outcome);
-            let Some(entry) = entry else {
-                continue;
+            let (outcome, entry) = match attempted {
+                Attempted::Known(entry) => (TuneOutcome::Known, entry),
+                Attempted::Measured(entry) => {
+                    self.keep(folder, job, &entry)?;
+                    (TuneOutcome::Measured, entry)
+                }
+                Attempted::Stopped => {
+                    tuned.outcomes.push(TuneOutcome::Stopped);
+                    continue;
+                }
+                Attempted::Lost(entry, guilty) => {
+                    self.keep(folder, job, &entry)?;
+                    return Err(TuningError::Lost {
+                        spec: job.spec.to_string(),
+                        variant: guilty.variant,
+                        reason: guilty.reason,
+                    });
+                }
             };
-            if let (Some(folder), TuneOutcome::Measured) = (folder, outcome) {
-                let mut one = self.empty_table();
-                one.anew = self.options.again;
-                one.insert(&job.spec, class, entry.clone());
-                one.save(folder)?;
-            }
+            tuned.outcomes.push(outcome);
             tuned.table.insert(&job.spec, class, entry);
         }
         Ok(tuned)
+    }
+
+    /// Writes an entry to the device's table, where there is a folder for it.
+    fn keep(
+        &self,
+        folder: Option<&Path>,
+        job: &TuneJob,
+        entry: &TuningEntry,
+    ) -> Result<(), TuningError> {
+        let Some(folder) = folder else {
+            return Ok(());
+        };
+        let mut one = self.empty_table();
+        one.anew = self.options.again;
+        one.insert(&job.spec, job.class(), entry.clone());
+        one.save(folder).map(drop)
     }
 
     fn empty_table(&self) -> TuningTable {

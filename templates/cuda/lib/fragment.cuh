@@ -66,7 +66,8 @@ struct Fragment {
     window.flipped = place.rows > place.columns || (TALL && !Kernel::TURBO && place.rows == place.columns);
     window.rows = window.flipped ? place.columns : place.rows;
     window.columns = window.flipped ? place.rows : place.columns;
-    window.vectors = all_aligned && window.flipped == TALL && place.columns % 4u == 0u;
+    const bool whole_quads = (Kernel::TILE_COLUMNS % 4u == 0u || place.column % 4u == 0u) && place.columns % 4u == 0u;
+    window.vectors = all_aligned && window.flipped == TALL && whole_quads;
     return window;
   }
 

@@ -62,5 +62,5 @@ pub use counters::{
 pub use device::{Device, Launch, LoadedModule};
 pub use fault::{Access, Fault, FaultKind, Resource, Site, Space};
 pub use memory::{GlobalMemory, MemoryError};
-pub use options::{ExecutionOptions, Order};
+pub use options::{ExecutionOptions, Order, Sums};
 pub use ptx::{GlobalVariable, Kernel, Module, Param, PtxError};

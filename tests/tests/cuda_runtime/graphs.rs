@@ -3,9 +3,9 @@
 use cudarc::driver::sys::CUgraphInstantiate_flags;
 use cudarc::driver::sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
 use himuon::cuda::{CudaBackend, DeviceRef};
-use himuon::optimizer::StepError;
+use himuon::optimizer::{MuonOptions, StepError};
 use himuon::schedule::TileSchedule;
-use himuon::{Error, KernelSpec, Tile};
+use himuon::{Error, HiMuon, KernelSpec, Tile};
 use himuon_toolkit::emulated::Inspection;
 
 use crate::emulator::emulated;
@@ -379,5 +379,20 @@ fn graphs_of_an_earlier_recording_or_a_dropped_optimizer_are_refused() {
         let error = unsafe { last.launch_alone() }.unwrap_err();
         assert!(error.to_string().contains("tables are gone"), "{error}");
         assert_eq!(device.bits(), bits_after);
+    });
+}
+
+#[test]
+fn the_default_stream_is_refused_by_name() {
+    let test = "graphs::the_default_stream_is_refused_by_name";
+    emulated(test, &[], || {
+        let stream = himuon::cuda::open(0).unwrap().default_stream();
+        let builder = HiMuon::builder()
+            .parameter("blocks.0.q.weight", &[16, 32])
+            .group_with("blocks.*", MuonOptions::specs([spec("tile=16 steps=2")]));
+        let backend = Box::new(CudaBackend::new(&stream).unwrap());
+        let mut optimizer = builder.build_on(backend).unwrap();
+        let refused = optimizer.capture(&mut [], 0..1).unwrap_err().to_string();
+        assert!(refused.contains("new_stream"), "{refused}");
     });
 }

@@ -9,8 +9,8 @@ use himuon::optimizer::MuonOptions;
 use himuon::templates::{Architecture, Operand, Variant};
 use himuon::tuning::{
     CacheState, Candidate, CandidateRecord, Clock, DeviceFingerprint, ShapeClass, StepCase,
-    TuneJob, TuneOptions, TuneOutcome, Tuned, Tuner, TuningEntry, TuningTable, TuningTarget,
-    Verdict,
+    Trouble, TuneJob, TuneOptions, TuneOutcome, Tuned, Tuner, TuningEntry, TuningError,
+    TuningTable, TuningTarget, Verdict,
 };
 use himuon::{HiMuon, KernelSpec};
 
@@ -68,6 +68,10 @@ impl TuningTarget for Few {
             predicted: None,
         });
         Ok(candidates)
+    }
+
+    fn trouble(&self) -> Option<Trouble> {
+        self.target.trouble()
     }
 
     fn map(
@@ -145,6 +149,28 @@ fn kernels_are_verified_timed_chosen_and_kept_apart() {
         assert!(real.is_none());
         assert!(tuned.table.choices(&job().spec, job().class()).is_empty());
         only_what_changed_runs_again(&mut target, found, folder.path());
+    });
+}
+
+#[test]
+fn a_kernel_that_faults_is_the_one_that_is_accused() {
+    let test = "tuning::a_kernel_that_faults_is_the_one_that_is_accused";
+    // Three launches verify the default: its map, and its step twice.
+    let environment = [MODEL_CHOOSES, ("HIMUON_EMULATOR_FAIL", "launch:4")];
+    emulated(test, &environment, || {
+        let mut target = Few {
+            target: CudaTarget::new(0).unwrap(),
+            best: 2,
+            changed: None,
+            runs: BTreeMap::new(),
+        };
+        let candidates = target.candidates(&job().spec, &job().shapes).unwrap();
+        let tuned =
+            Tuner::new(&mut target, TuneOptions::default()).tune(&[job()], None, &mut |_| {});
+        match tuned.unwrap_err() {
+            TuningError::Lost { variant, .. } => assert_eq!(variant, candidates[1].variant),
+            other => panic!("{other}"),
+        }
     });
 }
 

@@ -4,7 +4,7 @@ use himuon::KernelSpec;
 use himuon::cpu::{CpuKernel, InstructionSet};
 use himuon::templates::Operand;
 use himuon::tuning::{
-    CacheState, Candidate, Clock, CpuTarget, DeviceFingerprint, StepCase, TuningTarget,
+    CacheState, Candidate, Clock, CpuTarget, DeviceFingerprint, StepCase, Trouble, TuningTarget,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,6 +24,14 @@ pub(crate) enum Fault {
     Absent,
     /// It loads, and fails under load.
     Breaks,
+    /// Its second step gives other bits than its first.
+    Wavers,
+    /// There is no room for it.
+    TooLarge,
+    /// It takes the device along when it is verified.
+    Destroys,
+    /// It takes the device along when it is timed.
+    DestroysLater,
 }
 
 #[derive(Clone, Debug)]
@@ -56,8 +64,12 @@ pub(crate) struct Fake {
     pub(crate) noise: f64,
     /// Runs of each candidate.
     pub(crate) runs: BTreeMap<String, usize>,
+    /// Steps of each candidate.
+    steps: BTreeMap<String, usize>,
     /// Set before the run of this number.
     pub(crate) stop_at: Option<(usize, Arc<AtomicBool>)>,
+    /// What the last failure says of the device.
+    trouble: Option<Trouble>,
     seed: u64,
 }
 
@@ -70,7 +82,9 @@ impl Fake {
             threads: 1,
             noise: 0.0,
             runs: BTreeMap::new(),
+            steps: BTreeMap::new(),
             stop_at: None,
+            trouble: None,
             seed: 1,
         }
     }
@@ -85,6 +99,20 @@ impl Fake {
             .find(|made| made.name == name)
             .unwrap()
             .fault
+    }
+
+    /// Fails if the device is lost or has no room, or if the candidate ends it here.
+    fn survive(&mut self, name: &str, ends: Fault) -> Result<(), String> {
+        let fault = self.fault(name);
+        if self.trouble == Some(Trouble::Lost) || fault == ends {
+            self.trouble = Some(Trouble::Lost);
+            return Err("an illegal address".to_owned());
+        }
+        self.trouble = (fault == Fault::TooLarge).then_some(Trouble::OutOfMemory);
+        match self.trouble {
+            Some(_) => Err("no memory".to_owned()),
+            None => Ok(()),
+        }
     }
 
     /// Mostly small, now and then as large as `noise` allows.
@@ -141,6 +169,10 @@ impl TuningTarget for Fake {
         Ok(self.made.iter().map(candidate).collect())
     }
 
+    fn trouble(&self) -> Option<Trouble> {
+        self.trouble
+    }
+
     fn map(
         &mut self,
         spec: &KernelSpec,
@@ -149,6 +181,7 @@ impl TuningTarget for Fake {
         input: &[f32],
         output: &mut [f32],
     ) -> Result<(), String> {
+        self.survive(variant, Fault::Destroys)?;
         let fault = self.fault(variant);
         if fault == Fault::Absent {
             return Err("no such kernel image".to_owned());
@@ -170,10 +203,16 @@ impl TuningTarget for Fake {
         variant: &str,
         case: &mut StepCase,
     ) -> Result<(), String> {
+        self.survive(variant, Fault::Destroys)?;
+        let steps = self.steps.entry(variant.to_owned()).or_default();
+        *steps += 1;
+        let odd = *steps % 2 == 1;
         let weight = case.weight.clone();
         self.cpu.step(spec, &default_name(spec), case)?;
-        if self.fault(variant) == Fault::MapOnly {
-            case.weight = weight;
+        match self.fault(variant) {
+            Fault::MapOnly => case.weight = weight,
+            Fault::Wavers if odd => case.weight[0] *= 1.0 + f32::EPSILON,
+            _ => {}
         }
         Ok(())
     }
@@ -190,6 +229,7 @@ impl TuningTarget for Fake {
             stop.store(true, Ordering::Relaxed);
         }
         *self.runs.entry(variant.to_owned()).or_default() += 1;
+        self.survive(variant, Fault::DestroysLater)?;
         if self.fault(variant) == Fault::Breaks {
             return Err("an illegal address".to_owned());
         }

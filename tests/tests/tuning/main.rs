@@ -8,3 +8,4 @@ mod fake;
 mod in_use;
 mod kept;
 mod table;
+mod trouble;

@@ -46,10 +46,6 @@ pub struct CudaBackend {
     device: DeviceInfo,
     stream: Arc<CudaStream>,
     shipped: Shipped,
-    kernels: BTreeMap<KernelKey, StepKernels>,
-    /// By the types of what they read.
-    couplings: Vec<(Storage, Arc<CouplingKernels>)>,
-    companion: Option<Companion>,
     fixed: Option<Fixed>,
     workspace: Option<DeviceMemory>,
     chunks: BTreeMap<ChunkKey, Bound>,
@@ -60,6 +56,11 @@ pub struct CudaBackend {
     scale: Option<GradientScale>,
     consumes_gradients: bool,
     uploads: u64,
+    // Dropped last: freeing the memory above waits for launches that still run, whose code this is.
+    kernels: BTreeMap<KernelKey, StepKernels>,
+    /// By the types of what they read.
+    couplings: Vec<(Storage, Arc<CouplingKernels>)>,
+    companion: Option<Companion>,
 }
 
 /// Memory that is needed whatever the plan.

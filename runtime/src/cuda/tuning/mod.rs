@@ -25,7 +25,7 @@ use crate::backend::{Backend, BackendError};
 use crate::launch::GroupScalars;
 use crate::plan::{Plan, PlanRequest, PlannedParameter, Planner};
 use crate::tuning::{
-    CacheState, Candidate, Clock, DeviceFingerprint, Gaussian, SAMPLE_SCALARS, StepCase,
+    CacheState, Candidate, Clock, DeviceFingerprint, Gaussian, SAMPLE_SCALARS, StepCase, Trouble,
     TuningTable, TuningTarget,
 };
 
@@ -48,6 +48,7 @@ pub struct CudaTarget {
     evictor: Option<DeviceMemory>,
     /// The map that was asked for last; a candidate is judged by several.
     map: Option<(KernelSpec, String, CudaMap)>,
+    trouble: Option<Trouble>,
 }
 
 impl CudaTarget {
@@ -67,6 +68,7 @@ impl CudaTarget {
             sample: Vec::new(),
             evictor: None,
             map: None,
+            trouble: None,
         })
     }
 
@@ -185,6 +187,55 @@ impl CudaTarget {
     fn allocator(&self) -> DeviceAllocator {
         DeviceAllocator(Arc::clone(&self.stream))
     }
+
+    /// A result as the tuner takes it; what its error says of the device is kept.
+    fn told<T>(&mut self, result: Result<T, BackendError>) -> Result<T, String> {
+        self.trouble = match &result {
+            Err(BackendError::Device { lost: true, .. }) => Some(Trouble::Lost),
+            Err(BackendError::OutOfMemory { .. }) => Some(Trouble::OutOfMemory),
+            Ok(_) | Err(_) => None,
+        };
+        result.map_err(|error| error.to_string())
+    }
+
+    fn mapped(
+        &mut self,
+        spec: &KernelSpec,
+        variant: &str,
+        (rows, columns): (usize, usize),
+        input: &[f32],
+        output: &mut [f32],
+    ) -> Result<(), BackendError> {
+        let held = self.map.take();
+        let known = held.filter(|(held, name, _)| held == spec && name == variant);
+        let map = match known {
+            Some((.., map)) => map,
+            None => CudaMap::with_variant(&self.stream, spec, Some(variant))?,
+        };
+        map.map(input, rows, columns, output)?;
+        self.map = Some((spec.clone(), variant.to_owned(), map));
+        Ok(())
+    }
+
+    /// Momentum and weight after a step.
+    fn stepped(
+        &mut self,
+        spec: &KernelSpec,
+        variant: &str,
+        case: &StepCase,
+    ) -> Result<(Vec<f32>, Vec<f32>), BackendError> {
+        let allocator = self.allocator();
+        let shape = (case.rows, case.columns);
+        let tensors = [&case.gradient, &case.momentum, &case.weight];
+        let matrix = DeviceMatrix::new(&allocator, spec, shape, tensors.map(Vec::as_slice))?;
+        let mut matrices = [matrix];
+        let plan = self.prepare(spec, variant, &mut matrices, case.scalars)?;
+        self.submit(&plan, &mut matrices, case.scalars)?;
+        let [matrix] = matrices;
+        let momentum = read(&allocator, spec.storage.momentum, &matrix.momentum)?;
+        let weight = read(&allocator, spec.storage.weight, &matrix.weight)?;
+        Ok((momentum, weight))
+    }
 }
 
 impl TuningTarget for CudaTarget {
@@ -243,28 +294,20 @@ impl TuningTarget for CudaTarget {
             .collect()
     }
 
+    fn trouble(&self) -> Option<Trouble> {
+        self.trouble
+    }
+
     fn map(
         &mut self,
         spec: &KernelSpec,
         variant: &str,
-        (rows, columns): (usize, usize),
+        shape: (usize, usize),
         input: &[f32],
         output: &mut [f32],
     ) -> Result<(), String> {
-        let known =
-            |(held, name, _): &(KernelSpec, String, CudaMap)| held == spec && name == variant;
-        if !self.map.as_ref().is_some_and(known) {
-            let map = CudaMap::with_variant(&self.stream, spec, Some(variant))
-                .map_err(|error| error.to_string())?;
-            self.map = Some((spec.clone(), variant.to_owned(), map));
-        }
-        match &self.map {
-            Some((.., map)) => map
-                .map(input, rows, columns, output)
-                .map(drop)
-                .map_err(|error| error.to_string()),
-            None => Ok(()),
-        }
+        let mapped = self.mapped(spec, variant, shape, input, output);
+        self.told(mapped)
     }
 
     fn step(
@@ -273,21 +316,8 @@ impl TuningTarget for CudaTarget {
         variant: &str,
         case: &mut StepCase,
     ) -> Result<(), String> {
-        let allocator = self.allocator();
-        let shape = (case.rows, case.columns);
-        let tensors = [&case.gradient, &case.momentum, &case.weight];
-        let mut run = || {
-            let matrix = DeviceMatrix::new(&allocator, spec, shape, tensors.map(Vec::as_slice))?;
-            let mut matrices = [matrix];
-            let plan = self.prepare(spec, variant, &mut matrices, case.scalars)?;
-            self.submit(&plan, &mut matrices, case.scalars)?;
-            let [matrix] = matrices;
-            let momentum = read(&allocator, spec.storage.momentum, &matrix.momentum)?;
-            let weight = read(&allocator, spec.storage.weight, &matrix.weight)?;
-            Ok((momentum, weight))
-        };
-        let (momentum, weight) = run().map_err(|error: BackendError| error.to_string())?;
-        (case.momentum, case.weight) = (momentum, weight);
+        let stepped = self.stepped(spec, variant, case);
+        (case.momentum, case.weight) = self.told(stepped)?;
         Ok(())
     }
 
@@ -313,6 +343,6 @@ impl TuningTarget for CudaTarget {
         }
         let timed = self.timed(spec, variant, &mut matrices, caches);
         self.sample = matrices;
-        timed.map_err(|error| error.to_string())
+        self.told(timed)
     }
 }

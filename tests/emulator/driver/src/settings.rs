@@ -3,7 +3,7 @@
 
 use std::env;
 
-use himuon_emulator::{DeviceConfig, ExecutionOptions, Order};
+use himuon_emulator::{DeviceConfig, ExecutionOptions, Order, Sums};
 
 use crate::injection::{Injection, Target};
 
@@ -76,6 +76,10 @@ impl Settings {
         if let Some(limit) = setting("HIMUON_EMULATOR_INSTRUCTION_LIMIT") {
             execution.max_instructions_per_block =
                 limit.number("a number of warp instructions a block")?;
+        }
+        if let Some(sums) = setting("HIMUON_EMULATOR_SUMS") {
+            let choices = [("exact", Sums::Exact), ("truncated", Sums::Truncated)];
+            execution.sums = sums.choice("`exact` or `truncated`", &choices)?;
         }
         let policies = [("lazy", StreamPolicy::Lazy), ("eager", StreamPolicy::Eager)];
         Ok(Self {
@@ -293,6 +297,7 @@ mod tests {
             ("HIMUON_EMULATOR_ORDER", "random:7"),
             ("HIMUON_EMULATOR_THREADS", "1"),
             ("HIMUON_EMULATOR_CHECKS", "off"),
+            ("HIMUON_EMULATOR_SUMS", "truncated"),
             ("HIMUON_EMULATOR_STREAMS", "eager"),
             ("HIMUON_EMULATOR_PITCH", "512"),
             ("HIMUON_EMULATOR_DRIVER_VERSION", "12.4"),
@@ -301,6 +306,7 @@ mod tests {
         assert_eq!(settings.execution.order, Order::Random(7));
         assert_eq!(settings.execution.threads, 1);
         assert!(!settings.execution.checks);
+        assert_eq!(settings.execution.sums, Sums::Truncated);
         assert_eq!(settings.streams, StreamPolicy::Eager);
         assert_eq!(settings.pitch_unit, 512);
         assert_eq!(settings.driver_version, (12, 4));
@@ -321,6 +327,7 @@ mod tests {
             ("HIMUON_EMULATOR_FAIL", "lunch:1", "`lunch:1`"),
             ("HIMUON_EMULATOR_ORDER", "random", "`random`"),
             ("HIMUON_EMULATOR_CHECKS", "maybe", "`maybe`"),
+            ("HIMUON_EMULATOR_SUMS", "rounded", "`rounded`"),
             ("HIMUON_EMULATOR_DRIVER_VERSION", "12", "`12`"),
         ];
         for (variable, value, named) in wrong {

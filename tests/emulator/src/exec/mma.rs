@@ -2,7 +2,7 @@
 //!
 //! A product is summed in f64, where the products of 16-bit and tf32 factors are exact and a sum of seventeen terms
 //! keeps at least 29 bits more than the result, and rounded once. Hardware adds with fewer bits and truncates, so its
-//! last bits differ.
+//! last bits differ; `Sums::Truncated` shows what that does to a long sum.
 
 use std::marker::PhantomData;
 
@@ -14,6 +14,7 @@ use crate::isa::{Mma, MmaOperand, Src};
 use crate::lanes::rounding::{Mode, f16_bits, f16_wide};
 use crate::lanes::vectorise::vectorised;
 use crate::lanes::{Lanes, WARP};
+use crate::options::Sums;
 
 const ROWS: usize = 16;
 const COLUMNS: usize = 8;
@@ -44,14 +45,18 @@ impl Warp {
         let fragment = |registers: &[Src]| {
             std::array::from_fn(|index| self.src(env, registers[index.min(registers.len() - 1)]))
         };
-        vectorised(Product::<F, PACKED, DEPTH> {
+        let product = Product::<F, PACKED, DEPTH> {
             a: fragment(&mma.a),
             b: fragment(&mma.b),
             c: fragment(&mma.c),
             half_c: mma.half_c,
             half_d: mma.half_d,
             factor: PhantomData,
-        })
+        };
+        match env.options.sums {
+            Sums::Truncated if !mma.half_d => product.truncated(),
+            Sums::Exact | Sums::Truncated => vectorised(product),
+        }
     }
 }
 
@@ -113,6 +118,31 @@ impl<F: Factor<PACKED>, const PACKED: usize, const DEPTH: usize> Product<'_, F, 
         }
     }
 
+    /// The product with sums as tensor cores make them, in f32.
+    fn truncated(&self) -> [Lanes; REGISTERS] {
+        // Products that are added at a time.
+        let together = 8 * PACKED / 2;
+        let mut d = accumulator(&self.c, self.half_c);
+        let b = self.factor_b();
+        for half in 0..ROWS / 8 {
+            let a = self.rows_of_a(half);
+            for (row, column) in
+                (0..8).flat_map(|row| (0..COLUMNS).map(move |column| (row, column)))
+            {
+                let sum = &mut d[2 * half + column % 2][4 * row + column / 2];
+                let products: [f64; DEPTH] = std::array::from_fn(|k| {
+                    let (register, place) = (k / (4 * PACKED), k % (4 * PACKED));
+                    let lane = 4 * row + place / PACKED;
+                    a[register][place % PACKED][lane] * b[k][column % 2][column / 2]
+                });
+                for products in products.chunks(together) {
+                    *sum = truncated_sum(*sum, products);
+                }
+            }
+        }
+        result(&d, false)
+    }
+
     /// Eight rows of A: registers go right by half the depth; in a register lane l holds row l/4 and, packed in pairs,
     /// columns 2(l mod 4) and the next (tf32: column l mod 4).
     #[inline(always)]
@@ -141,6 +171,30 @@ impl<F: Factor<PACKED>, const PACKED: usize, const DEPTH: usize> Product<'_, F, 
             }
         }
         b
+    }
+}
+
+/// The sum of an accumulator and products, each cut off one place below the last one that an f32 as large as the largest has,
+/// and cut off to f32.
+fn truncated_sum(accumulator: f64, products: &[f64]) -> f64 {
+    let terms = || std::iter::once(&accumulator).chain(products);
+    let largest = terms().fold(0.0, |largest: f64, term| largest.max(term.abs()));
+    let plain: f64 = terms().sum();
+    if largest == 0.0 || !plain.is_finite() {
+        return plain;
+    }
+    // Sums of f32 products are normal in f64.
+    let exponent = (largest.to_bits() >> 52) as i32 - 1023;
+    let place = f64::powi(2.0, exponent - f32::MANTISSA_DIGITS as i32);
+    let sum: f64 = terms().map(|term| (term / place).trunc() * place).sum();
+    towards_zero(sum)
+}
+
+fn towards_zero(value: f64) -> f64 {
+    let nearest = value as f32;
+    match f64::from(nearest).abs() > value.abs() {
+        true => f64::from(f32::from_bits(nearest.to_bits() - 1)),
+        false => f64::from(nearest),
     }
 }
 
@@ -271,6 +325,52 @@ mod tests {
                 "{PACKED} {DEPTH}"
             );
         }
+    }
+
+    #[test]
+    fn truncated_sums_lose_what_lies_below_the_accumulator() {
+        let small = f64::powi(2.0, -26);
+        // Eight times 2^-26 is one unit in the last place of 1, but each by itself lies below it.
+        assert_eq!(truncated_sum(1.0, &[small; 8]), 1.0);
+        assert_eq!(truncated_sum(0.0, &[small; 8]), 8.0 * small);
+        // One place below the last one is kept while the terms are added.
+        assert_eq!(truncated_sum(1.0, &[4.0 * small; 2]), 1.0 + 8.0 * small);
+        assert_eq!(truncated_sum(-1.0, &[-4.0 * small]), -1.0);
+        assert!(truncated_sum(f64::INFINITY, &[f64::NEG_INFINITY]).is_nan());
+    }
+
+    /// Small integers, whose sums are exact however they are made.
+    #[test]
+    fn truncated_products_are_the_products() {
+        fn same<F: Factor<PACKED>, const PACKED: usize, const DEPTH: usize>(
+            random: &mut Random,
+            word: fn(f32) -> u64,
+        ) {
+            let mut integers = |pairs: bool| -> [Lanes; REGISTERS] {
+                std::array::from_fn(|_| {
+                    std::array::from_fn(|_| {
+                        let [low, high] = [(); 2].map(|()| word((random.next() % 9) as f32 - 4.0));
+                        if pairs { low | (high << 16) } else { low }
+                    })
+                })
+            };
+            let [a, b] = [(); 2].map(|()| integers(PACKED == 2));
+            let c: [Lanes; REGISTERS] = [[u64::from(3.0_f32.to_bits()); WARP]; REGISTERS];
+            let product = Product::<F, PACKED, DEPTH> {
+                a: a.each_ref(),
+                b: b.each_ref(),
+                c: c.each_ref(),
+                half_c: false,
+                half_d: false,
+                factor: PhantomData,
+            };
+            assert_eq!(product.truncated(), product.with_simd(pulp::Scalar));
+        }
+        let mut random = Random::new(3, 4);
+        same::<Bf16, 2, 16>(&mut random, |value| u64::from(value.to_bits() >> 16));
+        same::<Bf16, 2, 8>(&mut random, |value| u64::from(value.to_bits() >> 16));
+        same::<Tf32, 1, 8>(&mut random, |value| u64::from(value.to_bits()));
+        same::<Tf32, 1, 4>(&mut random, |value| u64::from(value.to_bits()));
     }
 
     #[test]
