@@ -19,7 +19,10 @@ pub(super) fn run(folder: &Path, console: &Console) -> Result<Outcome, CommandEr
             let winner = entry.candidate(&entry.winner);
             rows.push(vec![
                 format!("{} {}{clock}", tuned.device.kind, tuned.device.name),
-                entry.winner.clone(),
+                match entry.has_choice() {
+                    true => entry.winner.clone(),
+                    false => "none may be used".to_owned(),
+                },
                 match winner.map(CandidateRecord::seconds) {
                     Some(seconds) if seconds.is_finite() => format!("{:.3} ms", 1e3 * seconds),
                     _ => "-".to_owned(),
