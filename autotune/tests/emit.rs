@@ -76,6 +76,7 @@ fn coupled_tiles_come_with_what_couples_them() {
     }
 
     let text = read(tiles, "kernel.cu");
+    assert!(text.contains("// coarse part    of whatever rank"));
     let command = text.lines().nth(1).unwrap();
     let words: Vec<&str> = command.split('\'').collect();
     let architecture = words[4].trim().trim_start_matches("--architecture ");

@@ -1,6 +1,6 @@
 //! The head of a generated text: its inputs, the command that remakes it, and how close the iteration comes.
 
-use himuon_templates::{Architecture, KernelSpec, SpecError, Variant};
+use himuon_templates::{Architecture, Coarse, KernelSpec, SpecError, Variant};
 
 /// Where the coefficients of powers above 0 are designed for.
 const POWER_LOWER: f64 = 1e-2;
@@ -24,6 +24,12 @@ pub(super) fn banner(
         POWER_LOWER
     };
     let worst = table.worst_deviation(spec.power, lower);
+    let coarse = match spec.coarse {
+        Coarse::Off => "",
+        Coarse::Polar { .. } => {
+            "\n// coarse part    of whatever rank: its factors come from launches of their own, `himuon_couple_...`"
+        }
+    };
     Ok(format!(
         "// HiMuon kernel {version}, generated. Do not edit: remake it with\n\
          //   {command}\n\
@@ -31,7 +37,7 @@ pub(super) fn banner(
          // variant        {variant}\n\
          // architecture   {architecture}\n\
          // accuracy       |s_K / s^p - 1| <= {worst:.2e} for singular values s of X in [{lower:e}, 1], p = {power}; \
-         {products} matrix products",
+         {products} matrix products{coarse}",
         version = env!("CARGO_PKG_VERSION"),
         command = command(spec, variant, architecture),
         power = spec.power,
