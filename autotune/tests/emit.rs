@@ -97,6 +97,45 @@ fn coupled_tiles_come_with_what_couples_them() {
 }
 
 #[test]
+fn complete_is_all_that_a_step_launches() {
+    let folder = Folder::new();
+    let out = folder.path("kernels");
+    let out = out.to_str().unwrap();
+    let arguments = [
+        "emit",
+        "--tile",
+        "16",
+        "--coarse",
+        "8",
+        "--arch",
+        "sm_80",
+        "--complete",
+        "--out",
+        out,
+        "--json",
+    ];
+    let run = with_compiler(&arguments);
+    assert_eq!(run.code, 0, "{}", run.err);
+    let json = run.json();
+    let bundles = json["bundles"].as_array().unwrap();
+    let entries = ["himuon_step(", "himuon_couple_basis(", "himuon_adamw"];
+    assert_eq!(bundles.len(), entries.len(), "{json}");
+    for (bundle, entry) in bundles.iter().zip(entries) {
+        let folder = PathBuf::from(bundle["folder"].as_str().unwrap());
+        let text = std::fs::read_to_string(folder.join("kernel.cu")).unwrap();
+        assert!(text.contains(entry), "{entry}");
+        assert!(folder.join("kernel.cubin").is_file(), "{entry}");
+    }
+    // Without a compiler it would be of no use.
+    let nowhere = folder.path("nowhere");
+    let run = himuon_with(&[("HIMUON_NVRTC_PATH", nowhere.as_os_str())], &arguments);
+    assert_eq!(run.code, 1, "{}", run.err);
+    let run = himuon(["emit", "--tile", "16", "--complete"]);
+    assert_eq!(run.code, 2);
+    assert!(run.err.contains("--out"), "{}", run.err);
+}
+
+#[test]
 fn explain_is_a_line_for_each_entry() {
     let run = with_compiler(&["emit", "--tile", "16", "--power", "1", "--explain"]);
     assert_eq!(run.code, 0, "{}", run.err);

@@ -1,5 +1,7 @@
 //! Why a CUDA device cannot be used, or failed.
 
+use std::path::PathBuf;
+
 use cudarc::driver::DriverError;
 use cudarc::driver::sys::cudaError_enum as Code;
 use himuon_codegen::compile::CompileError;
@@ -116,6 +118,17 @@ pub enum CudaError {
         found: String,
         /// Why it is not compiled where the program runs.
         compiling: String,
+    },
+    /// A folder holds no kernels that a device could run.
+    #[error(
+        "{}: {reason}; name the folder that `himuon emit --complete --out FOLDER` has filled where there is a CUDA compiler",
+        path.display()
+    )]
+    Bundles {
+        /// The folder, or the file in it.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
     },
     /// The driver takes nothing that the compiler makes.
     #[error(

@@ -65,5 +65,6 @@ pub use error::CudaError;
 pub use himuon_codegen::compile::look_below as look_for_compiler_below;
 pub use map::CudaMap;
 pub use memory::{Device, DeviceAllocator, DeviceBuffer};
+pub use module::read_bundles;
 pub use tensor::{DeviceMut, DeviceRef, Number};
 pub use tuning::CudaTarget;

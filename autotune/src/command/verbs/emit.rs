@@ -10,8 +10,8 @@ use himuon::KernelSpec;
 use himuon::templates::{Architecture, Variant};
 use himuon_codegen::compile::{Compiler, Resources};
 use himuon_codegen::pipeline::{
-    Emitted, EmittedCompanion, class_of, emit, emit_coupling, is_coupled, kernel_of_tiles,
-    stock_specs,
+    Emitted, EmittedCompanion, class_of, emit, emit_companion, emit_coupling, is_coupled,
+    kernel_of_tiles, stock_specs,
 };
 use himuon_codegen::render::{self, Coupling, coupling};
 use serde_json::{Value, json};
@@ -26,11 +26,15 @@ use std::path::{Path, PathBuf};
 ///
 /// With --coarse the kernel is that of the tiles, with their coarse part where one kernel does both, and the launches that
 /// couple the tiles are a text of their own, which --out writes beside it.
+///
+/// With --complete the folder holds all that a step launches, AdamW's kernel too. A program that is given it needs no
+/// NVRTC: `himuon_builder_kernels` in C, `read_bundles` in Rust. One folder is for one architecture.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
     himuon emit --tile 128 --element bf16 --arch sm_90a\n  \
     himuon emit --tile 64 --steps 5 --arch sm_80 --out kernels\n  \
     himuon emit --tile 32 --coarse 32 --arch sm_80 --out kernels\n  \
+    himuon emit --tile 64 --arch sm_80 --complete --out kernels\n  \
     himuon emit --all --arch sm_86 --out kernels\n  \
     himuon emit --tile 64 --element bf16 --explain")]
 pub(in super::super) struct Arguments {
@@ -54,6 +58,9 @@ pub(in super::super) struct Arguments {
     /// Folder to write bundles to instead of the standard output
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
+    /// Write all that a step launches, to be used where there is no CUDA compiler
+    #[arg(long, requires = "out")]
+    complete: bool,
     /// Compile, and print what each kernel takes of the device instead of its text
     #[arg(long)]
     explain: bool,
@@ -70,6 +77,8 @@ struct Wanted {
 struct Written<'a> {
     kernels: Vec<(&'a KernelSpec, Emitted)>,
     coupling: Option<EmittedCompanion>,
+    /// What is launched whatever the specification.
+    companion: Option<EmittedCompanion>,
 }
 
 pub(in super::super) fn run(
@@ -165,7 +174,7 @@ fn write(
 ) -> Result<Outcome, CommandError> {
     let compiler = match Compiler::locate() {
         Ok(compiler) => Some(compiler),
-        Err(error) if arguments.explain => return Err(error.into()),
+        Err(error) if arguments.explain || arguments.complete => return Err(error.into()),
         Err(error) => {
             console.warn(&format!("source only: {error}"));
             None
@@ -176,7 +185,7 @@ fn write(
         return explained(arguments, wanted, &written);
     }
     let kernels = written.kernels.iter().map(|(_, one)| &one.folder);
-    let folders = kernels.chain(written.coupling.iter().map(|one| &one.folder));
+    let folders = kernels.chain(written.beside().map(|one| &one.folder));
     let files: Vec<String> = folders
         .map(|folder| folder.join("kernel.cu").display().to_string())
         .collect();
@@ -212,13 +221,28 @@ fn emit_all<'a>(
         Some(spec) => Some(emit_coupling(spec, &arguments.arch, compiler, folder)?),
         None => None,
     };
-    Ok(Written { kernels, coupling })
+    let companion = match arguments.complete {
+        true => Some(emit_companion(&arguments.arch, compiler, folder)?),
+        false => None,
+    };
+    Ok(Written {
+        kernels,
+        coupling,
+        companion,
+    })
 }
 
-/// Of the kernels, then of what couples their tiles.
+impl Written<'_> {
+    /// All that has no manifest.
+    fn beside(&self) -> impl Iterator<Item = &EmittedCompanion> {
+        self.coupling.iter().chain(&self.companion)
+    }
+}
+
+/// Of the kernels, then of what is launched beside them.
 fn bundles(written: &Written<'_>) -> Vec<Value> {
     let kernels = written.kernels.iter().map(|(spec, one)| bundle(spec, one));
-    let coupling = written.coupling.iter().map(|one| {
+    let beside = written.beside().map(|one| {
         json!({
             "id": one.id,
             "folder": shown(&one.folder),
@@ -227,12 +251,12 @@ fn bundles(written: &Written<'_>) -> Vec<Value> {
             "resources": resources(one),
         })
     });
-    kernels.chain(coupling).collect()
+    kernels.chain(beside).collect()
 }
 
-/// What the launches that couple tiles take; nothing without machine code.
-fn resources(coupling: &EmittedCompanion) -> &[Resources] {
-    let compiled = coupling.compiled.as_ref();
+/// What launches without a manifest take; nothing without machine code.
+fn resources(beside: &EmittedCompanion) -> &[Resources] {
+    let compiled = beside.compiled.as_ref();
     let cubin = compiled.and_then(|compiled| compiled.cubin.as_ref());
     cubin.map_or(&[], |(_, resources)| resources)
 }

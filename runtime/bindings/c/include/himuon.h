@@ -312,6 +312,15 @@ enum himuon_status himuon_builder_threads(struct himuon_builder *builder,
 enum himuon_status himuon_build(struct himuon_builder *builder,
                                 struct himuon_optimizer **optimizer);
 
+// Kernels that were compiled elsewhere, in preference to those of the cache and of NVRTC: those in `folder`, which
+// `himuon emit --complete --out FOLDER` has filled for the device's architecture. Called again, it adds to them. They stay in
+// memory for as long as the process runs. Without effect on the CPU.
+//
+// # Safety
+// `builder` is a builder, `folder` ends with a zero.
+enum himuon_status himuon_builder_kernels(struct himuon_builder *builder,
+                                          const char *folder);
+
 // Builds the optimizer on the CUDA device of this number and puts it into `optimizer`, or null if it fails. The builder is freed in any case.
 //
 // `stream` is a `CUstream` or `cudaStream_t` of the device's primary context, which is the context of CUDA's runtime; null

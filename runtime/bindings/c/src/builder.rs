@@ -3,6 +3,7 @@
 use std::ffi::c_char;
 
 use himuon::optimizer::HiMuonBuilder;
+use himuon::templates::CompiledKernel;
 
 use crate::optimizer::Optimizer;
 use crate::options::{AdamWOptions, MuonOptions};
@@ -15,11 +16,15 @@ use crate::text::{borrowed, cleared};
 
 /// An optimizer that is being declared.
 #[derive(Debug, Default)]
-pub struct Builder(HiMuonBuilder);
+pub struct Builder {
+    pub(crate) declared: HiMuonBuilder,
+    /// Compiled kernels for a CUDA device.
+    pub(crate) kernels: Vec<&'static [CompiledKernel]>,
+}
 
 impl Builder {
     pub(crate) fn change(&mut self, change: impl FnOnce(HiMuonBuilder) -> HiMuonBuilder) {
-        self.0 = change(std::mem::take(&mut self.0));
+        self.declared = change(std::mem::take(&mut self.declared));
     }
 }
 
@@ -202,7 +207,8 @@ pub unsafe extern "C" fn himuon_build(
     guarded(|| {
         // SAFETY: the caller's word.
         let (builder, place) = unsafe { taken(builder, optimizer)? };
-        *place = Box::into_raw(Box::new(Optimizer(Place::Host(builder.build()?))));
+        let built = builder.declared.build()?;
+        *place = Box::into_raw(Box::new(Optimizer(Place::Host(built))));
         Ok(())
     })
 }
@@ -214,7 +220,7 @@ pub unsafe extern "C" fn himuon_build(
 pub(crate) unsafe fn taken<'a>(
     builder: *mut Builder,
     optimizer: *mut *mut Optimizer,
-) -> Result<(HiMuonBuilder, &'a mut *mut Optimizer), Failure> {
+) -> Result<(Builder, &'a mut *mut Optimizer), Failure> {
     // SAFETY: null or a place, by the caller's word.
     let place = unsafe { cleared(optimizer) };
     if builder.is_null() {
@@ -223,9 +229,9 @@ pub(crate) unsafe fn taken<'a>(
         ));
     }
     // SAFETY: from `himuon_builder_new`, and used no more, by the caller's word.
-    let builder = unsafe { Box::from_raw(builder) };
+    let builder = unsafe { *Box::from_raw(builder) };
     let place = place.ok_or_else(|| {
         Failure::argument("the place of the optimizer is null, expected a himuon_optimizer**")
     })?;
-    Ok((builder.0, place))
+    Ok((builder, place))
 }

@@ -1,16 +1,36 @@
 //! Building on a CUDA device.
 
-use std::ffi::c_void;
+use std::ffi::{c_char, c_void};
 
 use himuon::cuda::{self, CudaBackend};
 
-use crate::builder::{Builder, taken};
+use crate::builder::{Builder, builder_at, taken};
 use crate::optimizer::Optimizer;
 use crate::place::{OnDevice, Place, keep_current};
 use crate::status::{Failure, Status, guarded};
+use crate::text::borrowed;
 
 /// `CU_STREAM_PER_THREAD`.
 const PER_THREAD: usize = 2;
+
+/// Kernels that were compiled elsewhere, in preference to those of the cache and of NVRTC: those in `folder`, which
+/// `himuon emit --complete --out FOLDER` has filled for the device's architecture. Called again, it adds to them. They stay in
+/// memory for as long as the process runs. Without effect on the CPU.
+///
+/// # Safety
+/// `builder` is a builder, `folder` ends with a zero.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn himuon_builder_kernels(
+    builder: *mut Builder,
+    folder: *const c_char,
+) -> Status {
+    guarded(|| {
+        // SAFETY: the caller's word.
+        let (builder, folder) = unsafe { (builder_at(builder)?, borrowed(folder, "the folder")?) };
+        builder.kernels.push(cuda::read_bundles(folder)?);
+        Ok(())
+    })
+}
 
 /// Builds the optimizer on the CUDA device of this number and puts it into `optimizer`, or null if it fails. The builder is freed in any case.
 ///
@@ -45,8 +65,9 @@ pub unsafe extern "C" fn himuon_build_cuda(
         let context = cuda::open(ordinal)?;
         // SAFETY: of this context and alive by the caller's word, who also orders work on it.
         let stream = unsafe { context.wrap_borrowed_stream(stream.cast()) };
-        let backend = CudaBackend::new(&stream)?;
-        let built = builder.build_on(Box::new(backend))?;
+        let kernels = builder.kernels.into_iter();
+        let backend = kernels.fold(CudaBackend::new(&stream)?, CudaBackend::kernels);
+        let built = builder.declared.build_on(Box::new(backend))?;
         *place = Box::into_raw(Box::new(Optimizer(Place::Device(OnDevice::new(
             built, stream,
         )))));

@@ -106,8 +106,8 @@ impl CudaBackend {
         })
     }
 
-    /// Uses kernels that the program carries compiled, as `himuon::bundles!()` gives them, in preference to the cache and
-    /// to NVRTC. Called again, it adds to them.
+    /// Uses kernels that the program carries compiled, as `himuon::bundles!()` gives them, or finds in a folder
+    /// ([`read_bundles`](super::read_bundles)), in preference to the cache and to NVRTC. Called again, it adds to them.
     ///
     /// A kernel is found by its identity. Of what is there the device gets machine code of exactly its architecture, else of
     /// the same major and a lower minor version, else PTX of the highest architecture that is not above its own; what is

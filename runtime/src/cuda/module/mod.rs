@@ -1,5 +1,6 @@
 //! A kernel's text to a module in the device: what the program carries compiled, else the cache on disk, else NVRTC.
 
+mod bundles;
 mod cache;
 mod compiler;
 mod image;
@@ -12,6 +13,7 @@ use himuon_codegen::render::Rendered;
 
 use super::device::DeviceInfo;
 use super::error::CudaError;
+pub use bundles::read_bundles;
 use cache::ModuleCache;
 use image::{Refused, first_taken};
 pub(super) use shipped::Shipped;

@@ -93,7 +93,7 @@ impl Shipped {
         if !compiled.is_empty() {
             return format!(
                 "it carries this one for {compiled}, which the device or its driver does not take; name {target} in \
-                 build.rs, and build with a CUDA compiler no newer than the driver"
+                 build.rs or to `himuon emit`, and build with a CUDA compiler no newer than the driver"
             );
         }
         if self.of(id).next().is_some() {
@@ -101,7 +101,8 @@ impl Shipped {
         }
         format!(
             "none of its {} kernels, for {}, has this identity; name {target} in build.rs, and declare the \
-             specification by #[himuon(...)], as the stored matrix needs it where the tile is a rectangle",
+             specification by #[himuon(...)], or both to `himuon emit --complete`, as the stored matrix needs it where the \
+             tile is a rectangle",
             self.0.len(),
             targets(&mut self.0.iter())
         )

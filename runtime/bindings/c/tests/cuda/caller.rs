@@ -54,10 +54,14 @@ impl Caller {
     }
 
     pub(crate) fn build(&self) -> *mut Optimizer {
+        self.build_of(declared())
+    }
+
+    pub(crate) fn build_of(&self, builder: *mut Builder) -> *mut Optimizer {
         let mut optimizer = null_mut();
         let (device, stream) = (Self::DEVICE, self.stream.cu_stream().cast());
         // SAFETY: what the function asks for.
-        let build = || unsafe { himuon_build_cuda(declared(), device, stream, &mut optimizer) };
+        let build = || unsafe { himuon_build_cuda(builder, device, stream, &mut optimizer) };
         assert_eq!(self.call(build), Status::Ok, "{}", said());
         optimizer
     }

@@ -3,6 +3,7 @@
 #![allow(unsafe_code, clippy::unwrap_used)] // Helpers fail their test.
 
 mod caller;
+mod kernels;
 mod refusals;
 mod steps;
 
@@ -74,12 +75,18 @@ fn tensor(data: *mut c_void, len: usize) -> Tensor {
 
 /// Runs `body` in a child process whose CUDA driver is the emulated one, with two devices and this of its environment.
 fn emulated(test: &str, more: &[(&str, &str)], body: impl FnOnce()) {
-    let nvrtc = Toolkit::locate_or_install().unwrap();
-    let nvrtc = nvrtc.nvrtc_library().display().to_string();
+    const NVRTC: &str = "HIMUON_NVRTC_PATH";
+    let nvrtc = match more.iter().find(|(name, _)| *name == NVRTC) {
+        Some((_, path)) => (*path).to_owned(),
+        None => {
+            let toolkit = Toolkit::locate_or_install().unwrap();
+            toolkit.nvrtc_library().display().to_string()
+        }
+    };
     let cache = himuon_toolkit::target_folder().join("cuda-test-cache");
     let cache = cache.display().to_string();
     let mut environment = vec![
-        ("HIMUON_NVRTC_PATH", nvrtc.as_str()),
+        (NVRTC, nvrtc.as_str()),
         ("HIMUON_CACHE_DIR", cache.as_str()),
         ("HIMUON_DETERMINISTIC", "1"),
         ("HIMUON_EMULATOR_DEVICES", "sm_80;sm_80"),

@@ -16,7 +16,7 @@ fn on_host(numbers: &mut [Vec<f32>]) -> Vec<Tensor> {
         .collect()
 }
 
-fn built_on_cpu() -> *mut Optimizer {
+pub(crate) fn built_on_cpu() -> *mut Optimizer {
     let mut optimizer = null_mut();
     // SAFETY: what the function asks for.
     let status = unsafe { himuon_build(declared(), &mut optimizer) };
@@ -24,7 +24,11 @@ fn built_on_cpu() -> *mut Optimizer {
     optimizer
 }
 
-fn step_on_cpu(optimizer: *mut Optimizer, weights: &mut [Vec<f32>], mut gradients: Vec<Vec<f32>>) {
+pub(crate) fn step_on_cpu(
+    optimizer: *mut Optimizer,
+    weights: &mut [Vec<f32>],
+    mut gradients: Vec<Vec<f32>>,
+) {
     let (weights, gradients) = (on_host(weights), on_host(&mut gradients));
     let mut report = Report::default();
     // SAFETY: the tensors are there and apart.
@@ -45,7 +49,12 @@ fn step_on_cpu(optimizer: *mut Optimizer, weights: &mut [Vec<f32>], mut gradient
 /// in tiles of 16, up to three steps at rate 0.02. Measured: 3.4e-6 for the matrix, 0 for the vector.
 const GAP: f64 = 1e-5;
 
-fn assert_close(what: &str, start: &[Vec<f32>], found: &[Vec<f32>], expected: &[Vec<f32>]) {
+pub(crate) fn assert_close(
+    what: &str,
+    start: &[Vec<f32>],
+    found: &[Vec<f32>],
+    expected: &[Vec<f32>],
+) {
     let distance = |a: &[f32], b: &[f32]| {
         let squares = a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2));
         squares.sum::<f64>().sqrt()
