@@ -161,21 +161,28 @@ impl WithSimd for Task<'_> {
 }
 
 impl Task<'_> {
-    /// Tiles from `first` on that lie side by side and are of one size.
+    /// Tiles from `first` on that are of one size: those that lie side by side, or as many rows of a narrow matrix's tiles.
     fn batch(&self, first: usize) -> Batch {
         let grid = &self.job.grid;
         let rectangle = grid.rectangle(first);
+        let left = self.tiles.end - first;
         // A ragged tile may count as small where its matrix's do not; the scratch is laid out for the latter.
         let most = self.map.batch_of(grid.tile_rows, grid.tile_columns);
+        let most = most.clamp(1, MOST_TILES).min(left);
         let same = (grid.columns - rectangle.column) / rectangle.columns;
-        let count = most
-            .clamp(1, MOST_TILES)
-            .min(self.tiles.end - first)
-            .min(same);
+        // Whole rows of tiles, none of which is ragged.
+        let whole =
+            rectangle.column == 0 && same == grid.across && rectangle.rows == grid.tile_rows;
+        let down = match whole {
+            true => (grid.rows - rectangle.row) / rectangle.rows,
+            false => 1,
+        };
+        let across = same.clamp(1, most);
         Batch {
             first,
             rectangle,
-            count: count.max(1),
+            across,
+            count: across * down.clamp(1, most / across),
         }
     }
 }

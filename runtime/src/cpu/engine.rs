@@ -2,8 +2,8 @@
 
 use super::layout::Shape;
 
-/// Most tiles that one [`Tiles`](super::tiles::Tiles) engine works on at a time.
-pub(super) const MOST_TILES: usize = 8;
+/// Most tiles that one engine works on at a time.
+pub(super) const MOST_TILES: usize = 16;
 
 /// One number for each tile.
 pub(super) type PerTile = [f32; MOST_TILES];
@@ -75,6 +75,10 @@ pub(super) trait Engine: Products {
     fn scale(&self, x: Slot, factors: &PerTile);
     /// gram <- factor gram for each tile.
     fn scale_gram(&self, gram: Slot, factors: &PerTile);
+}
+
+/// What only the almost-orthogonal rescale needs.
+pub(super) trait Rescale: Engine {
     /// The almost-orthogonal rescale: column j of x, and row and column j of gram, by 1/sqrt(sum_i |gram_ij|).
     fn balance(&self, x: Slot, gram: Slot, factors: Slot);
 }

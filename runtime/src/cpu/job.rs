@@ -1,14 +1,14 @@
 //! The work of a launch, resolved to addresses: what one thread needs to process any range of tiles.
 
 use super::coarse::Coupling;
+use super::interleaved;
 use super::layout::AnyShape;
 use super::load::{Rectangle, Source};
-use super::product::Blocking;
 use super::recurrence;
 use super::simd::LANES;
 use super::store::Sink;
 use super::team::is_large;
-use super::variant::tiles_at_a_time;
+use super::variant::{CpuVariant, tiles_at_a_time};
 use crate::launch::{LaunchReport, ScaleRule, TileDiagnostics};
 use himuon_templates::{Criterion, Measure, Mode, Scope, StepTable, Tile};
 
@@ -20,11 +20,7 @@ pub(super) struct Map {
     pub(super) tile: Tile,
     pub(super) criterion: Criterion,
     pub(super) mode: Mode,
-    pub(super) blocking: Blocking,
-    /// Most small tiles at a time.
-    pub(super) batch: usize,
-    /// Whether the next tiles' tensors are asked for while these are computed.
-    pub(super) ahead: bool,
+    pub(super) variant: CpuVariant,
 }
 
 impl Map {
@@ -68,7 +64,12 @@ impl Map {
     fn scratch(&self, rows: usize, columns: usize, kept: bool) -> usize {
         let shape = self.oriented(rows, columns);
         let batch = self.batch_of(rows, columns);
-        recurrence::slots(&self.table, kept).length(shape) * batch
+        let slots = recurrence::slots(&self.table, kept);
+        let interleaved = match self.interleaves(rows, columns) {
+            true => interleaved::length(shape.rows, shape.columns, batch, slots),
+            false => 0,
+        };
+        slots.length(shape) * batch + interleaved
     }
 
     /// Lines of scratch that a pool needs for tiles of this size: each thread its own, or all together one tile.
@@ -82,9 +83,18 @@ impl Map {
         }
     }
 
-    /// How many tiles of this size are worked on at a time: their buffers stay in the first-level cache.
+    /// How many tiles of this size are worked on at a time.
     pub(super) fn batch_of(&self, rows: usize, columns: usize) -> usize {
-        tiles_at_a_time(self.batch, rows, columns)
+        match self.interleaves(rows, columns) {
+            true => self.variant.instruction_set.lanes(),
+            false => tiles_at_a_time(self.variant.batch.into(), rows, columns),
+        }
+    }
+
+    /// Whether tiles of this size share registers, which they do where every one of them is mapped.
+    pub(super) fn interleaves(&self, rows: usize, columns: usize) -> bool {
+        self.variant
+            .interleaves(&self.table, self.mode, &self.criterion, (rows, columns))
     }
 }
 

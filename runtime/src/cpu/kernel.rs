@@ -79,9 +79,7 @@ impl CpuKernel {
                 tile: spec.tile,
                 criterion: spec.criterion,
                 mode: spec.mode,
-                blocking: variant.blocking,
-                batch: variant.batch.into(),
-                ahead: variant.ahead,
+                variant,
             },
         })
     }

@@ -7,7 +7,7 @@
 //!
 //! From the outside in: `kernel` checks and resolves, `dispatch` hands ranges of tiles to threads, `tile`
 //! takes a few tiles from load to store, `recurrence` is the mathematics in the operations of `engine`, which `tiles` runs,
-//! `product` the matrix products, `simd` the vectors of sixteen numbers, `layout` how a tile lies in
+//! `interleaved` those of small tiles, of which every lane has its own, `product` the matrix products, `simd` the vectors of sixteen numbers, `layout` how a tile lies in
 //! scratch. What needs a whole matrix before its weights change (p > 0, row normalisation) is in `whole_matrix`,
 //! the coarse part that couples tiles in `coarse`.
 //!
@@ -31,6 +31,7 @@ mod engine;
 mod error;
 mod finite;
 mod first_level;
+mod interleaved;
 mod job;
 mod kernel;
 mod launch;

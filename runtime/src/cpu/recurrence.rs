@@ -3,7 +3,7 @@
 //! All of them are written from the right, on an oriented tile (rows >= columns): with A = X^T X the
 //! products X A and A' X, A' = X X^T, are the same polynomial of X, and only the smaller Gram matrix is formed.
 
-use super::engine::{Engine, MOST_TILES, PerTile, Products, Slot, Slots};
+use super::engine::{Engine, MOST_TILES, PerTile, Products, Rescale, Slot, Slots};
 use himuon_templates::StepTable;
 
 const X: Slot = Slot::Tall(0);
@@ -65,8 +65,25 @@ impl Mapped {
 }
 
 /// Maps X in [`Slot::Tall`]`(0)`; with `gram_ready` its Gram matrix is in [`gram_slot`] already.
+pub(super) fn iterate<E: Rescale>(
+    engine: &E,
+    table: &StepTable,
+    power: f64,
+    gram_ready: bool,
+) -> Mapped {
+    match table {
+        StepTable::Turbo(steps) => turbo(engine, steps, gram_ready),
+        StepTable::Identity => Mapped::plain(X),
+        StepTable::Odd(_)
+        | StepTable::Fitted(_)
+        | StepTable::Coupled { .. }
+        | StepTable::Authors { .. } => multiply(engine, table, power, gram_ready),
+    }
+}
+
+/// As [`iterate`], of the recurrences that are made of products; the others leave X as it is.
 #[inline(always)]
-pub(super) fn iterate<E: Engine>(
+pub(super) fn multiply<E: Engine>(
     engine: &E,
     table: &StepTable,
     power: f64,
@@ -74,12 +91,16 @@ pub(super) fn iterate<E: Engine>(
 ) -> Mapped {
     match table {
         StepTable::Odd(steps) => odd(engine, steps, gram_ready),
-        StepTable::Turbo(steps) => turbo(engine, steps, gram_ready),
         StepTable::Fitted(steps) => fitted(engine, steps, power, gram_ready),
         StepTable::Coupled { m, n, steps } => coupled(engine, *m, *n, steps, gram_ready),
         StepTable::Authors { steps, damping } => authors(engine, *steps, *damping, gram_ready),
-        StepTable::Identity => Mapped::plain(X),
+        StepTable::Turbo(_) | StepTable::Identity => Mapped::plain(X),
     }
+}
+
+/// Whether a table is one of [`multiply`].
+pub(super) fn is_made_of_products(table: &StepTable) -> bool {
+    !matches!(table, StepTable::Turbo(_) | StepTable::Identity)
 }
 
 /// X <- aX + X(bA + cA^2). A and the next X share a buffer: A is dead when X is written.
@@ -108,7 +129,7 @@ pub(super) fn odd<E: Products>(engine: &E, steps: &[[f32; 3]], mut gram_ready: b
 
 /// The almost-orthogonal rescale, then [`odd`] with the rescaled Gram matrix.
 #[inline(always)]
-fn turbo<E: Engine>(engine: &E, steps: &[[f32; 3]], gram_ready: bool) -> Mapped {
+fn turbo<E: Rescale>(engine: &E, steps: &[[f32; 3]], gram_ready: bool) -> Mapped {
     if !gram_ready {
         engine.gram(X, Y, 1.0);
     }

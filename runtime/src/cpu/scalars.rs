@@ -132,6 +132,7 @@ pub(super) unsafe fn one_by_one<S: Simd>(
             let batch = Batch {
                 first: element,
                 rectangle: job.grid.rectangle(element),
+                across: 1,
                 count: 1,
             };
             // SAFETY: the caller's word.

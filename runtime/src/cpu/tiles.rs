@@ -2,7 +2,7 @@
 //! one tile that is too large for a core on a team of threads.
 
 use super::elementwise as pass;
-use super::engine::{Engine, MOST_TILES, PerTile, Products, Slot, Slots};
+use super::engine::{Engine, MOST_TILES, PerTile, Products, Rescale, Slot, Slots};
 use super::layout::{Panels, Shape};
 use super::product::{
     Affine, Blocking, Combine, Finish, Scaled, SymmetricPart, UpdatePart, symmetric, update,
@@ -379,7 +379,9 @@ impl<S: Simd, D: Shape, const INLINE: bool> Engine for Tiles<'_, S, D, INLINE> {
             });
         }
     }
+}
 
+impl<S: Simd, D: Shape, const INLINE: bool> Rescale for Tiles<'_, S, D, INLINE> {
     fn balance(&self, x: Slot, gram: Slot, factors: Slot) {
         let simd = self.simd;
         let (rows, columns) = (self.shape.rows(), self.shape.columns());

@@ -1,8 +1,11 @@
 //! Ways to compute the same bits.
 
 use super::first_level::first_level_bytes;
+use super::interleaved;
 use super::product::{Blocking, SUM_BLOCK};
+use super::recurrence;
 use super::simd::InstructionSet;
+use himuon_templates::{Criterion, Mode, StepTable};
 
 /// How a kernel runs: changes the time, never the result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -11,15 +14,19 @@ pub struct CpuVariant {
     pub instruction_set: InstructionSet,
     /// Pieces of the products.
     pub blocking: Blocking,
-    /// Most tiles that a thread works on at a time, 1 to 8: of 16 x 16 or fewer elements that many, of up to 32 x 32 in
-    /// proportion fewer, rounded up.
+    /// Most tiles that a thread works on at a time where they are not interleaved, 1 to 8: of 16 x 16 or fewer elements
+    /// that many, of up to 32 x 32 in proportion fewer, rounded up.
     pub batch: u8,
     /// Whether the tensors of the next tiles are asked for while these are computed. Tiles that all threads share have
     /// no next ones.
     pub ahead: bool,
+    /// Whether tiles whose edges are 4, 8, 12 or 16 share registers, one in each lane: as many at a time as there are
+    /// lanes, 16 or on AVX2 8.
+    pub interleaved: bool,
 }
 
-/// How many tiles of rows x columns are worked on at a time: their buffers stay in the first-level cache.
+/// How many tiles of rows x columns that are not interleaved are worked on at a time: their buffers stay in the
+/// first-level cache.
 pub(crate) fn tiles_at_a_time(batch: usize, rows: usize, columns: usize) -> usize {
     const SMALL: usize = 32 * 32;
     const SMALLEST: usize = 16 * 16;
@@ -46,23 +53,40 @@ impl CpuVariant {
             blocking: Blocking::of(matches!(instruction_set, InstructionSet::Avx512)),
             batch: batch_of(first_level_bytes()),
             ahead: true,
+            interleaved: true,
         }
     }
 
+    /// Whether tiles of this size share registers: where each is mapped by products alone, without rounding.
+    pub(crate) fn interleaves(
+        &self,
+        table: &StepTable,
+        mode: Mode,
+        criterion: &Criterion,
+        (rows, columns): (usize, usize),
+    ) -> bool {
+        self.interleaved
+            && interleaved::fits(rows, columns)
+            && recurrence::is_made_of_products(table)
+            && mode == Mode::Accurate
+            && matches!(criterion, Criterion::Always)
+    }
+
     /// A name that tells every variant apart, as in `avx512-s3-u3-b8`; with `-k256` where passes over sums are of
-    /// another length than 128, and `-a0` where nothing is asked for ahead.
+    /// another length than 128, `-a0` where nothing is asked for ahead, and `-i0` where no tiles are interleaved.
     pub fn name(&self) -> String {
         let sum = match usize::from(self.blocking.sum) {
             SUM_BLOCK => String::new(),
             other => format!("-k{other}"),
         };
         format!(
-            "{}-s{}-u{}-b{}{sum}{}",
+            "{}-s{}-u{}-b{}{sum}{}{}",
             self.instruction_set.name(),
             self.blocking.symmetric,
             self.blocking.update,
             self.batch,
-            if self.ahead { "" } else { "-a0" }
+            if self.ahead { "" } else { "-a0" },
+            if self.interleaved { "" } else { "-i0" }
         )
     }
 
@@ -84,6 +108,7 @@ impl CpuVariant {
                     blocking,
                     batch,
                     ahead: batch > 1,
+                    interleaved: batch > 1,
                 };
                 if !variants.contains(&variant) {
                     variants.push(variant);

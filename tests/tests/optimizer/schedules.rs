@@ -124,7 +124,7 @@ fn a_tile_that_the_budget_has_no_room_for_is_refused_at_build_where_it_is_known(
     let model = Model::new(&[("w", &[256, 256])]);
     let building = |schedule: TileSchedule| {
         let builder = model.builder().group_with("*", both()).schedule(schedule);
-        builder.memory_budget(64 << 10).build()
+        builder.memory_budget(256 << 10).build()
     };
     building(TileSchedule::constant(Tile::square(16))).unwrap();
     let list = TileSchedule::list([(0, Tile::square(16)), (100, Tile::Full)]).unwrap();

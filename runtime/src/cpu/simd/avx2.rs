@@ -35,7 +35,13 @@ fn zip(a: Pair, b: Pair, f: impl Fn(__m256, __m256) -> __m256) -> Pair {
 
 impl Simd for Avx2 {
     type Vector = Pair;
+    type Lanes = Avx2;
     const WIDE: bool = false;
+
+    #[inline(always)]
+    fn lanes(self) -> Avx2 {
+        self
+    }
 
     #[inline(always)]
     fn splat(self, value: f32) -> Pair {
@@ -271,16 +277,35 @@ unsafe fn masks(count: usize) -> [__m256i; 2] {
     }
 }
 
-/// Four columns of rows `row` and `row + 4`, one row per 128 bits.
+/// Four numbers of each of two rows that are `apart` numbers apart, one row per 128 bits.
 /// # Safety
-/// The processor has AVX; both rows are readable.
+/// The processor has AVX; the numbers are readable.
 #[inline(always)]
-unsafe fn join(source: *const f32, row: usize, column: usize) -> __m256 {
+pub(super) unsafe fn join(first: *const f32, apart: usize) -> __m256 {
     // SAFETY: the caller's word.
     unsafe {
-        let first = source.add(row * 16 + column);
         let low = _mm256_castps128_ps256(_mm_loadu_ps(first));
-        _mm256_insertf128_ps::<1>(low, _mm_loadu_ps(first.add(64)))
+        _mm256_insertf128_ps::<1>(low, _mm_loadu_ps(first.add(apart)))
+    }
+}
+
+/// The columns of four rows: in vector c, 128 bits number l hold column 4 l + c.
+/// # Safety
+/// The processor has AVX.
+#[inline(always)]
+pub(super) unsafe fn columns_of([row0, row1, row2, row3]: [__m256; 4]) -> [__m256d; 4] {
+    // SAFETY: the caller's word.
+    unsafe {
+        let low01 = _mm256_castps_pd(_mm256_unpacklo_ps(row0, row1));
+        let high01 = _mm256_castps_pd(_mm256_unpackhi_ps(row0, row1));
+        let low23 = _mm256_castps_pd(_mm256_unpacklo_ps(row2, row3));
+        let high23 = _mm256_castps_pd(_mm256_unpackhi_ps(row2, row3));
+        [
+            _mm256_unpacklo_pd(low01, low23),
+            _mm256_unpackhi_pd(low01, low23),
+            _mm256_unpacklo_pd(high01, high23),
+            _mm256_unpackhi_pd(high01, high23),
+        ]
     }
 }
 
@@ -292,17 +317,11 @@ unsafe fn transpose_8(source: *const f32, target: *mut f32) {
     for column in [0, 4] {
         // SAFETY: the caller's word; rows column..column + 4 of the target lie in its block.
         unsafe {
-            let (row0, row1) = (join(source, 0, column), join(source, 1, column));
-            let (row2, row3) = (join(source, 2, column), join(source, 3, column));
-            let low01 = _mm256_castps_pd(_mm256_unpacklo_ps(row0, row1));
-            let high01 = _mm256_castps_pd(_mm256_unpackhi_ps(row0, row1));
-            let low23 = _mm256_castps_pd(_mm256_unpacklo_ps(row2, row3));
-            let high23 = _mm256_castps_pd(_mm256_unpackhi_ps(row2, row3));
-            let target = target.add(column * 16).cast::<f64>();
-            _mm256_storeu_pd(target, _mm256_unpacklo_pd(low01, low23));
-            _mm256_storeu_pd(target.add(8), _mm256_unpackhi_pd(low01, low23));
-            _mm256_storeu_pd(target.add(16), _mm256_unpacklo_pd(high01, high23));
-            _mm256_storeu_pd(target.add(24), _mm256_unpackhi_pd(high01, high23));
+            let rows = |first: usize| join(source.add(first * 16 + column), 64);
+            let columns = columns_of([rows(0), rows(1), rows(2), rows(3)]);
+            for (row, numbers) in columns.into_iter().enumerate() {
+                _mm256_storeu_pd(target.add((column + row) * 16).cast(), numbers);
+            }
         }
     }
 }

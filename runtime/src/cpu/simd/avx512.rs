@@ -22,18 +22,17 @@ unsafe fn with_features<K: Vectorized>(simd: Avx512, kernel: K) -> K::Output {
     kernel.run(simd)
 }
 
-/// Columns `column..column + 4` of rows {row, row + 4, row + 8, row + 12}, one row per 128 bits.
+/// Four numbers of each of four rows that are `apart` numbers apart, one row per 128 bits.
 /// # Safety
-/// As [`Simd::transpose`]; `column` <= 12 and a multiple of 4, `row` < 4.
+/// The processor has AVX-512F; the numbers are readable, on boundaries of 16 bytes.
 #[inline(always)]
-unsafe fn quarter(source: *const f32, row: usize, column: usize) -> __m512 {
-    // SAFETY: the largest index is (3 + 12) * 16 + 12 + 3 = 255; 16-byte alignment follows from the block's.
+pub(super) unsafe fn quarter(first: *const f32, apart: usize) -> __m512 {
+    // SAFETY: the caller's word.
     unsafe {
-        let first = source.add(row * 16 + column);
         let mut rows = _mm512_castps128_ps512(_mm_load_ps(first));
-        rows = _mm512_insertf32x4::<1>(rows, _mm_load_ps(first.add(64)));
-        rows = _mm512_insertf32x4::<2>(rows, _mm_load_ps(first.add(128)));
-        _mm512_insertf32x4::<3>(rows, _mm_load_ps(first.add(192)))
+        rows = _mm512_insertf32x4::<1>(rows, _mm_load_ps(first.add(apart)));
+        rows = _mm512_insertf32x4::<2>(rows, _mm_load_ps(first.add(2 * apart)));
+        _mm512_insertf32x4::<3>(rows, _mm_load_ps(first.add(3 * apart)))
     }
 }
 
@@ -47,7 +46,7 @@ fn first(count: usize) -> __mmask16 {
 /// # Safety
 /// The processor has AVX-512F.
 #[inline(always)]
-unsafe fn columns_of([row0, row1, row2, row3]: [__m512; 4]) -> [__m512d; 4] {
+pub(super) unsafe fn columns_of([row0, row1, row2, row3]: [__m512; 4]) -> [__m512d; 4] {
     // SAFETY: the caller's word.
     unsafe {
         let low01 = _mm512_castps_pd(_mm512_unpacklo_ps(row0, row1));
@@ -65,7 +64,13 @@ unsafe fn columns_of([row0, row1, row2, row3]: [__m512; 4]) -> [__m512d; 4] {
 
 impl Simd for Avx512 {
     type Vector = __m512;
+    type Lanes = Avx512;
     const WIDE: bool = true;
+
+    #[inline(always)]
+    fn lanes(self) -> Avx512 {
+        self
+    }
 
     #[inline(always)]
     fn splat(self, value: f32) -> __m512 {
@@ -198,19 +203,13 @@ impl Simd for Avx512 {
     #[inline(always)]
     unsafe fn transpose(self, source: *const f32, target: *mut f32) {
         for column in [0, 4, 8, 12] {
-            // SAFETY: `self` proves AVX-512F; rows column..column + 4 of the target lie in its 256 numbers.
+            // SAFETY: `self` proves AVX-512F; both blocks are the caller's.
             unsafe {
-                let (row0, row1) = (quarter(source, 0, column), quarter(source, 1, column));
-                let (row2, row3) = (quarter(source, 2, column), quarter(source, 3, column));
-                let low01 = _mm512_castps_pd(_mm512_unpacklo_ps(row0, row1));
-                let high01 = _mm512_castps_pd(_mm512_unpackhi_ps(row0, row1));
-                let low23 = _mm512_castps_pd(_mm512_unpacklo_ps(row2, row3));
-                let high23 = _mm512_castps_pd(_mm512_unpackhi_ps(row2, row3));
-                let target = target.add(column * 16).cast::<f64>();
-                _mm512_store_pd(target, _mm512_unpacklo_pd(low01, low23));
-                _mm512_store_pd(target.add(8), _mm512_unpackhi_pd(low01, low23));
-                _mm512_store_pd(target.add(16), _mm512_unpacklo_pd(high01, high23));
-                _mm512_store_pd(target.add(24), _mm512_unpackhi_pd(high01, high23));
+                let rows = |first: usize| quarter(source.add(first * 16 + column), 64);
+                let columns = columns_of([rows(0), rows(1), rows(2), rows(3)]);
+                for (row, numbers) in columns.into_iter().enumerate() {
+                    _mm512_store_pd(target.add((column + row) * 16).cast(), numbers);
+                }
             }
         }
     }

@@ -10,9 +10,11 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod lanes;
 mod leaf;
 pub(crate) mod portable;
 
+pub(crate) use lanes::{EDGE, Lanes};
 pub(crate) use leaf::leaf;
 
 use half::{bf16, f16};
@@ -74,8 +76,13 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// Sixteen numbers in registers.
     type Vector: Copy;
 
+    /// Registers whose lanes are tiles.
+    type Lanes: Lanes;
+
     /// Whether 28 vectors fit into the registers; otherwise 7 do.
     const WIDE: bool;
+
+    fn lanes(self) -> Self::Lanes;
 
     fn splat(self, value: f32) -> Self::Vector;
     fn add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
@@ -195,6 +202,14 @@ impl InstructionSet {
             InstructionSet::Avx512 => "avx512",
             InstructionSet::Avx2 => "avx2",
             InstructionSet::Portable => "portable",
+        }
+    }
+
+    /// Tiles that share a register where they are interleaved.
+    pub(crate) const fn lanes(self) -> usize {
+        match self {
+            InstructionSet::Avx512 | InstructionSet::Portable => 16,
+            InstructionSet::Avx2 => 8,
         }
     }
 

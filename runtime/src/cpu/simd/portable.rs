@@ -21,7 +21,13 @@ fn zip(a: Line, b: Line, f: impl Fn(f32, f32) -> f32) -> Line {
 
 impl<const WIDE: bool> Simd for Portable<WIDE> {
     type Vector = Line;
+    type Lanes = Self;
     const WIDE: bool = WIDE;
+
+    #[inline(always)]
+    fn lanes(self) -> Self {
+        self
+    }
 
     #[inline(always)]
     fn splat(self, value: f32) -> Line {

@@ -3,6 +3,7 @@
 mod coarse;
 mod coupled;
 mod inputs;
+mod interleaved;
 mod maps;
 mod products;
 mod same_bits;

@@ -14,28 +14,31 @@ use std::sync::{Mutex, PoisonError};
 
 // SAFETY of every block below: `process` was granted the scratch of `engine` and the tensors' parts.
 impl<S: Simd> Work<'_, S> {
-    /// Loads and normalises every tile, and decides what can be decided before the recurrence. One pass after the
-    /// other over all tiles, so that none waits for the sums and roots of the one before it.
+    /// Loads every tile. One pass after the other over all tiles, so that none waits for the sums and roots of the one
+    /// before it.
     pub(super) unsafe fn load_all(&mut self) {
-        let (mut extents, mut squares) = ([None; MOST_TILES], [0.0; MOST_TILES]);
-        let (tiles, rows) = (self.batch.count, self.engine.shape.rows());
         let together = self.side_by_side(Slot::Tall(0));
         if let Some((x, previous)) = together.zip(self.side_by_side(Slot::Tall(1))) {
             // SAFETY: see above.
-            unsafe { self.load(&self.batch.whole(), x, previous) }
-        } else {
-            for (tile, extent) in extents.iter_mut().enumerate().take(tiles) {
-                // SAFETY: see above.
-                *extent = unsafe { self.load_one(tile) };
-            }
+            return unsafe { self.load(&self.batch.whole(), x, previous) };
         }
+        for tile in 0..self.batch.count {
+            // SAFETY: see above.
+            self.extents[tile] = unsafe { self.load_one(tile) };
+        }
+    }
+
+    /// Normalises every tile, and decides what can be decided before the recurrence.
+    pub(super) unsafe fn normalise_all(&mut self) {
+        let mut squares = [0.0; MOST_TILES];
+        let (tiles, rows) = (self.batch.count, self.engine.shape.rows());
         for (tile, squares) in squares.iter_mut().enumerate().take(tiles) {
             let x = self.engine.tall(tile, Slot::Tall(0));
             *squares = self.engine.product(x, x, rows, 1.0);
         }
         for tile in 0..tiles {
             // SAFETY: see above.
-            unsafe { self.normalise(tile, squares[tile], extents[tile]) }
+            unsafe { self.normalise(tile, squares[tile], self.extents[tile]) }
         }
     }
 
@@ -123,7 +126,7 @@ impl<S: Simd> Work<'_, S> {
     }
 
     /// Loads m and leaves a copy of the momentum in `previous`: at once, or strip by strip on a team.
-    unsafe fn load(&self, rectangle: &Rectangle, target: Panels, previous: Panels) {
+    pub(super) unsafe fn load(&self, rectangle: &Rectangle, target: Panels, previous: Panels) {
         let (simd, source) = (self.engine.simd, &self.job.source);
         if self.engine.team.is_alone() {
             // SAFETY: the rows exist in the tile and in the panels.

@@ -2,15 +2,17 @@
 //! decay and update, while they are in the cache.
 //!
 //! `ahead` asks for what is needed next, `enter` brings tiles from memory to a normalised X, `map` runs the recurrence on those that the criterion asks
-//! for, `leave` writes them; `coupling` is what a coarse part does to them on both ways.
+//! for, `interleave` on whole batches of small ones, `leave` writes them; `coupling` is what a coarse part does to them on both ways.
 
 pub(super) mod ahead;
 mod coupling;
 mod enter;
+mod interleave;
 mod leave;
 mod map;
 
 use self::ahead::Ahead;
+use super::elementwise::Extent;
 use super::engine::{MOST_TILES, Slot};
 use super::job::{Counts, Job, Map, Outcome};
 use super::layout::{AnyShape, Panels};
@@ -21,12 +23,16 @@ use super::team::Team;
 use super::tiles::Tiles;
 use himuon_templates::Mode;
 
-/// Up to [`MOST_TILES`] tiles side by side, all of one size.
+/// Up to [`MOST_TILES`] tiles of one size: some side by side, or whole rows of a narrow matrix's.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Batch {
     /// Number of the first in its matrix.
     pub(super) first: usize,
+    /// The first.
     pub(super) rectangle: Rectangle,
+    /// Tiles side by side.
+    pub(super) across: usize,
+    /// All tiles, a multiple of `across`.
     pub(super) count: usize,
 }
 
@@ -34,17 +40,25 @@ impl Batch {
     /// All its tiles.
     fn whole(&self) -> Rectangle {
         Rectangle {
-            columns: self.count * self.rectangle.columns,
+            rows: self.count / self.across * self.rectangle.rows,
+            columns: self.across * self.rectangle.columns,
             ..self.rectangle
         }
     }
 
     #[inline]
     fn rectangle(&self, tile: usize) -> Rectangle {
+        let (row, column) = (tile / self.across, tile % self.across);
         Rectangle {
-            column: self.rectangle.column + tile * self.rectangle.columns,
+            row: self.rectangle.row + row * self.rectangle.rows,
+            column: self.rectangle.column + column * self.rectangle.columns,
             ..self.rectangle
         }
+    }
+
+    /// Whether all tiles lie side by side.
+    fn is_row(&self) -> bool {
+        self.across == self.count
     }
 }
 
@@ -56,6 +70,10 @@ struct Work<'a, S> {
     engine: Tiles<'a, S, AnyShape, false>,
     turns: bool,
     kept: bool,
+    /// Whether tiles may share registers.
+    interleaves: bool,
+    /// Of the tiles as they were loaded, where it cannot be taken later.
+    extents: [Option<Extent>; MOST_TILES],
     outcomes: [Outcome; MOST_TILES],
 }
 
@@ -63,8 +81,8 @@ impl<S: Simd> Work<'_, S> {
     /// One buffer of every tile as one matrix, where a tile is a single full panel: it lies in memory as the batch does,
     /// whose rows are then read and written in one go.
     fn side_by_side(&self, slot: Slot) -> Option<Panels> {
-        let alike =
-            self.batch.rectangle.columns == LANES && !self.turns && self.job.coupling.is_none();
+        let panels = self.batch.rectangle.columns == LANES && self.batch.is_row();
+        let alike = panels && !self.turns && self.job.coupling.is_none();
         alike.then(|| Panels {
             stride: self.engine.slots.length(self.engine.shape),
             ..self.engine.tall(0, slot)
@@ -93,14 +111,25 @@ pub(super) unsafe fn process<S: Simd>(
     let rounds = map.mode == Mode::Reference;
     let ahead = Ahead::new(job, batch, next, recurrence::fewest_products(&map.table));
     // A team's threads have no second batch to ask for.
-    let ahead = (map.ahead && team.is_alone()).then_some(&ahead);
+    let ahead = (map.variant.ahead && team.is_alone()).then_some(&ahead);
     let mut work = Work {
         map,
         job,
         batch,
-        engine: Tiles::new(simd, shape, slots, map.blocking, rounds, team, ahead),
+        engine: Tiles::new(
+            simd,
+            shape,
+            slots,
+            map.variant.blocking,
+            rounds,
+            team,
+            ahead,
+        ),
         turns: map.turns(batch.rectangle.rows, batch.rectangle.columns),
         kept,
+        interleaves: map.interleaves(job.grid.tile_rows, job.grid.tile_columns)
+            && map.interleaves(batch.rectangle.rows, batch.rectangle.columns),
+        extents: [None; MOST_TILES],
         outcomes: [Outcome::default(); MOST_TILES],
     };
     for tile in 0..batch.count.min(MOST_TILES) {
@@ -109,8 +138,10 @@ pub(super) unsafe fn process<S: Simd>(
     }
     // SAFETY: the caller's word.
     unsafe {
-        work.load_all();
-        work.map_all();
+        if !work.map_interleaved() {
+            work.normalise_all();
+            work.map_all();
+        }
         work.finish()
     }
 }

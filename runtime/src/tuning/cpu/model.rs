@@ -28,6 +28,9 @@ const WAIT: f64 = 0.3;
 /// Part of the traffic that stands beside the products in spite of being asked for ahead.
 const EXPOSED: f64 = 0.4;
 
+/// Cycles to bring a number of a tile into its lane, normalise it and bring it back.
+const ENTER: f64 = 0.75;
+
 /// Seconds of one step over a launch of matrices of these shapes on `threads` threads.
 pub(super) fn seconds(
     spec: &KernelSpec,
@@ -45,6 +48,12 @@ pub(super) fn seconds(
                 rows: height.max(width),
                 columns: height.min(width),
                 variant,
+                interleaved: variant.interleaves(
+                    table,
+                    spec.mode,
+                    &spec.criterion,
+                    (height, width),
+                ),
                 core,
             };
             let tiles =
@@ -62,6 +71,8 @@ struct Oriented<'a> {
     rows: usize,
     columns: usize,
     variant: CpuVariant,
+    /// Whether tiles share registers.
+    interleaved: bool,
     core: &'a Core,
 }
 
@@ -76,11 +87,18 @@ impl Oriented<'_> {
     }
 
     fn cycles(&self, table: &StepTable) -> f64 {
-        let (gram, square, update) = (
-            self.symmetric(self.rows),
-            self.symmetric(self.columns),
-            self.update(),
-        );
+        let (gram, square, update) = match self.interleaved {
+            true => (
+                self.lanes(self.triangle(), self.rows),
+                self.lanes(self.triangle(), self.columns),
+                self.lanes(self.rows * self.columns, self.columns),
+            ),
+            false => (
+                self.symmetric(self.rows),
+                self.symmetric(self.columns),
+                self.update(),
+            ),
+        };
         let products: f64 = match table {
             StepTable::Odd(steps) | StepTable::Turbo(steps) => steps
                 .iter()
@@ -93,12 +111,28 @@ impl Oriented<'_> {
             }
             StepTable::Identity => 0.0,
         };
+        if self.interleaved {
+            return products + ENTER * (self.rows * self.columns) as f64;
+        }
         let blocks = (self.panels() * self.panels()) as f64;
         products + 3.0 * table.steps() as f64 * blocks * STALL / self.batch() as f64
     }
 
+    /// Numbers on and above the diagonal of the Gram matrix.
+    fn triangle(&self) -> usize {
+        self.columns * (self.columns + 1) / 2
+    }
+
+    /// Cycles of so many sums of `depth` terms where every tile has a lane: no term waits, each sum is stored.
+    fn lanes(&self, sums: usize, depth: usize) -> f64 {
+        sums as f64 / 16.0 * (depth as f64 / self.core.fused + STORE)
+    }
+
     /// Tiles that are worked on together.
     fn batch(&self) -> usize {
+        if self.interleaved {
+            return self.variant.instruction_set.lanes();
+        }
         tiles_at_a_time(self.variant.batch.into(), self.rows, self.columns)
     }
 
@@ -275,7 +309,15 @@ mod tests {
             batch: 1,
             ..default
         };
-        assert!(time(square(16), one, 1) > avx512(square(16)));
+        assert!(time(square(32), one, 1) > avx512(square(32)));
+        // No panel is padded where every tile has a lane, and only a triangle is computed.
+        let alone = CpuVariant {
+            interleaved: false,
+            ..default
+        };
+        for edge in [4, 8, 16] {
+            assert!(time(square(edge), alone, 1) > avx512(square(edge)));
+        }
         let portable = CpuVariant::new(InstructionSet::Portable);
         assert!(time(square(64), portable, 1) > avx512(square(64)));
         let late = CpuVariant {

@@ -34,7 +34,8 @@ pub(crate) fn variant_named(name: &str) -> Option<CpuVariant> {
             sum,
         },
         batch: batch.try_into().ok()?,
-        ahead: rest.next().is_none(),
+        ahead: rest.next_if_eq(&"a0").is_none(),
+        interleaved: rest.next().is_none(),
     };
     let known = Blocking::all(instruction_set).contains(&variant.blocking);
     if !known || !(1..=MOST_TILES).contains(&variant.batch) {
@@ -100,15 +101,18 @@ pub(crate) fn predicted(
 /// All combinations of an instruction set's knobs.
 fn settings(instruction_set: InstructionSet) -> Vec<CpuVariant> {
     let mut settings = Vec::new();
-    for batch in [8, 4, 1, 2, 3, 6] {
-        for ahead in [true, false] {
-            let all = Blocking::all(instruction_set).into_iter();
-            settings.extend(all.map(|blocking| CpuVariant {
-                instruction_set,
-                blocking,
-                batch,
-                ahead,
-            }));
+    for interleaved in [true, false] {
+        for batch in [8, 4, 1, 2, 3, 6] {
+            for ahead in [true, false] {
+                let all = Blocking::all(instruction_set).into_iter();
+                settings.extend(all.map(|blocking| CpuVariant {
+                    instruction_set,
+                    blocking,
+                    batch,
+                    ahead,
+                    interleaved,
+                }));
+            }
         }
     }
     settings
@@ -121,6 +125,18 @@ fn effective(spec: &KernelSpec, variant: CpuVariant) -> CpuVariant {
         Tile::Full => (usize::MAX, usize::MAX, 1, false),
         Tile::Sized { rows, columns } => {
             let (rows, columns) = (rows as usize, columns as usize);
+            if interleaves(spec, variant, rows, columns) {
+                // The pieces are others, and as many tiles at a time as there are lanes.
+                let CpuVariant {
+                    ahead,
+                    instruction_set,
+                    ..
+                } = variant;
+                return CpuVariant {
+                    ahead,
+                    ..CpuVariant::new(instruction_set)
+                };
+            }
             let batch = tiles_at_a_time(variant.batch.into(), rows, columns);
             let asks = batch * rows * columns <= MOST_AHEAD;
             (rows.min(columns), rows.max(columns), batch, asks)
@@ -146,8 +162,21 @@ fn effective(spec: &KernelSpec, variant: CpuVariant) -> CpuVariant {
         },
         batch: u8::try_from(batch).unwrap_or(1),
         ahead: variant.ahead || !asks,
+        // Of other tiles it changes nothing; of these it was said above.
+        interleaved: !interleaves(
+            spec,
+            CpuVariant::new(variant.instruction_set),
+            shorter,
+            longer,
+        ),
         ..variant
     }
+}
+
+/// Whether tiles of this size and specification share registers.
+fn interleaves(spec: &KernelSpec, variant: CpuVariant, rows: usize, columns: usize) -> bool {
+    spec.step_table()
+        .is_ok_and(|table| variant.interleaves(&table, spec.mode, &spec.criterion, (rows, columns)))
 }
 
 #[cfg(test)]
@@ -178,6 +207,8 @@ mod tests {
             "avx2-s6-u6-b4-k64",
             "avx2-s6-u6-b4-a0-k256",
             "avx2-s6-u6-b9",
+            "avx2-s6-u6-b4-i0-a0",
+            "avx2-s6-u6-b4-i1",
             "avx512-s3-u3-b0",
             "avx512-s3-u3-b04",
             "avx512-s3-u3-b4-x",
