@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs, io};
 
-/// One file each, which the others do not use.
+/// Files of their own, by name, which the others do not use.
 const SETS: [&str; 3] = ["avx512", "avx2", "portable"];
 
 fn main() -> io::Result<()> {

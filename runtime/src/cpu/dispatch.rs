@@ -177,7 +177,13 @@ impl Task<'_> {
             true => (grid.rows - rectangle.row) / rectangle.rows,
             false => 1,
         };
-        let across = same.clamp(1, most);
+        let across = match same {
+            // Two halves that fill most of the lanes each, rather than all of them once and few of them then.
+            _ if same < 2 * most && 3 * (same / 2) >= 2 * most && 3 * same < 5 * most => {
+                same.div_ceil(2)
+            }
+            _ => same.clamp(1, most),
+        };
         Batch {
             first,
             rectangle,

@@ -86,7 +86,7 @@ impl Map {
     /// How many tiles of this size are worked on at a time.
     pub(super) fn batch_of(&self, rows: usize, columns: usize) -> usize {
         match self.interleaves(rows, columns) {
-            true => self.variant.instruction_set.lanes(),
+            true => self.variant.instruction_set.interleaved_tiles(),
             false => tiles_at_a_time(self.variant.batch.into(), rows, columns),
         }
     }

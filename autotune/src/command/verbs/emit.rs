@@ -27,8 +27,8 @@ use std::path::{Path, PathBuf};
 /// With --coarse the kernel is that of the tiles, with their coarse part where one kernel does both, and the launches that
 /// couple the tiles are a text of their own, which --out writes beside it.
 ///
-/// With --complete the folder holds all that a step launches, AdamW's kernel too. A program that is given it needs no
-/// NVRTC: `himuon_builder_kernels` in C, `read_bundles` in Rust. One folder is for one architecture.
+/// With --complete the folder holds all that a step launches, AdamW's kernel too, unless rows are normalised. A program that
+/// is given it needs no NVRTC: `himuon_builder_kernels` in C, `read_bundles` in Rust. One folder is for one architecture.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
     himuon emit --tile 128 --element bf16 --arch sm_90a\n  \
@@ -59,7 +59,7 @@ pub(in super::super) struct Arguments {
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
     /// Write all that a step launches, to be used where there is no CUDA compiler
-    #[arg(long, requires = "out")]
+    #[arg(long, requires = "out", conflicts_with_all = ["variant", "explain"])]
     complete: bool,
     /// Compile, and print what each kernel takes of the device instead of its text
     #[arg(long)]

@@ -185,7 +185,7 @@ impl<L: Lanes> Symmetric<L> {
     #[inline(always)]
     pub(super) fn straight_rows(self, column: usize) -> usize {
         match L::HALF {
-            // Of columns in two blocks those of the second have its diagonal block turned, where all numbers are.
+            // Pieces are blocks there: columns never lie in two.
             true => column / EDGE + 1,
             false => self.across,
         }

@@ -100,8 +100,8 @@ impl<'a, S: Simd> Interleaved<'a, S> {
         self.start.wrapping_add(offset)
     }
 
-    /// Room for a few rows of every tile of `columns` columns as it lies in memory, until the second product and after the
-    /// last: in the first level of cache, unlike whole tiles.
+    /// Room for a few rows of every tile of `columns` columns as it lies in memory, before the recurrence and after it: in
+    /// the first level of cache, unlike whole tiles.
     pub(super) fn strip(&self, columns: usize) -> Strip {
         let start = self.buffer(Slot::Gram);
         if columns == LANES {
@@ -123,7 +123,7 @@ impl<'a, S: Simd> Interleaved<'a, S> {
         }
     }
 
-    /// Room for all tiles as they lie in memory side by side, until the first product.
+    /// Room for all tiles as they lie in memory side by side, before the recurrence.
     pub(super) fn whole(&self) -> Panels {
         Panels {
             start: self.buffer(Slot::Tall(1)),

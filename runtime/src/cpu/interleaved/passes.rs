@@ -52,6 +52,13 @@ impl<S: Simd> Interleaved<'_, S> {
         self.size.numbers(S::Lanes::TILES)
     }
 
+    /// Whether all numbers of a tile's X are zero.
+    pub(in crate::cpu) fn is_zero(&self, tile: usize) -> bool {
+        let x = self.buffer(Slot::Tall(0));
+        // SAFETY: see above; `tile` is a lane.
+        (self.numbers()).all(|at| unsafe { *x.add(at + tile) } == 0.0)
+    }
+
     /// sum(a b) over all elements of two M x N matrices of each tile.
     #[inline(always)]
     pub(in crate::cpu) fn inner_product(&self, a: Slot, b: Slot) -> PerTile {

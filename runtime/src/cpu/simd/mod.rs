@@ -206,7 +206,7 @@ impl InstructionSet {
     }
 
     /// Tiles that share a register where they are interleaved.
-    pub(crate) const fn lanes(self) -> usize {
+    pub(crate) const fn interleaved_tiles(self) -> usize {
         match self {
             InstructionSet::Avx512 | InstructionSet::Portable => 16,
             InstructionSet::Avx2 => 8,

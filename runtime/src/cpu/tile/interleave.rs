@@ -12,34 +12,42 @@ use crate::cpu::simd::{LANES, Lanes, Simd, Vectorized};
 use himuon_templates::StepTable;
 use std::ops::Range;
 
+/// How far a batch has come.
+pub(super) enum Progress {
+    /// The tensors are as they were.
+    Nothing,
+    /// As [`Work::load_all`] leaves it.
+    Loaded,
+    /// Mapped and stored.
+    Stored,
+}
+
 // SAFETY of every block below: `process` was granted the tensors' parts, and scratch that `Map::lines` laid out for the
 // buffers of as many tiles as there are lanes with the interleaved matrices behind them.
 impl<'a, S: Simd> Work<'a, S> {
-    /// Loads the batch, and maps and stores it if its tiles can be interleaved, are enough, all finite and none so large or
-    /// small that it would have to be scaled first. If not, it is as [`Work::load_all`] leaves it.
-    pub(super) unsafe fn map_interleaved(&mut self) -> bool {
+    /// Loads, maps and stores the batch, which fills most of the lanes, if all its tiles are finite, and none so large or
+    /// small that it would have to be scaled first.
+    pub(super) unsafe fn map_interleaved(&mut self) -> Progress {
         let count = self.batch.count;
-        // Lanes without a tile cost as much as the others: fewer tiles are faster one by one.
-        let enough = 3 * count >= 2 * S::Lanes::TILES;
-        if !self.interleaves || !enough {
-            // SAFETY: see above.
-            unsafe { self.load_all() }
-            return false;
-        }
         let (simd, engine) = (self.engine.simd, self.interleaved());
         // SAFETY: see above.
         if !unsafe { self.enter(engine) } {
-            return false;
+            return Progress::Loaded;
         }
         let x = Slot::Tall(0);
         let squares = simd.vectorize(InnerProduct { engine, a: x, b: x });
-        if !squares[..count]
-            .iter()
-            .all(|&square| Norm::is_ordinary(square))
-        {
+        let is_ordinary = |tile: usize| match squares[tile] {
+            0.0 => engine.is_zero(tile),
+            squares => Norm::is_ordinary(squares),
+        };
+        if !(0..count).all(is_ordinary) {
+            if !self.in_one_go() {
+                return Progress::Loaded;
+            }
+            let (source, whole) = (&self.job.source, self.batch.whole());
             // SAFETY: see above.
-            unsafe { self.load_again(engine) }
-            return false;
+            unsafe { restore_momentum(simd, source, &whole, engine.whole()) }
+            return Progress::Nothing;
         }
         let mut inverses = [0.0; MOST_TILES];
         for tile in 0..count {
@@ -64,7 +72,9 @@ impl<'a, S: Simd> Work<'a, S> {
         }
         // SAFETY: see above.
         unsafe { self.leave(engine, mapped) }
-        true
+        #[cfg(test)]
+        super::INTERLEAVED.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Progress::Stored
     }
 
     /// The engine of the interleaved tiles.
@@ -96,7 +106,7 @@ impl<'a, S: Simd> Work<'a, S> {
         }
     }
 
-    /// Loads the batch and brings it into lanes. If a tile is known not to be finite, it is only loaded.
+    /// Loads the batch and brings it into lanes. If a tile is found not to be finite, it is only loaded.
     unsafe fn enter(&mut self, engine: Interleaved<'a, S>) -> bool {
         let (simd, whole) = (self.engine.simd, self.batch.whole());
         // SAFETY: see above.
@@ -143,19 +153,6 @@ impl<'a, S: Simd> Work<'a, S> {
                 let start = strip.start.add(tile * strip.apart);
                 start.write_bytes(0, strip.apart.min(strip.rows * LANES));
             }
-        }
-    }
-
-    /// Loads tiles that have been brought into lanes once more, as if nothing had happened.
-    unsafe fn load_again(&mut self, engine: Interleaved<'a, S>) {
-        if !self.in_one_go() {
-            return;
-        }
-        let (source, whole) = (&self.job.source, self.batch.whole());
-        // SAFETY: see above.
-        unsafe {
-            restore_momentum(self.engine.simd, source, &whole, engine.whole());
-            self.load_all();
         }
     }
 

@@ -12,15 +12,17 @@ mod leave;
 mod map;
 
 use self::ahead::Ahead;
+use self::interleave::Progress;
 use super::elementwise::Extent;
 use super::engine::{MOST_TILES, Slot};
 use super::job::{Counts, Job, Map, Outcome};
 use super::layout::{AnyShape, Panels};
 use super::load::Rectangle;
 use super::recurrence;
-use super::simd::{LANES, Simd};
+use super::simd::{LANES, Lanes, Simd};
 use super::team::Team;
 use super::tiles::Tiles;
+use super::variant::tiles_at_a_time;
 use himuon_templates::Mode;
 
 /// Up to [`MOST_TILES`] tiles of one size: some side by side, or whole rows of a narrow matrix's.
@@ -56,11 +58,38 @@ impl Batch {
         }
     }
 
+    /// Its tiles in order, at most `most` at a time: of one row, or whole rows.
+    fn parts(self, most: usize) -> impl Iterator<Item = Batch> {
+        let across = self.across.min(most);
+        let down = match across == self.across {
+            true => most / across,
+            false => 1,
+        };
+        let rows = self.count / self.across;
+        (0..rows).step_by(down).flat_map(move |row| {
+            (0..self.across).step_by(across).map(move |column| {
+                let tile = row * self.across + column;
+                let across = across.min(self.across - column);
+                Batch {
+                    first: self.first + tile,
+                    rectangle: self.rectangle(tile),
+                    across,
+                    count: across * down.min(rows - row),
+                }
+            })
+        })
+    }
+
     /// Whether all tiles lie side by side.
     fn is_row(&self) -> bool {
         self.across == self.count
     }
 }
+
+/// Batches that were mapped in lanes.
+#[cfg(test)]
+pub(in crate::cpu) static INTERLEAVED: std::sync::atomic::AtomicUsize =
+    std::sync::atomic::AtomicUsize::new(0);
 
 /// A batch in the hands of one thread.
 struct Work<'a, S> {
@@ -70,8 +99,6 @@ struct Work<'a, S> {
     engine: Tiles<'a, S, AnyShape, false>,
     turns: bool,
     kept: bool,
-    /// Whether tiles may share registers.
-    interleaves: bool,
     /// Of the tiles as they were loaded, where it cannot be taken later.
     extents: [Option<Extent>; MOST_TILES],
     outcomes: [Outcome; MOST_TILES],
@@ -90,12 +117,12 @@ impl<S: Simd> Work<'_, S> {
     }
 }
 
-/// Processes a batch.
+/// Processes a batch: in lanes where its tiles can be interleaved, else in panels, a few tiles at a time.
 ///
 /// # Safety
-/// `base`, on a 64-byte boundary, has room for the buffers of the whole batch and is this thread's alone, and
-/// so are the batch's parts of the job's tensors. A team of several threads has one tile. `next`, a batch of the same
-/// job, is only asked for.
+/// `base`, on a 64-byte boundary, is what [`Map::lines`] lays out for tiles of the job's size, and this thread's alone,
+/// as are the batch's parts of the job's tensors. A team of several threads has one tile. `next`, a batch of the
+/// same job, is only asked for.
 pub(super) unsafe fn process<S: Simd>(
     simd: S,
     map: &Map,
@@ -105,43 +132,92 @@ pub(super) unsafe fn process<S: Simd>(
     team: Team<'_>,
     base: *mut f32,
 ) -> Counts {
-    let kept = map.keeps(job.outcomes.is_some());
-    let slots = recurrence::slots(&map.table, kept);
-    let shape = map.oriented(batch.rectangle.rows, batch.rectangle.columns);
-    let rounds = map.mode == Mode::Reference;
-    let ahead = Ahead::new(job, batch, next, recurrence::fewest_products(&map.table));
-    // A team's threads have no second batch to ask for.
-    let ahead = (map.variant.ahead && team.is_alone()).then_some(&ahead);
-    let mut work = Work {
-        map,
-        job,
-        batch,
-        engine: Tiles::new(
-            simd,
-            shape,
-            slots,
-            map.variant.blocking,
-            rounds,
-            team,
-            ahead,
-        ),
-        turns: map.turns(batch.rectangle.rows, batch.rectangle.columns),
-        kept,
-        interleaves: map.interleaves(job.grid.tile_rows, job.grid.tile_columns)
-            && map.interleaves(batch.rectangle.rows, batch.rectangle.columns),
-        extents: [None; MOST_TILES],
-        outcomes: [Outcome::default(); MOST_TILES],
-    };
-    for tile in 0..batch.count.min(MOST_TILES) {
-        // SAFETY: the caller's word: each tile has its own part of the scratch.
-        unsafe { work.engine.push(base.add(tile * slots.length(shape))) };
+    let (rows, columns) = (batch.rectangle.rows, batch.rectangle.columns);
+    let interleaves = map.interleaves(job.grid.tile_rows, job.grid.tile_columns)
+        && map.interleaves(rows, columns)
+        // Scratch is laid out for the map's own instruction set.
+        && S::Lanes::TILES == map.variant.instruction_set.interleaved_tiles()
+        // Lanes without a tile cost as much as the others: fewer tiles are faster in panels.
+        && 3 * batch.count >= 2 * S::Lanes::TILES;
+    if interleaves {
+        let ahead = Ahead::new(job, batch, next, recurrence::fewest_products(&map.table));
+        let mut work = Work::new(simd, map, job, batch, team, &ahead);
+        // SAFETY: the caller's word.
+        unsafe {
+            work.grant(base);
+            match work.map_interleaved() {
+                Progress::Nothing => {}
+                Progress::Stored => return work.finish(),
+                Progress::Loaded => {
+                    work.normalise_all();
+                    work.map_all();
+                    return work.finish();
+                }
+            }
+        }
     }
-    // SAFETY: the caller's word.
-    unsafe {
-        if !work.map_interleaved() {
+    let mut counts = Counts::default();
+    let most = tiles_at_a_time(map.variant.batch.into(), rows, columns).clamp(1, MOST_TILES);
+    let mut parts = batch.parts(most).peekable();
+    while let Some(part) = parts.next() {
+        let next = parts.peek().or(next);
+        let ahead = Ahead::new(job, &part, next, recurrence::fewest_products(&map.table));
+        let mut work = Work::new(simd, map, job, &part, team, &ahead);
+        // SAFETY: the caller's word.
+        unsafe {
+            work.grant(base);
+            work.load_all();
             work.normalise_all();
             work.map_all();
+            counts.merge(work.finish());
         }
-        work.finish()
+    }
+    counts
+}
+
+impl<'a, S: Simd> Work<'a, S> {
+    /// A batch without scratch.
+    fn new(
+        simd: S,
+        map: &'a Map,
+        job: &'a Job,
+        batch: &'a Batch,
+        team: Team<'a>,
+        ahead: &'a Ahead,
+    ) -> Self {
+        let Rectangle { rows, columns, .. } = batch.rectangle;
+        let kept = map.keeps(job.outcomes.is_some());
+        let engine = Tiles::new(
+            simd,
+            map.oriented(rows, columns),
+            recurrence::slots(&map.table, kept),
+            map.variant.blocking,
+            map.mode == Mode::Reference,
+            team,
+            // A team's threads have no second batch to ask for.
+            (map.variant.ahead && team.is_alone()).then_some(ahead),
+        );
+        Work {
+            map,
+            job,
+            batch,
+            engine,
+            turns: map.turns(rows, columns),
+            kept,
+            extents: [None; MOST_TILES],
+            outcomes: [Outcome::default(); MOST_TILES],
+        }
+    }
+
+    /// Gives every tile its buffers.
+    ///
+    /// # Safety
+    /// As [`process`].
+    unsafe fn grant(&mut self, base: *mut f32) {
+        let length = self.engine.slots.length(self.engine.shape);
+        for tile in 0..self.batch.count.min(MOST_TILES) {
+            // SAFETY: the caller's word: each tile has its own part of the scratch.
+            unsafe { self.engine.push(base.add(tile * length)) };
+        }
     }
 }

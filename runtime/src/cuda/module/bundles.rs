@@ -8,14 +8,18 @@ use himuon_templates::CompiledKernel;
 
 use crate::cuda::error::CudaError;
 
-/// Reads every bundle in `folder`, or in the folders in it, for [`CudaBackend::kernels`](crate::cuda::CudaBackend::kernels). What is
-/// read stays in memory for as long as the process runs.
+/// Reads the bundle that `folder` is, or every bundle in it or in the folders in it, for
+/// [`CudaBackend::kernels`](crate::cuda::CudaBackend::kernels). What is read stays in memory for as long as the process runs, anew with each
+/// call: read once what several optimizers use.
 ///
 /// # Errors
 /// [`CudaError::Bundles`]: no bundle is there, one holds no PTX, or a file cannot be read.
 pub fn read_bundles(folder: impl AsRef<Path>) -> Result<&'static [CompiledKernel], CudaError> {
     let folder = folder.as_ref();
     let mut kernels = Vec::new();
+    if is_bundle(folder) {
+        kernels.push(read(folder)?);
+    }
     for inner in folders(folder)? {
         match is_bundle(&inner) {
             true => kernels.push(read(&inner)?),
@@ -29,7 +33,7 @@ pub fn read_bundles(folder: impl AsRef<Path>) -> Result<&'static [CompiledKernel
     match kernels.is_empty() {
         true => Err(refused(
             folder,
-            "no bundle is in it, that is no folder with a kernel.cu",
+            "no bundle is in it: it contains no folder that has a kernel.cu",
         )),
         false => Ok(Vec::leak(kernels)),
     }
@@ -82,15 +86,18 @@ fn read(folder: &Path) -> Result<CompiledKernel, CudaError> {
     let target = target_of(&ptx)
         .ok_or_else(|| refused(&folder.join("kernel.ptx"), "it names no .target"))?
         .to_owned();
+    let (source, manifest) = (text("kernel.cu")?, text("manifest.json")?);
+    let cubin = optional("kernel.cubin")?;
     let id = folder.file_name().unwrap_or_default().to_string_lossy();
+    // Nothing fails from here on.
     Ok(CompiledKernel {
         id: String::leak(id.into_owned()),
         specification: "",
         target: String::leak(target),
-        text: String::leak(text("kernel.cu")?.unwrap_or_default()),
-        manifest: String::leak(text("manifest.json")?.unwrap_or_default()),
+        text: String::leak(source.unwrap_or_default()),
+        manifest: String::leak(manifest.unwrap_or_default()),
         ptx: Some(String::leak(ptx)),
-        cubin: optional("kernel.cubin")?.map(|bytes| &*Vec::leak(bytes)),
+        cubin: cubin.map(|bytes| &*Vec::leak(bytes)),
     })
 }
 

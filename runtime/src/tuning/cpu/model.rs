@@ -48,12 +48,8 @@ pub(super) fn seconds(
                 rows: height.max(width),
                 columns: height.min(width),
                 variant,
-                interleaved: variant.interleaves(
-                    table,
-                    spec.mode,
-                    &spec.criterion,
-                    (height, width),
-                ),
+                interleaved: fills_lanes(variant, rows / height.max(1), columns / width.max(1))
+                    && variant.interleaves(table, spec.mode, &spec.criterion, (height, width)),
                 core,
             };
             let tiles =
@@ -64,6 +60,17 @@ pub(super) fn seconds(
         })
         .sum();
     total / threads.max(1) as f64
+}
+
+/// Whether batches of a matrix of so many rows and columns of tiles fill most of the lanes.
+fn fills_lanes(variant: CpuVariant, down: usize, across: usize) -> bool {
+    let lanes = variant.instruction_set.interleaved_tiles();
+    let batch = match across {
+        0 => 0,
+        _ if across >= lanes => lanes,
+        _ => across * down.min(lanes / across),
+    };
+    3 * batch >= 2 * lanes
 }
 
 /// A tile with its longer side first.
@@ -131,7 +138,7 @@ impl Oriented<'_> {
     /// Tiles that are worked on together.
     fn batch(&self) -> usize {
         if self.interleaved {
-            return self.variant.instruction_set.lanes();
+            return self.variant.instruction_set.interleaved_tiles();
         }
         tiles_at_a_time(self.variant.batch.into(), self.rows, self.columns)
     }

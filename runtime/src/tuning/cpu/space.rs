@@ -64,7 +64,13 @@ pub(super) fn variants(spec: &KernelSpec) -> Vec<CpuVariant> {
             let effect = effective(spec, variant);
             if !seen.contains(&effect) {
                 seen.push(effect);
-                variants.push(variant);
+                // Of interleaved tiles the rest of the variant is for the few that are not.
+                variants.push(
+                    match effect == variant || !shares_registers(spec, variant) {
+                        true => variant,
+                        false => effect,
+                    },
+                );
             }
         }
     }
@@ -125,7 +131,7 @@ fn effective(spec: &KernelSpec, variant: CpuVariant) -> CpuVariant {
         Tile::Full => (usize::MAX, usize::MAX, 1, false),
         Tile::Sized { rows, columns } => {
             let (rows, columns) = (rows as usize, columns as usize);
-            if interleaves(spec, variant, rows, columns) {
+            if shares_registers(spec, variant) {
                 // The pieces are others, and as many tiles at a time as there are lanes.
                 let CpuVariant {
                     ahead,
@@ -163,20 +169,19 @@ fn effective(spec: &KernelSpec, variant: CpuVariant) -> CpuVariant {
         batch: u8::try_from(batch).unwrap_or(1),
         ahead: variant.ahead || !asks,
         // Of other tiles it changes nothing; of these it was said above.
-        interleaved: !interleaves(
-            spec,
-            CpuVariant::new(variant.instruction_set),
-            shorter,
-            longer,
-        ),
+        interleaved: !shares_registers(spec, CpuVariant::new(variant.instruction_set)),
         ..variant
     }
 }
 
-/// Whether tiles of this size and specification share registers.
-fn interleaves(spec: &KernelSpec, variant: CpuVariant, rows: usize, columns: usize) -> bool {
-    spec.step_table()
-        .is_ok_and(|table| variant.interleaves(&table, spec.mode, &spec.criterion, (rows, columns)))
+/// Whether tiles of this specification share registers.
+fn shares_registers(spec: &KernelSpec, variant: CpuVariant) -> bool {
+    let Tile::Sized { rows, columns } = spec.tile else {
+        return false;
+    };
+    let size = (rows as usize, columns as usize);
+    (spec.step_table())
+        .is_ok_and(|table| variant.interleaves(&table, spec.mode, &spec.criterion, size))
 }
 
 #[cfg(test)]

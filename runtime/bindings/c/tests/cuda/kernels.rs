@@ -87,7 +87,8 @@ fn a_step_with_the_kernels_of_a_folder_needs_no_compiler() {
         device.free(optimizer);
         assert_eq!(device.read(), start);
 
-        let (on_cpu, on_device) = (built_on_cpu(), built(&device, &of("sm_80")));
+        // Of all that there is in the folders of a folder.
+        let (on_cpu, on_device) = (built_on_cpu(), built(&device, &text(Path::new(&folders))));
         step_on_cpu(on_cpu, &mut host, gradients(0));
         let report = device.step(on_device, &gradients(0));
         assert_eq!((report.launches, report.tiles), (2, 6));
