@@ -6,8 +6,9 @@
 //! * [`adamw_step`] is the fused step of the parameters that are no matrices.
 //!
 //! From the outside in: `kernel` checks and resolves, `dispatch` hands ranges of tiles to threads, `tile`
-//! takes a few tiles from load to store, `recurrence` is the mathematics in the operations of `engine`, which `tiles` runs,
-//! `interleaved` those of small tiles, of which every lane has its own, `product` the matrix products, `simd` the vectors of sixteen numbers, `layout` how a tile lies in
+//! takes a few tiles from load to store, `recurrence` is the mathematics in the operations of `engine`, which `tiles` runs
+//! in panels and `interleaved` with a small tile in each lane, `product` the matrix products in panels, `simd` the vectors
+//! of sixteen numbers, `layout` how a tile lies in
 //! scratch. What needs a whole matrix before its weights change (p > 0, row normalisation) is in `whole_matrix`,
 //! the coarse part that couples tiles in `coarse`.
 //!

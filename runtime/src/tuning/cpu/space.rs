@@ -65,12 +65,10 @@ pub(super) fn variants(spec: &KernelSpec) -> Vec<CpuVariant> {
             if !seen.contains(&effect) {
                 seen.push(effect);
                 // Of interleaved tiles the rest of the variant is for the few that are not.
-                variants.push(
-                    match effect == variant || !shares_registers(spec, variant) {
-                        true => variant,
-                        false => effect,
-                    },
-                );
+                variants.push(match shares_registers(spec, variant) {
+                    true => effect,
+                    false => variant,
+                });
             }
         }
     }
