@@ -11,6 +11,22 @@ pub(crate) const MODEL_CHOOSES: (&str, &str) = ("HIMUON_DETERMINISTIC", "0");
 /// the default ones, unless a table is given.
 /// Returns what the child printed; empty in the child.
 pub(crate) fn emulated(test: &str, environment: &[(&str, &str)], body: impl FnOnce()) -> String {
+    let all = complete(environment);
+    let all: Vec<_> = all
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    match isolated(test, &all, body).unwrap() {
+        Isolated::Child => String::new(),
+        Isolated::Parent { output } => {
+            print_figures(&output);
+            output
+        }
+    }
+}
+
+/// What every child is given, and then what the test names.
+fn complete<'a>(environment: &[(&'a str, &str)]) -> Vec<(&'a str, String)> {
     let mut all: Vec<(&str, String)> = Vec::new();
     if std::env::var_os("HIMUON_ISOLATED_TEST").is_none() {
         let toolkit = Toolkit::locate_or_install().unwrap();
@@ -20,23 +36,14 @@ pub(crate) fn emulated(test: &str, environment: &[(&str, &str)], body: impl FnOn
         all.push(("HIMUON_CACHE_DIR", cache.display().to_string()));
         all.push(("HIMUON_DETERMINISTIC", "1".to_owned()));
     }
-    all.extend(
-        environment
-            .iter()
-            .map(|(name, value)| (*name, (*value).to_owned())),
-    );
-    let all: Vec<_> = all
-        .iter()
-        .map(|(name, value)| (*name, value.as_str()))
-        .collect();
-    match isolated(test, &all, body).unwrap() {
-        Isolated::Child => String::new(),
-        Isolated::Parent { output } => {
-            let figures = output
-                .lines()
-                .filter_map(|line| Some(&line[line.find("measured: ")?..]));
-            figures.for_each(|line| println!("{line}"));
-            output
-        }
-    }
+    let more = environment.iter();
+    all.extend(more.map(|(name, value)| (*name, (*value).to_owned())));
+    all
+}
+
+fn print_figures(output: &str) {
+    let figures = output
+        .lines()
+        .filter_map(|line| Some(&line[line.find("measured: ")?..]));
+    figures.for_each(|line| println!("{line}"));
 }

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use crate::error::ToolkitError;
 use crate::{install, nvrtc};
@@ -29,13 +30,23 @@ struct Parts {
 }
 
 impl Toolkit {
-    /// Finds the tools, or installs the pinned wheels below the target folder.
+    /// Finds the tools, or installs the pinned wheels below the target folder. What was found once is the process's: to ask
+    /// Python where its packages are takes longer than many a test.
     ///
     /// # Errors
     ///
     /// [`ToolkitError::NotFound`] if they are nowhere and cannot be installed;
     /// [`ToolkitError::OverrideMissing`] if an environment variable names a missing file.
     pub fn locate_or_install() -> Result<Self, ToolkitError> {
+        static FOUND: OnceLock<Toolkit> = OnceLock::new();
+        if let Some(found) = FOUND.get() {
+            return Ok(found.clone());
+        }
+        let found = Self::search()?;
+        Ok(FOUND.get_or_init(|| found).clone())
+    }
+
+    fn search() -> Result<Self, ToolkitError> {
         let overrides = Parts::from_environment()?;
         let mut looked_at = String::new();
         for root in usual_roots().into_iter().chain([install::folder()]) {

@@ -46,6 +46,11 @@ pub fn isolated(
         body();
         return Ok(Isolated::Child);
     }
+    run_child(test, environment)
+}
+
+/// The parent's part of [`isolated`].
+fn run_child(test: &str, environment: &[(&str, &str)]) -> Result<Isolated, ToolkitError> {
     let executable = env::current_exe().map_err(ToolkitError::io("find", "the running test"))?;
     let mut command = Command::new(&executable);
     command.args(["--exact", test, "--nocapture", "--test-threads", "1"]);

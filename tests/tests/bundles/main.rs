@@ -5,8 +5,7 @@
     reason = "a test without its compiler fails"
 )]
 
-use himuon_codegen::build::Build;
-use himuon_codegen::compile::{CompileError, Compiler, Resources};
+use himuon_codegen::compile::{Compiler, Resources};
 use himuon_codegen::pipeline::{TARGETS, emit, stock_specs};
 use himuon_codegen::render;
 use himuon_templates::sources::LIBRARY;
@@ -15,11 +14,17 @@ use himuon_tests::grid::long_tests;
 use himuon_toolkit::Toolkit;
 use std::path::Path;
 
+mod build_script;
+
+/// NVRTC and ptxas: what kernels take is asked for. To list what they execute takes longer, and is done where it is judged.
 fn compiler() -> Compiler {
     let toolkit = Toolkit::locate_or_install().unwrap();
-    Compiler::new(toolkit.nvrtc_library())
-        .with_ptxas(toolkit.ptxas())
-        .with_nvdisasm(toolkit.nvdisasm())
+    Compiler::new(toolkit.nvrtc_library()).with_ptxas(toolkit.ptxas())
+}
+
+fn compiler_and_disassembler() -> Compiler {
+    let toolkit = Toolkit::locate_or_install().unwrap();
+    compiler().with_nvdisasm(toolkit.nvdisasm())
 }
 
 fn spec(text: &str) -> KernelSpec {
@@ -60,8 +65,11 @@ fn assembled(compiler: &Compiler, spec: &KernelSpec, target: &str) -> Vec<Resour
     expected.sort_unstable();
     assert_eq!(found, expected, "{spec} for {target}");
     for resources in &emitted.manifest.resources {
-        let counts = resources.instructions.as_ref().unwrap();
-        assert!(counts.total > 0 && resources.registers > 0, "{resources:?}");
+        assert!(resources.registers > 0, "{resources:?}");
+        let Some(counts) = &resources.instructions else {
+            continue;
+        };
+        assert!(counts.total > 0, "{resources:?}");
         if matches!(emitted.variant, Variant::Resident(_)) && resources.entry == "himuon_step" {
             assert!(counts.of_kind("tensor", 1) > 0, "{spec} for {target}");
         }
@@ -74,21 +82,24 @@ fn must_not_spill(spec: &KernelSpec, target: &str) -> bool {
     spec.to_string().contains("bf16") && target != "sm_75"
 }
 
-fn check(compiler: &Compiler, spec: &KernelSpec, target: &str) {
-    for resources in assembled(compiler, spec, target) {
+fn check(compiler: &Compiler, spec: &KernelSpec, target: &str) -> Vec<Resources> {
+    let entries = assembled(compiler, spec, target);
+    for resources in &entries {
         let spilled = resources.spill_store_bytes + resources.spill_load_bytes;
         assert!(
             spilled == 0 || !must_not_spill(spec, target),
             "{spec} for {target}: {resources:?}"
         );
     }
+    entries
 }
 
 #[test]
 fn every_architecture_assembles() {
-    let compiler = compiler();
+    let compiler = compiler_and_disassembler();
     for (target, _) in TARGETS {
-        check(&compiler, &spec("tile=32 element=bf16"), target);
+        let entries = check(&compiler, &spec("tile=32 element=bf16"), target);
+        assert!(entries.iter().all(|entry| entry.instructions.is_some()));
     }
     check(&compiler, &spec("tile=64 element=f16"), "sm_75");
     check(&compiler, &spec("tile=64 power=1/2 element=bf16"), "sm_90a");
@@ -116,9 +127,7 @@ fn master_weights_assemble() {
 
 /// The launches around coupled tiles of this storage: nothing is spilled, but 8 bytes around a square root on sm_75.
 fn the_launches_of_a_coarse_part_assemble(storage: &str, targets: &[&str]) {
-    // What they take is asked for, not what they execute: the listing of so many launches takes long.
-    let toolkit = Toolkit::locate_or_install().unwrap();
-    let compiler = Compiler::new(toolkit.nvrtc_library()).with_ptxas(toolkit.ptxas());
+    let compiler = compiler();
     let storage = spec(&format!("tile=32 {storage}")).storage;
     let rendered = render::coupling(&render::Coupling::new(&storage).unwrap()).unwrap();
     for target in targets {
@@ -190,7 +199,11 @@ fn coupled_steps_assemble() {
         "sm_75",
     );
     let masters = spec("tile=64 element=bf16 master_weights=true");
-    check(&compiler, &masters.coupled_step(), "sm_90a");
+    check(
+        &compiler_and_disassembler(),
+        &masters.coupled_step(),
+        "sm_90a",
+    );
     check(
         &compiler,
         &spec("tile=32 element=f32").coupled_step(),
@@ -264,7 +277,7 @@ fn the_stock_grid_assembles_for_every_architecture() {
     if !long_tests("the stock grid on every architecture") {
         return;
     }
-    let compiler = compiler();
+    let compiler = compiler_and_disassembler();
     for (target, _) in TARGETS {
         for spec in stock_specs().unwrap() {
             check(&compiler, &spec, target);
@@ -287,7 +300,7 @@ fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
 
 #[test]
 fn a_bundle_is_the_same_bytes_in_any_folder() {
-    let compiler = compiler();
+    let compiler = compiler_and_disassembler();
     let [first, second] = [(); 2].map(|()| {
         let folder = tempfile::tempdir().unwrap();
         let spec = spec("tile=16 element=bf16");
@@ -299,45 +312,6 @@ fn a_bundle_is_the_same_bytes_in_any_folder() {
     });
     assert_eq!(first.1.len(), 4);
     assert!(first == second);
-}
-
-#[test]
-fn a_build_script_compiles_what_a_crate_declares() {
-    let folder = tempfile::tempdir().unwrap();
-    let source = folder.path().join("src/layers");
-    std::fs::create_dir_all(&source).unwrap();
-    std::fs::write(
-        source.join("attention.rs"),
-        "#[himuon::himuon(tiles = [16, (16, 32)], element = \"bf16\")] pub struct Attention;",
-    )
-    .unwrap();
-    let out = folder.path().join("out");
-    std::fs::create_dir(&out).unwrap();
-    let build = Build::new(folder.path(), &out).targets(["sm_80", "sm_90a"]);
-    let built = build.run(Ok(compiler())).unwrap();
-    assert_eq!(built.warnings, Vec::<String>::new());
-    assert_eq!(built.kernels.len(), 4);
-    let companions: Vec<_> = built.companions.iter().map(|c| c.target.as_str()).collect();
-    assert_eq!(companions, ["sm_80", "sm_90a"]);
-    let index = std::fs::read_to_string(out.join("himuon_bundles.rs")).unwrap();
-    assert_eq!(index.matches("kernel.cubin").count(), 6, "{index}");
-    for kernel in &built.kernels {
-        assert!(kernel.folder.join("kernel.cubin").is_file());
-    }
-
-    // Without a compiler: the text alone, and a warning that says what to install.
-    let missing = CompileError::NotFound {
-        looked_at: "nowhere".to_owned(),
-    };
-    let built = build.run(Err(missing)).unwrap();
-    assert!(
-        built.warnings[0].contains("source only")
-            && built.warnings[0].contains("nvidia-cuda-nvrtc"),
-        "{:?}",
-        built.warnings
-    );
-    let index = std::fs::read_to_string(out.join("himuon_bundles.rs")).unwrap();
-    assert_eq!(index.matches("Option::None").count(), 12, "{index}");
 }
 
 #[test]
@@ -357,47 +331,4 @@ fn small_kernel() -> String {
     let spec = spec("tile=16");
     let variant = Variant::default_for(&spec, Architecture::Sm80);
     render(&spec, &variant, Architecture::Sm80).unwrap().text
-}
-
-#[test]
-fn a_build_script_leaves_out_what_has_no_kernel_and_says_so() {
-    let folder = tempfile::tempdir().unwrap();
-    let source = folder.path().join("src");
-    std::fs::create_dir(&source).unwrap();
-    std::fs::write(
-        source.join("lib.rs"),
-        "#[himuon::himuon(tile = 32)] pub struct Tiles;\n\
-         #[himuon::himuon(tile = 32, coarse = 32)] pub struct TwoLevels;\n\
-         #[himuon::himuon(tile = 32, coarse = 8, fine = \"fused\")] pub struct Fused;\n\
-         #[himuon::himuon(tile = 32, coarse = 32, power = \"1/2\")] pub struct Powered;\n",
-    )
-    .unwrap();
-    let missing = CompileError::NotFound {
-        looked_at: "nowhere".to_owned(),
-    };
-    let built = Build::new(folder.path(), folder.path())
-        .targets(["sm_80"])
-        .run(Err(missing))
-        .unwrap();
-    // Tiles alone of f32 are those that stand between launches too; one text couples those and the tiles that take their coarse part in.
-    let ids: Vec<_> = built
-        .kernels
-        .iter()
-        .map(|k| k.manifest.id.as_str())
-        .collect();
-    assert_eq!(ids.len(), 2, "{ids:?}");
-    assert!(
-        ids[1].starts_with("ns_t32_k5_muon_f32_coupled_sm80_"),
-        "{ids:?}"
-    );
-    let ids: Vec<_> = built.companions.iter().map(|c| c.id.as_str()).collect();
-    assert_eq!(ids.len(), 2, "{ids:?}");
-    assert!(ids[1].starts_with("coupling_f32_f32-"), "{ids:?}");
-    let warnings = built.warnings.iter();
-    let left_out: Vec<_> = warnings.filter(|text| text.contains("left out")).collect();
-    assert_eq!(left_out.len(), 1, "{left_out:?}");
-    assert!(
-        left_out[0].contains("coarse") && left_out[0].contains("power=1/2"),
-        "{left_out:?}"
-    );
 }
