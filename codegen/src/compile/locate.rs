@@ -4,7 +4,7 @@ use super::CompileError;
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{OnceLock, PoisonError, RwLock};
 
 /// NVRTC, and `ptxas` and `nvdisasm` where they are found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,28 +46,28 @@ impl Compiler {
     /// # Errors
     /// [`CompileError::NotFound`] when there is no NVRTC.
     pub fn locate() -> Result<Compiler, CompileError> {
-        let named = |variable: &str| {
-            env::var_os(variable)
-                .filter(|v| !v.is_empty())
-                .map(PathBuf::from)
-        };
-        let roots = roots();
         let program = |variable: &str, name: &str| {
-            named(variable).or_else(|| roots.iter().find_map(|root| program_in(root, name)))
+            named(variable).or_else(|| find(|root| program_in(root, name)))
         };
-        let ptxas = program("HIMUON_PTXAS_PATH", "ptxas");
-        let nvdisasm = program("HIMUON_NVDISASM_PATH", "nvdisasm");
-        let nvrtc =
-            named("HIMUON_NVRTC_PATH").or_else(|| roots.iter().find_map(|root| nvrtc_in(root)));
-        match nvrtc {
-            Some(nvrtc) => Ok(Compiler {
-                nvrtc,
-                ptxas,
-                nvdisasm,
-            }),
+        Ok(Compiler {
+            ptxas: program("HIMUON_PTXAS_PATH", "ptxas"),
+            nvdisasm: program("HIMUON_NVDISASM_PATH", "nvdisasm"),
+            ..Compiler::locate_nvrtc()?
+        })
+    }
+
+    /// As [`Compiler::locate`], NVRTC alone: what compiles while a program runs needs no more, and where it is named or lies
+    /// in a toolkit no Python has to be started.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn locate_nvrtc() -> Result<Compiler, CompileError> {
+        match named("HIMUON_NVRTC_PATH").or_else(|| find(nvrtc_in)) {
+            Some(nvrtc) => Ok(Compiler::new(nvrtc)),
             None => Err(CompileError::NotFound {
-                looked_at: roots
+                looked_at: roots()
                     .iter()
+                    .chain(python_packages())
                     .map(|root| root.display().to_string())
                     .collect::<Vec<_>>()
                     .join(", "),
@@ -100,32 +100,47 @@ pub fn look_below(folders: Vec<PathBuf>) {
     *NAMED.write().unwrap_or_else(PoisonError::into_inner) = folders;
 }
 
-fn roots() -> Vec<PathBuf> {
-    let named = NAMED.read().unwrap_or_else(PoisonError::into_inner).clone();
-    ["CUDA_HOME", "CUDA_PATH"]
-        .into_iter()
-        .filter_map(env::var_os)
+/// A file that the environment names.
+fn named(variable: &str) -> Option<PathBuf> {
+    env::var_os(variable)
         .filter(|value| !value.is_empty())
         .map(PathBuf::from)
-        .chain(named)
+}
+
+/// The first that `tool` finds below one of all roots.
+fn find(tool: impl Fn(&Path) -> Option<PathBuf>) -> Option<PathBuf> {
+    let below = |roots: &[PathBuf]| roots.iter().find_map(|root| tool(root));
+    below(&roots()).or_else(|| below(python_packages()))
+}
+
+/// All roots but [`python_packages`], which come last.
+fn roots() -> Vec<PathBuf> {
+    let folders = NAMED.read().unwrap_or_else(PoisonError::into_inner).clone();
+    ["CUDA_HOME", "CUDA_PATH"]
+        .into_iter()
+        .filter_map(named)
+        .chain(folders)
         .chain([PathBuf::from("/usr/local/cuda")])
-        .chain(python_packages())
         .collect()
 }
 
-fn python_packages() -> Vec<PathBuf> {
-    let script =
-        "import site; print(*site.getsitepackages(), site.getusersitepackages(), sep='\\n')";
-    Command::new("python3")
-        .args(["-c", script])
-        .output()
-        .map(|output| {
-            String::from_utf8_lossy(&output.stdout)
-                .lines()
-                .map(PathBuf::from)
-                .collect()
-        })
-        .unwrap_or_default()
+/// The package folders of `python3`. It is started once, if at all: that takes longer than all other places together.
+fn python_packages() -> &'static [PathBuf] {
+    static FOLDERS: OnceLock<Vec<PathBuf>> = OnceLock::new();
+    FOLDERS.get_or_init(|| {
+        let script =
+            "import site; print(*site.getsitepackages(), site.getusersitepackages(), sep='\\n')";
+        Command::new("python3")
+            .args(["-c", script])
+            .output()
+            .map(|output| {
+                String::from_utf8_lossy(&output.stdout)
+                    .lines()
+                    .map(PathBuf::from)
+                    .collect()
+            })
+            .unwrap_or_default()
+    })
 }
 
 /// The newest `libnvrtc.so*` below `root`; never the `libnvrtc-builtins` beside it.
@@ -167,7 +182,7 @@ fn program_in(root: &Path, name: &str) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use super::{look_below, nvrtc_in, program_in, roots};
+    use super::{Compiler, look_below, nvrtc_in, program_in, roots};
 
     #[test]
     fn wheels_and_toolkits_are_recognised_and_builtins_are_not_the_compiler() {
@@ -194,5 +209,46 @@ mod tests {
             Some(root.join("nvidia/cu13/bin/ptxas"))
         );
         std::fs::remove_dir_all(&root).unwrap();
+    }
+
+    /// In a process of its own, whose only `python3` tells that it was started.
+    #[cfg(unix)]
+    #[test]
+    fn python_is_started_for_what_lies_nowhere_else_alone() {
+        use std::os::unix::fs::PermissionsExt;
+
+        const CHILD: &str = "HIMUON_TEST_LOCATE_CHILD";
+        match std::env::var(CHILD).as_deref() {
+            Ok("nvrtc") => return drop(Compiler::locate_nvrtc().unwrap()),
+            Ok(_) => return drop(Compiler::locate().unwrap()),
+            Err(_) => {}
+        }
+        if std::path::Path::new("/usr/local/cuda").exists() {
+            println!("SKIPPED: /usr/local/cuda exists and is searched before Python is");
+            return;
+        }
+        let folder =
+            std::env::temp_dir().join(format!("himuon-locate-python-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let (python, mark) = (folder.join("python3"), folder.join("started"));
+        std::fs::write(&python, "#!/bin/sh\n: > \"${0%/*}/started\"\n").unwrap();
+        std::fs::set_permissions(&python, PermissionsExt::from_mode(0o755)).unwrap();
+        for (what, starts) in [("nvrtc", false), ("all", true)] {
+            let output = std::process::Command::new(std::env::current_exe().unwrap())
+                .args([
+                    "--exact",
+                    "compile::locate::tests::python_is_started_for_what_lies_nowhere_else_alone",
+                ])
+                .env_clear()
+                .env(CHILD, what)
+                .env("PATH", &folder)
+                .env("HIMUON_NVRTC_PATH", "/named/libnvrtc.so")
+                .output()
+                .unwrap();
+            let printed = String::from_utf8_lossy(&output.stdout);
+            assert!(printed.contains("1 passed"), "{printed}");
+            assert_eq!(mark.exists(), starts, "{what}");
+        }
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 }

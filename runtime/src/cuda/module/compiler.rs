@@ -30,7 +30,7 @@ mod nvrtc {
     type AtHand = (Compiler, String);
 
     fn find() -> Result<AtHand, CompileError> {
-        let compiler = Compiler::locate()?;
+        let compiler = Compiler::locate_nvrtc()?;
         let version = compiler.version()?;
         Ok((compiler, version))
     }
