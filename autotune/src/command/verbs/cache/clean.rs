@@ -128,11 +128,11 @@ fn remove(file: PathBuf, removed: &mut Removed) -> Result<(), CommandError> {
 }
 
 pub(super) fn clear(folder: &Path, console: &Console) -> Result<Outcome, CommandError> {
-    let tables: Vec<(PathBuf, TuningTable)> = readable(folder, console)?;
     let mut removed = Removed::default();
-    if !tables.is_empty() {
+    // The lock would leave a folder where there is none.
+    if !stored(folder)?.is_empty() {
         let _locked = LockedFolder::lock(folder).map_err(CommandError::Tuning)?;
-        for (file, _) in tables {
+        for (file, _) in readable(folder, console)? {
             remove(file, &mut removed)?;
         }
     }
