@@ -12,7 +12,7 @@ pub enum Architecture {
     Sm75,
     /// From 8.0: bf16 and tf32 tensor cores, asynchronous copies.
     Sm80,
-    /// Exactly 9.0 with its own instructions (warp-group products, clusters).
+    /// Exactly 9.0: whole matrices are stored to shared memory, of which a block may have 227 KiB.
     Sm90a,
 }
 

@@ -961,7 +961,8 @@ struct NewtonSchulz {
     site.first_strip = Site::WARPS == 1 ? 0u : uniform(forget(site.first_strip));
     x_tile = TileX::at(site.shared + (Site::BUFFERS == 2 ? (index & 1) * Site::X_BYTES : 0), site.lane);
     gram_tile = TileGram::at(site.shared + Site::BUFFERS * Site::X_BYTES, site.lane);
-    if (Site::BUFFERS == 1) Site::barrier();  // the previous X has been read by all
+    // The previous X has been read by all; of a single warp, the staged momentum too, behind whose reads no barrier stands.
+    if (Site::BUFFERS == 1 || Site::WARPS == 1) Site::barrier();
     store_rows(x);
     Site::barrier();
   }

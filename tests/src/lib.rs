@@ -5,6 +5,7 @@
 //! bounds of [`tolerances`].
 
 pub mod backend;
+pub mod compiler;
 pub mod conformance;
 pub mod cpu;
 #[cfg(unix)]

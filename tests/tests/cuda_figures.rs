@@ -2,6 +2,7 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test without its device fails")]
 
+use himuon_tests::compiler::is_as_measured;
 use himuon_tests::cuda::CudaBackend;
 use himuon_tests::cuda::figures::{compiler, figures};
 
@@ -16,6 +17,9 @@ const TABLE_SECTORS: u64 = 24;
 fn wavefronts_instructions_and_bytes() {
     let mut backend = CudaBackend::new("sm_80").unwrap().without_reports();
     let compiler = compiler().unwrap();
+    if !is_as_measured(&compiler, "instructions, wavefronts and bytes of a tile") {
+        return;
+    }
     for (edge, wavefronts, of_a_warp, warps) in BOUNDS {
         let spec = format!("tile={edge} element=bf16").parse().unwrap();
         for found in figures(&mut backend, &compiler, &spec).unwrap() {

@@ -9,8 +9,9 @@ use super::driver::pointer_attribute;
 use super::error::CudaError;
 
 /// Refuses an address that the device's kernels cannot use, before they fault and take the device with them: one of this
-/// process's own memory, or of another device's. Managed and page-locked memory is every device's. Where a device reads all
-/// of a process's memory, as on Grace, only other devices' memory is refused.
+/// process's own memory, or of another device's. Managed and page-locked memory is every device's. Where a device uses the
+/// host's page tables, as on Grace, only other devices' memory is refused; where it could read all memory by faults alone
+/// (heterogeneous memory management), the process's own is refused, since every access would cross the bus.
 ///
 /// It asks the driver, which takes about a microsecond.
 ///
@@ -27,8 +28,9 @@ pub fn check_address(context: &CudaContext, address: u64) -> Result<(), CudaErro
     };
     let ask = |which| pointer_attribute(address, which);
     let Some(kind) = ask(PointerAttribute::CU_POINTER_ATTRIBUTE_MEMORY_TYPE)? else {
-        let reads_all = Attribute::CU_DEVICE_ATTRIBUTE_PAGEABLE_MEMORY_ACCESS;
-        return match context.attribute(reads_all) {
+        let shares_tables =
+            Attribute::CU_DEVICE_ATTRIBUTE_PAGEABLE_MEMORY_ACCESS_USES_HOST_PAGE_TABLES;
+        return match context.attribute(shares_tables) {
             Ok(1) => Ok(()),
             _ => Err(elsewhere("no memory that CUDA knows".to_owned())),
         };

@@ -11,8 +11,8 @@ use super::error::CudaError;
 use super::module;
 use crate::tuning::DeviceFingerprint;
 
-/// The oldest driver, 12.8.
-const OLDEST_DRIVER: u32 = 12080;
+/// The oldest driver, 12.0.
+const OLDEST_DRIVER: u32 = 12000;
 /// How the identity of an emulated device begins.
 const EMULATOR: &[u8] = b"himuon-emulator";
 
@@ -35,6 +35,8 @@ pub struct DeviceInfo {
     pub driver: u32,
     /// Bytes of its L2 cache; 0: the driver does not tell.
     pub l2_bytes: u32,
+    /// Bytes that its memory moves in a second at best; 0: the driver does not tell.
+    pub memory_bandwidth: u64,
     /// Whether a program plays the device, so that its times say nothing of any GPU.
     pub emulated: bool,
 }
@@ -109,7 +111,7 @@ fn no_device(version: u32, reason: String) -> CudaError {
 /// The devices of this machine.
 ///
 /// # Errors
-/// No driver, one older than 12.8, no device; each says what was found and what to do.
+/// No driver, one older than 12.0, no device; each says what was found and what to do.
 pub fn devices() -> Result<Vec<DeviceInfo>, CudaError> {
     let version = start()?;
     let count = result::device::get_count();
@@ -137,6 +139,10 @@ fn info(ordinal: i32, driver_version: u32) -> Result<DeviceInfo, CudaError> {
         shared_bytes: attribute(Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?,
         driver: driver_version,
         l2_bytes: attribute(Attribute::CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE).unwrap_or(0),
+        memory_bandwidth: bandwidth(
+            attribute(Attribute::CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE).unwrap_or(0),
+            attribute(Attribute::CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH).unwrap_or(0),
+        ),
         emulated: result::device::get_uuid(device).is_ok_and(|uuid| {
             let bytes = uuid.bytes.iter();
             bytes
@@ -145,6 +151,11 @@ fn info(ordinal: i32, driver_version: u32) -> Result<DeviceInfo, CudaError> {
                 .eq(EMULATOR.iter().copied())
         }),
     })
+}
+
+/// Bytes a second of a memory that moves `bits` twice in each of its clock's periods.
+fn bandwidth(kilohertz: u32, bits: u32) -> u64 {
+    2 * 1000 * u64::from(kilohertz) * u64::from(bits / 8)
 }
 
 /// Opens a device: its primary context, which every library of the process shares.

@@ -9,6 +9,7 @@ use cudarc::driver::{CudaFunction, CudaStream, result};
 use libloading::Library;
 
 use super::error::CudaError;
+use super::per_thread::wait_for_all;
 use crate::backend::BackendError;
 
 /// What the loader is asked for, in cudarc's order.
@@ -177,10 +178,11 @@ impl DeviceMemory {
         Ok(())
     }
 
-    /// Reads bytes from `offset` on, after everything submitted before.
+    /// Reads bytes from `offset` on, after everything submitted before, by other threads too.
     pub(super) fn read(&self, offset: usize, bytes: &mut [u8]) -> Result<(), CudaError> {
         self.check(offset, bytes.len())?;
         self.bind("copying from the device")?;
+        wait_for_all(&self.stream)?;
         let at = self.pointer + offset as u64;
         // SAFETY: `check` compared the range with the allocation; the buffer outlives the copy, which is waited for.
         unsafe { result::memcpy_dtoh_async(bytes, at, self.stream.cu_stream()) }

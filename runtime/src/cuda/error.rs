@@ -26,7 +26,7 @@ pub enum CudaError {
     },
     /// A driver that lacks what is needed.
     #[error(
-        "the CUDA driver is of version {found}, expected 12.8 or newer; update NVIDIA's driver"
+        "the CUDA driver is of version {found}, expected 12.0 or newer; update NVIDIA's driver"
     )]
     DriverTooOld {
         /// Its version.

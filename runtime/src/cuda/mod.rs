@@ -46,6 +46,7 @@ mod map;
 mod memory;
 pub mod model;
 mod module;
+mod per_thread;
 mod ranges;
 mod recorded;
 mod scratch;

@@ -142,6 +142,18 @@ pub enum FaultKind {
         /// The other warp.
         other_warp: u32,
     },
+    /// Two warps of a block touched a byte of global memory, one of them writing, with no barrier between.
+    #[error(
+        "global-memory race: {access} conflicts with an earlier {other_access} by warp {other_warp} of the block with no barrier between"
+    )]
+    GlobalRace {
+        /// This access.
+        access: Access,
+        /// The earlier access.
+        other_access: Access,
+        /// The other warp.
+        other_warp: u32,
+    },
     /// Data of an asynchronous copy was touched before the copy was waited for.
     #[error("{access} of shared memory that an asynchronous copy still owns: {detail}")]
     AsyncNotWaited {

@@ -10,6 +10,7 @@ use himuon_codegen::pipeline::{TARGETS, emit, stock_specs};
 use himuon_codegen::render;
 use himuon_templates::sources::LIBRARY;
 use himuon_templates::{Architecture, KernelSpec, Variant};
+use himuon_tests::compiler::is_as_measured;
 use himuon_tests::grid::long_tests;
 use himuon_toolkit::Toolkit;
 use std::path::Path;
@@ -89,11 +90,17 @@ fn must_not_spill(spec: &KernelSpec, target: &str) -> bool {
 
 fn check(compiler: &Compiler, spec: &KernelSpec, target: &str) {
     for resources in assembled(compiler, spec, target) {
-        let spilled = resources.spill_store_bytes + resources.spill_load_bytes;
-        assert!(
-            spilled == 0 || !must_not_spill(spec, target),
-            "{spec} for {target}: {resources:?}"
-        );
+        if must_not_spill(spec, target) {
+            spills_at_most(compiler, &resources, 0);
+        }
+    }
+}
+
+/// Bytes that are stored and loaded because registers do not suffice.
+fn spills_at_most(compiler: &Compiler, resources: &Resources, allowed: u32) {
+    let spilled = resources.spill_store_bytes + resources.spill_load_bytes;
+    if is_as_measured(compiler, "spills") {
+        assert!(spilled <= allowed, "{resources:?}");
     }
 }
 
@@ -141,13 +148,8 @@ fn the_launches_of_a_coarse_part_assemble(storage: &str, targets: &[&str]) {
                 "measured: {} for {target}: {} registers, {} bytes of shared memory, {}",
                 rendered.id, entry.registers, entry.static_shared_bytes, entry.entry
             );
-            let spilled = entry.spill_store_bytes + entry.spill_load_bytes;
             let allowed = if *target == "sm_75" { 16 } else { 0 };
-            assert!(
-                spilled <= allowed,
-                "{} for {target}: {entry:?}",
-                rendered.id
-            );
+            spills_at_most(&compiler, &entry, allowed);
         }
     }
 }
@@ -190,8 +192,7 @@ fn coupled_steps_assemble() {
                     entry.spill_store_bytes + entry.spill_load_bytes,
                     entry.static_shared_bytes
                 );
-                let spilled = entry.spill_store_bytes + entry.spill_load_bytes;
-                assert_eq!(spilled, 0, "{spec} for {target}: {entry:?}");
+                spills_at_most(&compiler, &entry, 0);
             }
         }
     }
@@ -268,8 +269,7 @@ fn tiles_of_any_size_assemble_for_every_architecture() {
         ("tile=144 operand=tf32 coefficients=turbo", 0),
     ] {
         for resources in assembled(&compiler, &spec(text), "sm_80") {
-            let spilled = resources.spill_store_bytes + resources.spill_load_bytes;
-            assert!(spilled <= allowed, "{text}: {resources:?}");
+            spills_at_most(&compiler, &resources, allowed);
         }
     }
 }

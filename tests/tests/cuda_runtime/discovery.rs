@@ -97,9 +97,9 @@ fn a_fingerprint_names_the_compiler_that_kernels_come_from() {
 #[test]
 fn a_driver_that_is_too_old_is_named() {
     let test = "discovery::a_driver_that_is_too_old_is_named";
-    emulated(test, &[("HIMUON_EMULATOR_DRIVER_VERSION", "12.4")], || {
+    emulated(test, &[("HIMUON_EMULATOR_DRIVER_VERSION", "11.8")], || {
         let error = cuda::devices().unwrap_err().to_string();
-        assert!(error.contains("version 12.4, expected 12.8"), "{error}");
+        assert!(error.contains("version 11.8, expected 12.0"), "{error}");
     });
 }
 

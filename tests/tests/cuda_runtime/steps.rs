@@ -1,5 +1,7 @@
 //! Steps of a whole model beside the CPU's, and what a step submits.
 
+use std::sync::Arc;
+
 use himuon::cuda::{DeviceMut, DeviceRef};
 use himuon::optimizer::MuonOptions;
 use himuon::schedule::TileSchedule;
@@ -77,6 +79,33 @@ fn another_stream_that_reads_the_weights_waits_for_the_step() {
         let found = after.clone_dtoh(&weight).unwrap();
         after.synchronize().unwrap();
         assert_eq!(found, plain.read()[0]);
+    });
+}
+
+/// candle's devices have such a stream. A thread that goes on waits for the one before; the host waits for both to read.
+#[test]
+fn a_stream_that_each_thread_has_of_its_own_is_followed_from_thread_to_thread() {
+    let test = "steps::a_stream_that_each_thread_has_of_its_own_is_followed_from_thread_to_thread";
+    emulated_and_on_gpu(test, || {
+        let model = Model::mixed();
+        let mut plain = OnDevice::new(&model);
+        let mut expected = plain.optimizer(model.builder(&[tile(16)]));
+        let mut shared = OnDevice::new(&model);
+        let context = Arc::clone(shared.stream.context());
+        shared.stream = context.per_thread_stream();
+        let mut optimizer = shared.optimizer(model.builder(&[tile(16)]));
+        for step in 0..4 {
+            plain.step(&mut expected);
+            std::thread::scope(|scope| {
+                let step = || shared.step(&mut optimizer);
+                scope.spawn(step).join().unwrap()
+            });
+            context.synchronize().unwrap();
+            assert_eq!(shared.bits(), plain.bits(), "step {step}");
+        }
+        let states =
+            [&expected, &optimizer].map(|optimizer| optimizer.save_state_to_bytes().unwrap());
+        assert!(states[0] == states[1]);
     });
 }
 

@@ -10,6 +10,9 @@ use crate::target_folder::target_folder;
 
 const VERSION: &str = "13.5.37";
 
+/// The version of NVRTC in the pinned wheels, with which all bounds in tests were measured.
+pub const MEASURED_NVRTC: &str = "13.5";
+
 /// The PyPI wheels that are installed where no toolkit is found.
 pub const PINNED_WHEELS: [&str; 3] = [
     "nvidia-cuda-nvrtc==13.5.37",
@@ -112,4 +115,16 @@ fn run_installers(target: &Path, wheels: &[&str]) -> Result<(), String> {
         }
     }
     Err(reasons.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Else every bound would be skipped.
+    #[test]
+    fn what_is_pinned_is_what_was_measured() {
+        let version = format!("=={MEASURED_NVRTC}.");
+        assert!(PINNED_WHEELS.iter().all(|wheel| wheel.contains(&version)));
+    }
 }

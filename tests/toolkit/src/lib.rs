@@ -43,7 +43,7 @@ mod target_folder;
 
 pub use assemble::{Assembled, EntryResources};
 pub use error::ToolkitError;
-pub use install::PINNED_WHEELS;
+pub use install::{MEASURED_NVRTC, PINNED_WHEELS};
 pub use locate::Toolkit;
 pub use python::python_packages;
 pub use target_folder::target_folder;

@@ -20,6 +20,7 @@ use super::error::CudaError;
 use super::kernel::Method;
 use super::memory::{Device, DeviceAllocator};
 use super::module::Shipped;
+use super::per_thread::LastThread;
 use super::recorded::Recorded;
 use super::table::MATRIX_BYTES;
 use super::tensor::DeviceRef;
@@ -45,6 +46,7 @@ type ChunkKey = (Option<u32>, KernelKey, usize);
 pub struct CudaBackend {
     device: DeviceInfo,
     stream: Arc<CudaStream>,
+    last_thread: LastThread,
     shipped: Shipped,
     fixed: Option<Fixed>,
     workspace: Option<DeviceMemory>,
@@ -90,6 +92,7 @@ impl CudaBackend {
         Ok(CudaBackend {
             device,
             stream: Arc::clone(stream),
+            last_thread: LastThread::this(),
             shipped: Shipped::default(),
             kernels: BTreeMap::new(),
             couplings: Vec::new(),
@@ -239,6 +242,7 @@ impl Backend<Device> for CudaBackend {
     }
 
     fn check(&mut self) -> Result<(), BackendError> {
+        self.last_thread.follow(&self.stream)?;
         stream_state(&self.stream)?;
         Ok(())
     }
@@ -327,6 +331,7 @@ impl Backend<Device> for CudaBackend {
     }
 
     fn set_clock(&mut self, step: u64) -> Result<(), BackendError> {
+        self.last_thread.follow(&self.stream)?;
         match &self.recorded {
             Some(recorded) => Ok(recorded.set_clock(step)?),
             None => Err(Self::unprepared("a recorded step".to_owned())),

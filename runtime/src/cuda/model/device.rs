@@ -5,6 +5,8 @@
 
 use himuon_templates::Architecture;
 
+use crate::cuda::device::DeviceInfo;
+
 /// A card.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Device {
@@ -169,19 +171,23 @@ impl Device {
             .find(|device| device.target.strip_prefix("sm_") == Some(name))
     }
 
-    /// What the model takes a device at hand for: the card of its target, else of the nearest older one, with as many
-    /// multiprocessors and as much shared memory of a block as it has. `None`: older than all.
-    pub fn like(target: &str, multiprocessors: u32, block_shared_memory: u32) -> Option<Device> {
+    /// What the model takes a device at hand for: the card of its target, else of the nearest older one, with what the driver
+    /// says of the device's multiprocessors, shared memory, L2 cache and bandwidth: an H200 is no H100. `None`: older
+    /// than all.
+    pub fn like(info: &DeviceInfo) -> Option<Device> {
         let number = |target: &str| -> Option<u32> {
             let digits = target.trim_matches(|c: char| !c.is_ascii_digit());
             digits.parse().ok()
         };
-        let wanted = number(target)?;
+        let wanted = number(&info.target())?;
         let mut older = DEVICES.into_iter().rev();
         let card = older.find(|card| number(card.target).is_some_and(|n| n <= wanted))?;
+        let told = |found: f64, else_of_card: f64| if found > 0.0 { found } else { else_of_card };
         Some(Device {
-            multiprocessors: multiprocessors.max(1),
-            block_shared_memory: block_shared_memory.max(card.class.limits().shared_memory),
+            multiprocessors: info.multiprocessors.max(1),
+            block_shared_memory: info.shared_bytes.max(card.class.limits().shared_memory),
+            bandwidth: told(info.memory_bandwidth as f64, card.bandwidth),
+            l2: told(f64::from(info.l2_bytes), card.l2),
             ..card
         })
     }

@@ -14,11 +14,7 @@ pub(super) fn launchable(
     spec: &KernelSpec,
     shapes: &[(usize, usize)],
 ) -> Vec<Estimate> {
-    let Some(card) = Card::like(
-        &device.target(),
-        device.multiprocessors,
-        device.shared_bytes,
-    ) else {
+    let Some(card) = Card::like(device) else {
         return Vec::new();
     };
     let mut estimates = ranked(spec, &card, shapes, &|_| None);

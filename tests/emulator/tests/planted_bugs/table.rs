@@ -34,8 +34,8 @@ pub(crate) const DEFAULT: Planted = Planted {
 
 pub(crate) fn table() -> Vec<Planted> {
     use FaultKind::{
-        AsyncNotWaited, BlockConflict, Deadlock, DivergentBarrier, DivergentCollective, Misaligned,
-        OutOfBounds, SharedRace, UninitialisedMemory,
+        AsyncNotWaited, BlockConflict, Deadlock, DivergentBarrier, DivergentCollective, GlobalRace,
+        Misaligned, OutOfBounds, SharedRace, UninitialisedMemory,
     };
     let reversed: Twin = |input, index| input[63 - index];
     vec![
@@ -186,6 +186,23 @@ pub(crate) fn table() -> Vec<Planted> {
             outputs: 128,
             twin: |input, index| input[index % 64] + 1.0,
             told: |kind| matches!(kind, BlockConflict { .. }),
+            instruction: "global",
+            ..DEFAULT
+        },
+        Planted {
+            kernel: "missing_barrier_after_global_write",
+            ready: true,
+            twin: |input, index| input[if index < 64 { index } else { 127 - index }],
+            told: |kind| matches!(kind, GlobalRace { .. }),
+            instruction: "global",
+            outputs: 128,
+            ..DEFAULT
+        },
+        Planted {
+            kernel: "missing_barrier_before_global_overwrite",
+            ready: true,
+            twin: |_, _| 1.0,
+            told: |kind| matches!(kind, GlobalRace { .. }),
             instruction: "global",
             ..DEFAULT
         },

@@ -109,8 +109,8 @@ impl Warp {
             if env.options.checks {
                 env.view.check_initialised(&place, addresses, bytes)?;
                 if !transfer.is_strong() {
-                    env.view
-                        .note(&place, core.block, addresses, bytes, Access::Read)?;
+                    let who = (core.block, &self.accessor(false));
+                    env.view.note(&place, who, addresses, bytes, Access::Read)?;
                 }
             }
             for (index, dst) in dsts.iter().enumerate() {

@@ -79,8 +79,9 @@ impl Warp {
             )?;
             rest &= !place.lanes;
             if env.options.checks && !transfer.is_strong() {
+                let who = (core.block, &self.accessor(false));
                 env.view
-                    .note(&place, core.block, addresses, bytes, Access::Write)?;
+                    .note(&place, who, addresses, bytes, Access::Write)?;
             }
             for lane in lanes_of(place.lanes) {
                 let offset = place.offset(addresses[lane]);

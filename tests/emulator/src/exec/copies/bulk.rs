@@ -81,8 +81,8 @@ impl Warp {
         )?;
         if env.options.checks {
             env.view.check_initialised(&place, sources, length)?;
-            env.view
-                .note(&place, core.block, sources, length, Access::Read)?;
+            let who = (core.block, &self.accessor(false));
+            env.view.note(&place, who, sources, length, Access::Read)?;
         }
         let mut data = vec![0; length as usize];
         place
@@ -133,8 +133,9 @@ impl Warp {
             &mut self.hint,
         )?;
         if env.options.checks {
+            let who = (core.block, &self.accessor(false));
             env.view
-                .note(&place, core.block, destinations, length, Access::Write)?;
+                .note(&place, who, destinations, length, Access::Write)?;
         }
         self.copies.bulk_stores.push(BulkStore {
             lane,

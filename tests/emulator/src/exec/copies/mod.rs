@@ -224,8 +224,8 @@ impl Warp {
             rest &= !place.lanes;
             if env.options.checks {
                 env.view.check_initialised(&place, sources, length)?;
-                env.view
-                    .note(&place, block, sources, length, Access::Read)?;
+                let who = (block, &self.accessor(false));
+                env.view.note(&place, who, sources, length, Access::Read)?;
             }
             for copy in &mut self.copies.under_way[first..] {
                 if (place.lanes >> copy.lane) & 1 == 1 {

@@ -1,9 +1,11 @@
-//! The check for blocks of one launch that get in each other's way: a tile covered twice, a mirrored triangle.
+//! The check for blocks of one launch that get in each other's way (a tile covered twice, a mirrored triangle), and for warps
+//! of one block that hand each other numbers without a barrier.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed, Ordering::SeqCst};
 
 use super::{Located, block_index};
+use crate::exec::shared::Accessor;
 use crate::exec::trouble::{Step, Trouble, lanes_of};
 use crate::fault::{Access, FaultKind};
 use crate::lanes::Lanes;
@@ -13,6 +15,9 @@ use crate::lanes::Lanes;
 ///
 /// A block that orders its accesses by a device-wide fence or an atomic with others is taken at its word: between two
 /// such blocks nothing is reported.
+///
+/// Of the warps of a block that alone uses a cell the last writer and the last reader are kept. Two unordered writes are let
+/// pass: compilers write what several warps hold alike from each.
 pub(super) struct Conflicts {
     grid: [u32; 3],
     /// Bytes of a cell, as a power of two.
@@ -21,10 +26,26 @@ pub(super) struct Conflicts {
     synchronised: BlockSet,
 }
 
-/// Block numbers plus one; 0 for nobody.
+/// Block numbers plus one; 0 for nobody. Warps are of the block that is named last, with their interval.
 struct Shadow {
     writers: Box<[AtomicU32]>,
     readers: Box<[AtomicU32]>,
+    writing_warps: Box<[AtomicU32]>,
+    reading_warps: Box<[AtomicU32]>,
+}
+
+/// What is kept of a cell.
+#[derive(Clone, Copy)]
+struct Cell<'a> {
+    writer: &'a AtomicU32,
+    reader: &'a AtomicU32,
+    writing_warp: &'a AtomicU32,
+    reading_warp: &'a AtomicU32,
+}
+
+/// A warp and its interval.
+fn packed(who: &Accessor<'_>) -> u32 {
+    who.interval << 5 | who.warp as u32
 }
 
 /// Several blocks read the cell.
@@ -50,7 +71,8 @@ impl BlockSet {
 
 /// One lane's access to a cell.
 #[derive(Clone, Copy)]
-struct CellAccess {
+struct CellAccess<'a> {
+    who: &'a Accessor<'a>,
     block: u32,
     lane: usize,
     address: u64,
@@ -76,16 +98,19 @@ impl Conflicts {
     pub(super) fn note(
         &self,
         place: &Located<'_>,
-        block: u32,
+        (block, who): (u32, &Accessor<'_>),
         addresses: &Lanes,
         bytes: u32,
         access: Access,
     ) -> Step<()> {
         let shadow = self.shadows[place.index].get_or_init(|| {
             let cells = place.allocation.bytes().div_ceil(1 << self.shift) as usize;
+            let nobody = || bytemuck::allocation::zeroed_slice_box(cells);
             Shadow {
-                writers: bytemuck::allocation::zeroed_slice_box(cells),
-                readers: bytemuck::allocation::zeroed_slice_box(cells),
+                writers: nobody(),
+                readers: nobody(),
+                writing_warps: nobody(),
+                reading_warps: nobody(),
             }
         });
         for lane in lanes_of(place.lanes) {
@@ -93,17 +118,23 @@ impl Conflicts {
             let last = (offset + u64::from(bytes) - 1) >> self.shift;
             let cells = (offset >> self.shift) as usize..last as usize + 1;
             let at = CellAccess {
+                who,
                 block,
                 lane,
                 address: addresses[lane],
                 access,
             };
-            let writers = &shadow.writers[cells.clone()];
-            for (writer, reader) in writers.iter().zip(&shadow.readers[cells]) {
+            for index in cells {
+                let cell = Cell {
+                    writer: &shadow.writers[index],
+                    reader: &shadow.readers[index],
+                    writing_warp: &shadow.writing_warps[index],
+                    reading_warp: &shadow.reading_warps[index],
+                };
                 if access == Access::Write {
-                    self.note_write(writer, reader, at)?;
+                    self.note_write(cell, at)?;
                 } else {
-                    self.note_read(writer, reader, at)?;
+                    self.note_read(cell, at)?;
                 }
             }
         }
@@ -113,7 +144,8 @@ impl Conflicts {
     // A write marks its cell before it looks at the readers, a read before it looks at the writer. In one total order
     // of these accesses (`SeqCst`) the later of the two sees the earlier.
 
-    fn note_write(&self, writer: &AtomicU32, reader: &AtomicU32, at: CellAccess) -> Step<()> {
+    fn note_write(&self, cell: Cell<'_>, at: CellAccess<'_>) -> Step<()> {
+        let Cell { writer, reader, .. } = cell;
         let me = at.block + 1;
         let wrote = if writer.load(Relaxed) == me {
             me
@@ -123,16 +155,19 @@ impl Conflicts {
         if wrote != 0 && wrote != me && !self.ordered(wrote - 1, at.block) {
             return Err(self.conflict(at, wrote, "wrote"));
         }
+        cell.writing_warp.store(packed(at.who), Relaxed);
         match reader.load(SeqCst) {
             0 => Ok(()),
             SEVERAL if self.synchronised.contains(at.block) => Ok(()),
             SEVERAL => Err(self.conflict(at, SEVERAL, "read")),
-            read if read == me || self.ordered(read - 1, at.block) => Ok(()),
+            read if read == me => follows(cell.reading_warp, at, Access::Read),
+            read if self.ordered(read - 1, at.block) => Ok(()),
             read => Err(self.conflict(at, read, "read")),
         }
     }
 
-    fn note_read(&self, writer: &AtomicU32, reader: &AtomicU32, at: CellAccess) -> Step<()> {
+    fn note_read(&self, cell: Cell<'_>, at: CellAccess<'_>) -> Step<()> {
+        let Cell { writer, reader, .. } = cell;
         let me = at.block + 1;
         let read = reader.load(Relaxed);
         if read != me && read != SEVERAL {
@@ -145,11 +180,13 @@ impl Conflicts {
                 reader.store(SEVERAL, SeqCst);
             }
         }
-        let wrote = writer.load(SeqCst);
-        if wrote != 0 && wrote != me && !self.ordered(wrote - 1, at.block) {
-            return Err(self.conflict(at, wrote, "wrote"));
+        cell.reading_warp.store(packed(at.who), Relaxed);
+        match writer.load(SeqCst) {
+            0 => Ok(()),
+            wrote if wrote == me => follows(cell.writing_warp, at, Access::Write),
+            wrote if self.ordered(wrote - 1, at.block) => Ok(()),
+            wrote => Err(self.conflict(at, wrote, "wrote")),
         }
-        Ok(())
     }
 
     fn ordered(&self, other: u32, block: u32) -> bool {
@@ -157,7 +194,7 @@ impl Conflicts {
     }
 
     #[cold]
-    fn conflict(&self, at: CellAccess, other: u32, other_access: &'static str) -> Box<Trouble> {
+    fn conflict(&self, at: CellAccess<'_>, other: u32, other_access: &'static str) -> Box<Trouble> {
         let other_block = (other != SEVERAL).then(|| block_index(other - 1, self.grid));
         Trouble::at(
             FaultKind::BlockConflict {
@@ -169,4 +206,19 @@ impl Conflicts {
             at.address,
         )
     }
+}
+
+/// Checks that an access is ordered behind that of another warp of its block.
+fn follows(other: &AtomicU32, at: CellAccess<'_>, other_access: Access) -> Step<()> {
+    let other = other.load(Relaxed);
+    let (warp, interval) = ((other & 31) as usize, other >> 5);
+    if warp == at.who.warp || interval <= at.who.knowledge.of(warp) {
+        return Ok(());
+    }
+    let kind = FaultKind::GlobalRace {
+        access: at.access,
+        other_access,
+        other_warp: warp as u32,
+    };
+    Err(Trouble::at(kind, at.lane as u32, at.address))
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use conflicts::Conflicts;
 
+use super::shared::Accessor;
 use super::trouble::{Step, Trouble, lanes_of};
 use crate::fault::{Access, FaultKind, Space};
 use crate::lanes::{Lanes, WARP};
@@ -135,18 +136,18 @@ impl<'a> GlobalView<'a> {
         Ok(())
     }
 
-    /// Records plain accesses and checks them against those of other blocks.
+    /// Records plain accesses of a warp of a block, and checks them against those of other blocks and warps.
     #[inline(always)]
     pub(super) fn note(
         &self,
         place: &Located<'_>,
-        block: u32,
+        who: (u32, &Accessor<'_>),
         addresses: &Lanes,
         bytes: u32,
         access: Access,
     ) -> Step<()> {
         match &self.conflicts {
-            Some(conflicts) => conflicts.note(place, block, addresses, bytes, access),
+            Some(conflicts) => conflicts.note(place, who, addresses, bytes, access),
             None => Ok(()),
         }
     }
