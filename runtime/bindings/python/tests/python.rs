@@ -92,6 +92,7 @@ fn the_tests_of_the_package() {
         "test_numpy",
         "test_torch",
         "test_torch_states",
+        "test_torch_warnings",
         "test_torch_devices",
         "test_torch_distributed",
         "test_cuda",
