@@ -7,7 +7,7 @@ from typing import Any
 from ._torch_groups import Kept
 from ._torch_tensors import is_sharded
 
-# Of what these give a tile the size follows the edges of the whole matrix.
+# What these give a tile is of the size of its whole matrix.
 _SCALES_OF_WHOLE_MATRICES = ("match_rms_adamw", "original")
 
 
@@ -22,18 +22,19 @@ def warn(text: str) -> None:
 def warn_of_group(group: dict[str, Any]) -> None:
     """Warns of options that do something else than they seem to, for what is in the group."""
     matrices = group["use_muon"] and any(parameter.ndim > 1 for parameter in group["params"])
-    specs = [group["spec"]] if isinstance(group["spec"], str) else group["spec"]
+    several = isinstance(group["spec"], (list, tuple))
+    whole = ["full" in str(spec) for spec in (group["spec"] if several else [group["spec"]])]
     if matrices and not group["every_matrix"] and "param_names" not in group:
         warn(
             "parameters without names: embeddings and heads among them are mapped like any matrix; pass "
             "model.named_parameters(), or every_matrix=True to say so"
         )
-    if any("full" in spec for spec in specs) and any(is_sharded(parameter) for parameter in group["params"]):
+    if any(whole) and any(is_sharded(parameter) for parameter in group["params"]):
         warn("tile=full is the whole of each shard, not of the matrix, whose parts are elsewhere")
-    if matrices and group["scale"] in _SCALES_OF_WHOLE_MATRICES and not all("full" in spec for spec in specs):
+    if matrices and group["scale"] in _SCALES_OF_WHOLE_MATRICES and not all(whole):
         warn(
             f'scale="{group["scale"]}" is made for tile=full: with smaller tiles the update is larger by the root of how many of '
-            'them lie along an edge; scale="exact" is as large for every tile, at the rate that the README says'
+            'them lie along the longer edge; scale="exact" is as large for every tile, at the rate that the README tells'
         )
 
 
