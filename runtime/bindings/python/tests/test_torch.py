@@ -265,6 +265,14 @@ class Training(unittest.TestCase):
         for parameter, old in zip(model.parameters(), before.parameters()):
             self.assertFalse(torch.equal(parameter, old))
         self.assertRegex(optimizer.explain(), r"group0\.adamw\.without_masters: .*AdamW, lr 0\.005")
+        resumed = copy.deepcopy(model)
+        other = make(resumed, master_weights=True)
+        other.load_state_dict(optimizer.state_dict())
+        for net, stepped in ((model, optimizer), (resumed, other)):
+            for parameter in net.parameters():
+                parameter.grad = torch.ones_like(parameter)
+            stepped.step()
+        self.assertTrue(same(model, resumed))
 
     def test_wrappers_do_not_change_who_is_mapped(self):
         class Llama(torch.nn.Module):

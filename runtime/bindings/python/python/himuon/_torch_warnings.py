@@ -51,8 +51,8 @@ def warn_that_nothing_is_mapped(param_groups: list[dict[str, Any]]) -> None:
     if all(parameter.ndim < 2 for parameter in parameters):
         found = f"all {len(parameters)} parameters of groups with use_muon have one dimension, as FSDP1 and DeepSpeed ZeRO leave them"
     warn(
-        f"{found}: everything goes to AdamW, at lr times adamw_lr_factor; expected matrices of a plain model, or as "
-        "torch.distributed.fsdp.fully_shard keeps them, and explain() says why each is none"
+        f"{found}: everything goes to AdamW, at lr times adamw_lr_factor; expected matrices, as a plain model has them and "
+        "torch.distributed.fsdp.fully_shard keeps them"
     )
 
 

@@ -60,7 +60,8 @@ class HiMuon(torch.optim.Optimizer):
         spec: tile, steps and the rest as text, or one text per tile that ``schedule`` may use.
         momentum, nesterov, weight_decay: as in ``torch.optim.Muon``, with a heavy ball unless ``moving_average``.
         moving_average: whether ``buf = mu buf + (1 - mu) g``, as in ``torch.optim.Muon``.
-        scale: ``exact``, ``paper``, ``original``, ``match_rms_adamw`` or ``none``; ``scale_factor`` is its factor.
+        scale: ``exact`` (as large for every tile), ``paper``, ``original`` or ``match_rms_adamw`` (for whole matrices), or
+            ``none``; ``scale_factor`` is its factor.
         row_normalisation: NorMuon's ``(beta2, epsilon)``; None for none.
         coarse_factor, coarse_momentum: of what ``coarse=r`` in ``spec`` adds to the tiles; None for the default.
         view: what parameters of three or more dimensions are: ``automatic``, ``convolution`` or ``stack``.
