@@ -124,11 +124,15 @@ class States(unittest.TestCase):
         self.assertTrue(same(model, resumed))
 
     def test_the_state_is_on_the_cpu_whatever_torch_makes_by_default(self):
-        optimizer = make(network())
-        with torch.device("meta"):
-            state = optimizer.state_dict()["state"]
-        devices = {values.device.type for entries in state.values() for values in entries.values()}
-        self.assertEqual(devices, {"cpu"})
+        model = network()
+        optimizer = make(model)
+        for step in range(2):
+            with torch.device("meta"):
+                state = optimizer.state_dict()
+                optimizer.load_state_dict(state)
+            devices = {values.device.type for entries in state["state"].values() for values in entries.values()}
+            self.assertEqual(devices, {"cpu"})
+            advance(model, optimizer, step)
 
     def test_copies_are_refused(self):
         with self.assertRaisesRegex(TypeError, "state_dict"):

@@ -172,7 +172,7 @@ def _adamw_groups(
     if not group["master_weights"]:
         return [(name, list(parameters), _adamw(group, factor, master_weights=False))]
     mastered = [member for member, parameter in parameters.items() if parameter.dtype == torch.bfloat16]
-    others = [member for member in parameters if member not in mastered]
+    others = [member for member, parameter in parameters.items() if parameter.dtype != torch.bfloat16]
     return [
         (name, mastered, _adamw(group, factor, master_weights=True)),
         (f"{name}.without_masters", others, _adamw(group, factor, master_weights=False)),
