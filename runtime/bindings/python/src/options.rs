@@ -9,15 +9,33 @@ use himuon::schedule::TileSchedule;
 use himuon::{KernelSpec, Tile};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 
 use crate::errors::{argument, raised};
 use crate::kept::{Kept, of_adamw, of_tiles};
 
+/// What an argument of another type is told.
+fn mistyped(what: &str, found: Borrowed<'_, '_, PyAny>, expected: &str) -> PyErr {
+    PyTypeError::new_err(format!("{what} is {:?}, expected {expected}", &*found))
+}
+
 /// One specification as text, or one per tile that a schedule may use.
-#[derive(FromPyObject)]
 pub(crate) enum Specs {
     One(String),
     Many(Vec<String>),
+}
+
+impl FromPyObject<'_, '_> for Specs {
+    type Error = PyErr;
+
+    fn extract(given: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+        let one = given.extract().map(Specs::One);
+        one.or_else(|_| given.extract().map(Specs::Many))
+            .map_err(|_| {
+                let expected = "text as \"tile=64 steps=5\", or a list of such texts";
+                mistyped("spec", given, expected)
+            })
+    }
 }
 
 impl Specs {
@@ -31,11 +49,20 @@ impl Specs {
     }
 }
 
-/// A tile as an edge, as `"rows x columns"`, or as `"full"`.
-#[derive(FromPyObject)]
+/// A tile as an edge, as `"64x256"` of rows and columns, or as `"full"`.
 pub(crate) enum TileText {
     Edge(u32),
     Text(String),
+}
+
+impl FromPyObject<'_, '_> for TileText {
+    type Error = PyErr;
+
+    fn extract(given: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+        let edge = given.extract().map(TileText::Edge);
+        edge.or_else(|_| given.extract().map(TileText::Text))
+            .map_err(|_| mistyped("a tile", given, "its edge, \"64x256\" or \"full\""))
+    }
 }
 
 impl TileText {
@@ -48,17 +75,43 @@ impl TileText {
 }
 
 /// `{"tile": 64, "every": "full", "period": 5, "factor": 0.5}`, or `(step, tile)` pairs.
-#[derive(FromPyObject)]
 pub(crate) enum Schedule {
-    #[pyo3(from_item_all)]
     Periodic {
         tile: TileText,
         every: TileText,
         period: u64,
-        #[pyo3(default = 1.0)]
         factor: f64,
     },
     Changes(Vec<(u64, TileText)>),
+}
+
+const SCHEDULES: &str = "{\"tile\": 64, \"every\": \"full\", \"period\": 5, \"factor\": 0.5}, of which the factor may be left \
+                         out, or [(step, tile), ...]";
+
+impl FromPyObject<'_, '_> for Schedule {
+    type Error = PyErr;
+
+    fn extract(given: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+        let refused = |_| mistyped("schedule", given, SCHEDULES);
+        let Ok(periodic) = given.cast::<PyDict>() else {
+            return given.extract().map(Schedule::Changes).map_err(refused);
+        };
+        let keys: Vec<String> = periodic.keys().extract().map_err(refused)?;
+        let named = ["tile", "every", "period", "factor"];
+        if keys.iter().any(|key| !named.contains(&key.as_str())) {
+            return Err(mistyped("schedule", given, SCHEDULES));
+        }
+        let item = |name| given.get_item(name).map_err(refused);
+        Ok(Schedule::Periodic {
+            tile: item("tile")?.extract()?,
+            every: item("every")?.extract()?,
+            period: item("period")?.extract().map_err(refused)?,
+            factor: match periodic.contains("factor")? {
+                true => item("factor")?.extract().map_err(refused)?,
+                false => 1.0,
+            },
+        })
+    }
 }
 
 impl Schedule {

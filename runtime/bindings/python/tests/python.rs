@@ -91,7 +91,9 @@ fn the_tests_of_the_package() {
     for file in [
         "test_numpy",
         "test_torch",
+        "test_torch_refusals",
         "test_torch_states",
+        "test_torch_warnings",
         "test_torch_devices",
         "test_torch_distributed",
         "test_cuda",

@@ -256,6 +256,20 @@ class Refusals(unittest.TestCase):
         ]:
             with self.subTest(options), self.assertRaisesRegex((ValueError, himuon.BuildError), text):
                 himuon.Optimizer(self.weights, [("*", himuon.Muon(**options))])
+        schedule = r"schedule is .*, expected {.tile.: 64, .every.: .full., .period.: 5.* or \[\(step, tile\), \.\.\.\]"
+        periodic = {"tile": 64, "every": "full", "period": 5}
+        for options, text in [
+            ({"spec": 64}, "spec is 64, expected text as .tile=64 steps=5., or a list"),
+            ({"spec": [64]}, r"spec is \[64\], expected text"),
+            ({"schedule": "full"}, schedule),
+            ({"schedule": {"tile": 64, "every": "full"}}, schedule),
+            ({"schedule": periodic | {"period": "5"}}, schedule),
+            ({"schedule": periodic | {"faktor": 0.5}}, schedule),
+            ({"schedule": periodic | {"every": None}}, "a tile is None, expected its edge"),
+            ({"schedule": [64]}, schedule),
+        ]:
+            with self.subTest(options), self.assertRaisesRegex(TypeError, text):
+                himuon.Muon(**options)
         with self.assertRaisesRegex(himuon.BuildError, "none of the 3 parameters"):
             himuon.Optimizer(self.weights, [("heads.*", himuon.AdamW())])
         with self.assertRaisesRegex(TypeError, "expected a himuon.Muon or a himuon.AdamW"):

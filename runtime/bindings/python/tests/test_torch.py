@@ -57,18 +57,25 @@ class Training(unittest.TestCase):
 
     @unittest.skipUnless(hasattr(torch.optim, "Muon"), "this torch has no Muon")
     def test_whole_matrices_step_as_torch_muon_does(self):
-        weights = [torch.nn.Parameter(torch.randn(32, 48, generator=torch.Generator().manual_seed(1))) for _ in range(2)]
-        ours = HiMuon(
-            [("w", weights[0])],
-            lr=0.02,
-            spec="tile=full steps=5 coefficients=muon",
-            moving_average=True,
-            scale="original",
-        )
-        theirs = torch.optim.Muon([weights[1]], lr=0.02)
+        """With torch's own conventions, and with the rates that the README gives for scale="exact"."""
+        for rows, columns in ((32, 48), (64, 32)):
+            rate = 0.02 * max(1, rows / columns) ** 0.5 / (0.2 * max(rows, columns) ** 0.5)
+            for theirs, ours in (
+                ({}, {"lr": 0.02, "moving_average": True, "scale": "original"}),
+                ({}, {"lr": rate, "weight_decay": 0.1 * 0.02 / rate}),
+                ({"adjust_lr_fn": "match_rms_adamw"}, {"lr": 0.02}),
+            ):
+                with self.subTest(f"{rows} x {columns}: {theirs}, {ours}"):
+                    self.compare_with_torch_muon(rows, columns, theirs, ours)
+
+    def compare_with_torch_muon(self, rows, columns, theirs, ours):
+        random = torch.Generator().manual_seed(1)
+        weights = [torch.nn.Parameter(torch.randn(rows, columns, generator=random.manual_seed(1))) for _ in range(2)]
+        ours = HiMuon([("w", weights[0])], spec="tile=full steps=5 coefficients=muon", **ours)
+        theirs = torch.optim.Muon([weights[1]], lr=0.02, **theirs)
         start = weights[0].detach().clone()
-        for step in range(3):
-            gradient = torch.randn(32, 48, generator=torch.Generator().manual_seed(step + 2))
+        for _ in range(3):
+            gradient = torch.randn(rows, columns, generator=random)
             for weight, optimizer in zip(weights, (ours, theirs)):
                 weight.grad = gradient.clone()
                 optimizer.step()
@@ -76,6 +83,17 @@ class Training(unittest.TestCase):
         distance = (torch.linalg.norm(way - expected) / torch.linalg.norm(expected)).item()
         # Relative Frobenius distance; torch iterates in bfloat16, of which this is the size: worst of 20 measured 8.5e-3.
         self.assertLess(distance, 2.6e-2)
+
+    def test_exact_updates_are_as_large_for_every_tile(self):
+        def size(spec):
+            weight = torch.nn.Parameter(torch.zeros(128, 128))
+            weight.grad = torch.randn(128, 128, generator=torch.Generator().manual_seed(0))
+            HiMuon([("w", weight)], lr=1.0, spec=spec).step()
+            return weight.detach().square().mean().sqrt().item()
+
+        # Root mean square at lr 1, Gaussian; orthogonal tiles have 0.2, five steps end a little below: measured 0.176 to 0.186.
+        for spec in ("tile=full", "tile=64", "tile=16"):
+            self.assertAlmostEqual(size(spec), 0.18, delta=0.015)
 
     def test_groups_have_rates_of_their_own(self):
         model = network()
@@ -138,7 +156,7 @@ class Training(unittest.TestCase):
             ("spec", "tile=8"),
             ("betas", (0.5, 0.5)),
             ("nesterov", False),
-            ("scale", "original"),
+            ("scale", "none"),
             ("adamw_lr_factor", 0.5),
             ("eps", 1e-3),
             ("momentum", 0.5),
@@ -205,6 +223,101 @@ class Training(unittest.TestCase):
         self.assertIn("master_remainder", state[1])
         self.assertIn("master_remainder", state[0])
 
+    def test_masters_beside_parameters_of_float32(self):
+        def moved(small, master_weights, **options):
+            """How far a bfloat16 weight of 1 is after 50 steps, and a float32 one, each by less than half a unit of bfloat16."""
+            weights = [
+                (small, torch.nn.Parameter(torch.ones(8, 8, dtype=torch.bfloat16))),
+                ("norm.weight", torch.nn.Parameter(torch.ones(8))),
+                ("up.weight", torch.nn.Parameter(torch.ones(8, 8, dtype=torch.bfloat16))),
+            ]
+            given = weights if options.get("use_muon", True) else weights[:2]
+            optimizer = HiMuon(given, spec="tile=8", weight_decay=0.0, master_weights=master_weights, **options)
+            for _ in range(50):
+                for _, weight in given:
+                    weight.grad = torch.ones_like(weight)
+                optimizer.step()
+            state = optimizer.state_dict()["state"]
+            self.assertEqual("master_remainder" in state[0], master_weights)
+            self.assertNotIn("master_remainder", state[1])
+            return [1 - weight.detach().float().mean().item() for _, weight in given[:2]]
+
+        for options in ({"lr": 0.01}, {"lr": 5e-4, "use_muon": False}):
+            with self.subTest(options):
+                masters, norm = moved("embed.weight", True, **options)
+                # 50 steps of 5e-4 each, as far as float32 goes; bfloat16 ends in steps of 2^-8 below 1.
+                self.assertAlmostEqual(norm, 0.025, places=5)
+                self.assertAlmostEqual(masters, norm, delta=2**-9)
+                self.assertEqual(moved("embed.weight", False, **options)[0], 0.0)
+
+    def test_options_reach_all_of_a_group(self):
+        model = network(dtype=torch.bfloat16)
+        model.up.bias.data = model.up.bias.data.float()
+        before = copy.deepcopy(model)
+        optimizer = make(model, master_weights=True)
+        for parameter in model.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        optimizer.param_groups[0]["lr"] = 0.0
+        optimizer.step()
+        self.assertTrue(same(model, before))
+        optimizer.param_groups[0]["lr"] = 0.1
+        optimizer.step()
+        for parameter, old in zip(model.parameters(), before.parameters()):
+            self.assertFalse(torch.equal(parameter, old))
+        self.assertRegex(optimizer.explain(), r"group0\.adamw\.without_masters: .*AdamW, lr 0\.005")
+        resumed = copy.deepcopy(model)
+        other = make(resumed, master_weights=True)
+        other.load_state_dict(optimizer.state_dict())
+        for net, stepped in ((model, optimizer), (resumed, other)):
+            for parameter in net.parameters():
+                parameter.grad = torch.ones_like(parameter)
+            stepped.step()
+        self.assertTrue(same(model, resumed))
+
+    def test_wrappers_do_not_change_who_is_mapped(self):
+        class Llama(torch.nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.tok_embeddings = torch.nn.Embedding(16, 16)
+                self.layer = torch.nn.Linear(16, 16, bias=False)
+                self.output = torch.nn.Linear(16, 16, bias=False)
+
+            def forward(self, tokens):
+                return self.output(self.layer(self.tok_embeddings(tokens)))
+
+        class Wrapped(torch.nn.Module):
+            def __init__(self, module):
+                super().__init__()
+                self.module = module
+
+        def trained(wrap):
+            torch.manual_seed(0)
+            model = Llama()
+            optimizer = HiMuon(wrap(model).named_parameters(), spec="tile=16")
+            for _ in range(2):
+                optimizer.zero_grad()
+                model(torch.arange(16)).square().mean().backward()
+                optimizer.step()
+            return model, optimizer
+
+        plain, optimizer = trained(lambda model: model)
+        self.assertEqual(optimizer.last_report.tiles, 1)
+        def compiled(model):
+            return torch.compile(model, backend="eager")
+
+        for wrap in (compiled, Wrapped, lambda model: compiled(Wrapped(compiled(model)))):
+            model, other = trained(wrap)
+            self.assertNotIn("output.weight", other.param_groups[0]["param_names"])
+            self.assertEqual(other._current().groups, optimizer._current().groups)
+            self.assertTrue(same(model, plain))
+            for saved, loaded in ((optimizer, other), (other, optimizer)):
+                names = loaded.param_groups[0]["param_names"]
+                loaded.load_state_dict(saved.state_dict())
+                self.assertEqual(loaded.param_groups[0]["param_names"], names)
+        # Both are kept apart where only the wrapper's part of the name does so.
+        alike = [(name, torch.nn.Parameter(torch.ones(4, 4))) for name in ("module.weight", "weight")]
+        self.assertEqual([name for name, _ in HiMuon(alike, spec="tile=4")._current().groups], ["module.weight", "weight"])
+
     def test_empty_groups(self):
         model = network()
         groups = [{"params": list(model.parameters())}, {"params": []}]
@@ -221,72 +334,6 @@ class Training(unittest.TestCase):
                 net.up.weight.grad = net.up.weight.grad.T.contiguous().T
             optimizer.step()
         self.assertTrue(same(model, twin))
-
-
-class Refusals(unittest.TestCase):
-    def test_parameters(self):
-        for parameter, kind, text in [
-            (torch.zeros(4, 4, device="meta"), ValueError, "on meta"),
-            (torch.zeros(4, 4, dtype=torch.float64), TypeError, "float64"),
-            (torch.zeros(4, 6).T, ValueError, "contiguous"),
-        ]:
-            with self.subTest(text), self.assertRaisesRegex(kind, f"parameter w .*{text}"):
-                HiMuon([("w", torch.nn.Parameter(parameter))])
-
-    def test_sparse_gradients(self):
-        weight = torch.nn.Parameter(torch.zeros(4, 4))
-        optimizer = HiMuon([("w", weight)], spec="tile=4")
-        weight.grad = torch.ones(4, 4).to_sparse()
-        with self.assertRaisesRegex(ValueError, "gradient of w .* dense"):
-            optimizer.step()
-
-    def test_a_group_of_adamw_states_its_rate(self):
-        weight = torch.nn.Parameter(torch.zeros(4, 4))
-        with self.assertRaisesRegex(ValueError, "use_muon=False has no lr"):
-            HiMuon([{"params": [("w", weight)], "use_muon": False}])
-        HiMuon([("w", weight)], lr=1e-3, use_muon=False)
-
-    def test_lazily_negated_parameters(self):
-        negated = torch.imag(torch.conj(torch.ones(4, 4, dtype=torch.complex64))).contiguous()
-        weight = torch.nn.Parameter(torch.ones(4, 4))
-        optimizer = HiMuon([("w", weight)], spec="tile=4")
-        weight.grad = torch.ones(4, 4)
-        weight.data = torch._neg_view(negated)
-        with self.assertRaisesRegex(ValueError, "parameter w is negated lazily"):
-            optimizer.step()
-        with self.assertRaisesRegex(ValueError, "parameter w is negated lazily"):
-            HiMuon([("w", weight)])
-
-    def test_parameters_that_are_no_longer_what_they_were(self):
-        weight = torch.nn.Parameter(torch.ones(4, 6))
-        optimizer = HiMuon([("w", weight)], spec="tile=4")
-        weight.grad = torch.ones(4, 6)
-        optimizer.step()
-        taken = weight.detach().clone()
-        for data, kind, text in [
-            (torch.ones(6, 4).T, ValueError, "strides"),
-            (torch.ones(6, 6), himuon.StateError, "w"),
-            (torch.ones(4, 6, dtype=torch.float64), TypeError, "float64"),
-        ]:
-            with self.subTest(text):
-                weight.data = data
-                with self.assertRaisesRegex(kind, text):
-                    optimizer.step()
-                self.assertTrue((weight == 1).all())
-        weight.data = taken.clone()
-        optimizer.step()
-        self.assertEqual(optimizer.last_report.step, 1)
-        # torch compares a gradient with its parameter when it is assigned, and no later.
-        weight.data, gradient = torch.ones(3, 6), weight.grad
-        self.assertEqual(gradient.shape, (4, 6))
-        with self.assertRaisesRegex(ValueError, r"the gradient of w is \[4, 6\] on cpu, expected \[3, 6\]"):
-            HiMuon([("w", weight)], spec="tile=4").step()
-
-    def test_mixed_types(self):
-        mixed = [("a", torch.nn.Parameter(torch.zeros(4, 4))), ("b", torch.nn.Parameter(torch.zeros(4, 4).bfloat16()))]
-        with self.assertRaisesRegex(ValueError, "one type"):
-            HiMuon(mixed)
-        HiMuon([("embed.w", mixed[0][1]), mixed[1]])
 
 
 def load_tests(loader, tests, pattern):

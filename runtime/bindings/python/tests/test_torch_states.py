@@ -45,7 +45,7 @@ class States(unittest.TestCase):
         wrapped = [(f"module.{name}", parameter) for name, parameter in model.named_parameters()]
         wrapped = HiMuon(wrapped, lr=0.02, spec="tile=16 steps=5")
         wrapped.load_state_dict(state)
-        self.assertIn("module.up.weight", wrapped.explain())
+        self.assertIn("module.up.weight", wrapped.param_groups[0]["param_names"])
         self.assertEqual(wrapped.state_dict()["himuon"]["metadata"]["himuon.step"], "1")
 
     def test_a_bad_option_does_not_cost_the_checkpoint(self):
@@ -109,6 +109,30 @@ class States(unittest.TestCase):
         self.assertEqual(optimizer.state_dict()["himuon"], before["himuon"])
         advance(model, optimizer, 1)
         self.assertEqual(optimizer.last_report.step, 1)
+
+    def test_a_state_of_before_an_option_was_there(self):
+        model = network()
+        optimizer = make(model, scale="paper")
+        advance(model, optimizer, 0)
+        state = optimizer.state_dict()
+        del state["param_groups"][0]["scale"]
+        resumed = copy.deepcopy(model)
+        other = make(resumed, scale="paper")
+        other.load_state_dict(state)
+        for net, stepped in ((model, optimizer), (resumed, other)):
+            advance(net, stepped, 1)
+        self.assertTrue(same(model, resumed))
+
+    def test_the_state_is_on_the_cpu_whatever_torch_makes_by_default(self):
+        model = network()
+        optimizer = make(model)
+        for step in range(2):
+            with torch.device("meta"):
+                state = optimizer.state_dict()
+                optimizer.load_state_dict(state)
+            devices = {values.device.type for entries in state["state"].values() for values in entries.values()}
+            self.assertEqual(devices, {"cpu"})
+            advance(model, optimizer, step)
 
     def test_copies_are_refused(self):
         with self.assertRaisesRegex(TypeError, "state_dict"):

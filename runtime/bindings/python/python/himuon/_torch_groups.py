@@ -59,8 +59,8 @@ def made(
     optimizer: Callable[..., Optimizer],
     threads: int | None,
 ) -> tuple[Optimizer | Nothing, dict[str, list[Kept]]]:
-    """Makes the native optimizer of the groups as they are, and says what is kept of each parameter. What a group's tiles
-    leave out gets a group of AdamW at the group's own rate."""
+    """Makes the native optimizer of the groups as they are, and says what is kept of each parameter. What the tiles of
+    ``group0`` leave out gets a group ``group0.adamw`` beside it, at ``adamw_lr_factor`` times its rate."""
     parameters = {name: checked(name, parameter) for name, parameter in named}
     if len(parameters) != len(named):
         raise ValueError("two parameters have the same name, expected one name each: use one named_parameters()")
@@ -73,24 +73,27 @@ def made(
     kept: dict[str, list[Kept]] = {name: [] for name in parameters}
     for place, group in enumerate(param_groups):
         mapped, rest = _split(own[place], left)
+        adamw_name, factor = f"group{place}.adamw", group["adamw_lr_factor"]
+        if not group["use_muon"]:
+            mapped, rest, adamw_name, factor = [], own[place], f"group{place}", 1.0
         # Of a shard there may be nothing here.
         here = [name for name in own[place] if parameters[name].numel()]
-        mapped_here, rest_here = _split(here, left)
+        mapped_here, _ = _split(here, left)
         if mapped:
-            weight = _weight_type(place, {parameters[name].dtype for name in mapped}) if group["use_muon"] else "f32"
-            options = _options(group, weight)
+            weight = _weight_type(place, {parameters[name].dtype for name in mapped})
+            options = _muon(group, weight)
             kept |= {name: _kept(options, name, parameters, largest) for name in mapped}
             # A matrix of which one row is here looks like a vector, and is mapped as elsewhere.
             narrow = [name for name in mapped_here if _is_vector(parameters[name].shape) and not _is_vector(shapes[name])]
             if narrow:
-                options = _options(group | {"every_matrix": True}, weight)
+                options = _muon(group | {"every_matrix": True}, weight)
             if mapped_here:
                 groups.append(((f"group{place}", mapped_here if narrow else here), options))
-        if rest:
-            adamw = _adamw(group, group["adamw_lr_factor"], {parameters[name].dtype for name in rest})
-            kept |= {name: _kept(adamw, name, parameters, largest) for name in rest}
-            if rest_here:
-                groups.append(((f"group{place}.adamw", rest_here), adamw))
+        for name, members, adamw in _adamw_groups(adamw_name, group, factor, {name: parameters[name] for name in rest}):
+            kept |= {member: _kept(adamw, member, parameters, largest) for member in members}
+            members_here = [member for member in members if parameters[member].numel()]
+            if members_here:
+                groups.append(((name, members_here), adamw))
     present = {name: parameter for name, parameter in parameters.items() if name in shapes and parameter.numel()}
     if not present and shapes:
         return Nothing(), kept
@@ -114,7 +117,7 @@ def _left_out(param_groups: list[dict[str, Any]], own: list[list[str]], shapes: 
     """Names that no tile gets, by the parameters' whole shapes: on every process the same."""
     filled = [(place, group) for place, group in enumerate(param_groups) if own[place]]
     # The type of what is mapped is known once it is known what is mapped.
-    groups = [((f"group{place}", own[place]), _options(group, _likely_type(group))) for place, group in filled]
+    groups = [((f"group{place}", own[place]), _likely_options(group)) for place, group in filled]
     return {name for name, group in route(shapes, groups) if group == "(rest)"} if shapes else set()
 
 
@@ -126,9 +129,11 @@ def _is_vector(shape: Sequence[int]) -> bool:
     return sum(side > 1 for side in shape) < 2
 
 
-def _likely_type(group: dict[str, Any]) -> str:
+def _likely_options(group: dict[str, Any]) -> Muon | AdamW:
+    if not group["use_muon"]:
+        return _adamw(group, 1.0, master_weights=False)
     types = {parameter.dtype for parameter in group["params"]}
-    return next((WEIGHTS[type] for type in (torch.bfloat16, torch.float16) if type in types), "f32")
+    return _muon(group, next((WEIGHTS[type] for type in (torch.bfloat16, torch.float16) if type in types), "f32"))
 
 
 def _weight_type(place: int, types: set[torch.dtype]) -> str:
@@ -139,9 +144,7 @@ def _weight_type(place: int, types: set[torch.dtype]) -> str:
     return WEIGHTS[next(iter(types))] if types else "f32"
 
 
-def _options(group: dict[str, Any], weight: str) -> Muon | AdamW:
-    if not group["use_muon"]:
-        return _adamw(group, 1.0, {parameter.dtype for parameter in group["params"]})
+def _muon(group: dict[str, Any], weight: str) -> Muon:
     return Muon(
         group["spec"],
         lr=float(group["lr"]),
@@ -162,12 +165,26 @@ def _options(group: dict[str, Any], weight: str) -> Muon | AdamW:
     )
 
 
-def _adamw(group: dict[str, Any], factor: float, types: set[torch.dtype]) -> AdamW:
+def _adamw_groups(
+    name: str, group: dict[str, Any], factor: float, parameters: dict[str, torch.Tensor]
+) -> list[tuple[str, list[str], AdamW]]:
+    """Name, members and options of what AdamW gets of a group: masters are of bfloat16 weights alone."""
+    if not group["master_weights"]:
+        return [(name, list(parameters), _adamw(group, factor, master_weights=False))]
+    mastered = [member for member, parameter in parameters.items() if parameter.dtype == torch.bfloat16]
+    others = [member for member, parameter in parameters.items() if parameter.dtype != torch.bfloat16]
+    return [
+        (name, mastered, _adamw(group, factor, master_weights=True)),
+        (f"{name}.without_masters", others, _adamw(group, factor, master_weights=False)),
+    ]
+
+
+def _adamw(group: dict[str, Any], factor: float, *, master_weights: bool) -> AdamW:
     return AdamW(
         lr=float(group["lr"]) * factor,
         betas=tuple(group["betas"]),
         eps=group["eps"],
         weight_decay=group["weight_decay"],
         decay_vectors=not group["use_muon"],
-        master_weights=group["master_weights"] and types == {torch.bfloat16},
+        master_weights=master_weights,
     )

@@ -6,6 +6,7 @@ it. What the native optimizer says of itself beside them, under ``himuon``, is f
 """
 
 import ctypes
+import functools
 import json
 import math
 from typing import Any
@@ -18,16 +19,19 @@ from ._torch_tensors import as_part, local, of_part, part_key
 
 TYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16, "I16": torch.int16}
 TYPE_NAMES = {type: name for name, type in TYPES.items()}
-# What wrappers of modules put before the names of parameters.
-_PREFIXES = ("module.", "_orig_mod.")
+# What torch.compile, FSDP1 and checkpoints of activations put into the names of parameters, wherever they wrap a module.
+_WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 
 Named = list[tuple[str, torch.Tensor]]
 
 
-def _bare(name: str) -> str:
-    while name.startswith(_PREFIXES):
-        name = name.split(".", 1)[1]
-    return name
+@functools.cache
+def bare(name: str) -> str:
+    """The name of a parameter without what wrappers of modules put into it; DataParallel and DDP wrap whole models."""
+    parts = [part for part in name.split(".") if part not in _WRAPPERS]
+    while len(parts) > 1 and parts[0] == "module":
+        del parts[0]
+    return ".".join(parts)
 
 
 def keep_names(old: dict[str, Any], new: dict[str, Any], in_order: bool) -> None:
@@ -38,7 +42,7 @@ def keep_names(old: dict[str, Any], new: dict[str, Any], in_order: bool) -> None
         return
     new["param_names"] = here
     for mine, saved in zip(here, there if in_order and there is not None and there is not here else []):
-        if _bare(mine) != _bare(saved):
+        if bare(mine) != bare(saved):
             raise ValueError(f"the state_dict has {saved} where this optimizer has {mine}: pass parameters in the same order")
 
 
@@ -53,7 +57,7 @@ def keep_tuples(group: dict[str, Any]) -> None:
 
 def check_order(ids: list[Any], named: Named) -> None:
     """Refuses names of parameters in another order: it is the order that is gone by."""
-    here = [_bare(name) for name, _ in named]
+    here = [bare(name) for name, _ in named]
     if ids != here and set(ids) == set(here):
         saved, mine = next(pair for pair in zip(ids, here) if pair[0] != pair[1])
         raise ValueError(
@@ -90,7 +94,7 @@ def separated(
             entries[part_key(parameter, each.key, each.sides)] = as_part(parameter, values, each.sides, each.largest)
         if _is_adamw(kept[name]):
             taken = records[name]["updates"] if name in records else updates.get(name, 0)
-            entries["step"] = torch.tensor(taken)
+            entries["step"] = torch.tensor(taken, device="cpu")
     return metadata, separate
 
 
@@ -146,7 +150,7 @@ def _numbers(data: bytes | None, element: str, shape: list[int]) -> torch.Tensor
     """What is held, or zeros. No collective of torch's takes 16-bit integers, so their bytes stand for them."""
     type, shape = (torch.uint8, [*shape, 2]) if element == "I16" else (TYPES[element], shape)
     if data is None:
-        return torch.zeros(shape, dtype=type)
+        return torch.zeros(shape, dtype=type, device="cpu")
     return torch.frombuffer(bytearray(data), dtype=type).reshape(shape)
 
 

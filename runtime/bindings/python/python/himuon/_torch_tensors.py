@@ -107,7 +107,10 @@ def checked(name: str, parameter: torch.Tensor) -> torch.Tensor:
     if parameter.dtype not in WEIGHTS:
         raise TypeError(f"parameter {name} is of {parameter.dtype}, expected one of {list(WEIGHTS)}")
     if not parameter.is_contiguous():
-        raise ValueError(f"parameter {name} has strides {parameter.stride()}, expected contiguous rows")
+        found = f"parameter {name} has strides {parameter.stride()}, expected contiguous rows"
+        if parameter.ndim == 4 and parameter.is_contiguous(memory_format=torch.channels_last):
+            found += ": call model.to(memory_format=torch.contiguous_format); activations may stay channels_last"
+        raise ValueError(found)
     if parameter.is_neg():
         raise ValueError(f"parameter {name} is negated lazily, expected its own numbers: pass its resolve_neg()")
     return parameter

@@ -25,8 +25,7 @@ answer; ``optimizer.tile_counts()`` waits, and says what was not finite.
 import collections
 import copy
 import functools
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -34,8 +33,15 @@ from torch.optim.optimizer import ParamsT
 
 from . import Error, Optimizer, StepReport, TileCounts
 from ._torch_groups import Kept, Nothing, made
-from ._torch_state import is_keyed_by_name, joined, keep_names, keep_tuples, keys_of, separated, with_more_parameters
-from ._torch_tensors import WEIGHTS, form, gradient_of, in_order, is_sharded, local, refuse_capture
+from ._torch_state import bare, is_keyed_by_name, joined, keep_names, keep_tuples, keys_of, separated, with_more_parameters
+from ._torch_tensors import WEIGHTS, form, gradient_of, in_order, local, refuse_capture
+from ._torch_warnings import (
+    is_anything_mapped,
+    warn,
+    warn_of_group,
+    warn_of_replaced_options,
+    warn_that_nothing_is_mapped,
+)
 
 __all__ = ["HiMuon"]
 
@@ -54,7 +60,8 @@ class HiMuon(torch.optim.Optimizer):
         spec: tile, steps and the rest as text, or one text per tile that ``schedule`` may use.
         momentum, nesterov, weight_decay: as in ``torch.optim.Muon``, with a heavy ball unless ``moving_average``.
         moving_average: whether ``buf = mu buf + (1 - mu) g``, as in ``torch.optim.Muon``.
-        scale: ``exact``, ``paper``, ``original``, ``match_rms_adamw`` or ``none``; ``scale_factor`` is its factor.
+        scale: ``exact`` (as large for every tile), ``paper``, ``original`` or ``match_rms_adamw`` (for whole matrices), or
+            ``none``; ``scale_factor`` is its factor.
         row_normalisation: NorMuon's ``(beta2, epsilon)``; None for none.
         coarse_factor, coarse_momentum: of what ``coarse=r`` in ``spec`` adds to the tiles; None for the default.
         view: what parameters of three or more dimensions are: ``automatic``, ``convolution`` or ``stack``.
@@ -95,7 +102,13 @@ class HiMuon(torch.optim.Optimizer):
         memory_budget: int | None = None,
         threads: int | None = None,
     ):
+        if not isinstance(spec, (str, list, tuple)):
+            raise TypeError(
+                f'spec is {spec!r}, expected text as "tile=64 steps=5", or a list of such texts; what torch.optim.Muon takes in its '
+                "place goes by name here: weight_decay, momentum"
+            )
         self._native: Optimizer | Nothing | None = None
+        self._maps_something = True
         # Of the parameters that had any; only counted where nothing of the parameter is here.
         self._updates: dict[str, int] = {}
         self._device = torch.device("cpu")
@@ -128,6 +141,8 @@ class HiMuon(torch.optim.Optimizer):
             "betas": betas,
             "eps": eps,
         }
+        # torch adds some of its own to defaults.
+        self._options = tuple(defaults)
         super().__init__(params, defaults)
         self._take(*self._made())
 
@@ -174,19 +189,11 @@ class HiMuon(torch.optim.Optimizer):
             )
         super().add_param_group(param_group)
         group = self.param_groups[-1]
-        matrices = any(parameter.ndim > 1 for parameter in group["params"])
-        if matrices and group["use_muon"] and not group["every_matrix"] and "param_names" not in group:
-            warnings.warn(
-                "parameters without names: embeddings and heads among them are mapped like any matrix; pass "
-                "model.named_parameters(), or every_matrix=True to say so",
-                stacklevel=3,
-            )
-        if "full" in str(group["spec"]) and any(is_sharded(parameter) for parameter in group["params"]):
-            warnings.warn("tile=full is the whole of each shard, not of the matrix, whose parts are elsewhere", stacklevel=3)
-        if self._native is None:
-            return
         try:
-            self._rebuild()
+            self._refuse_duplicates()
+            warn_of_group(group)
+            if self._native is not None:
+                self._rebuild()
         except BaseException:
             self.param_groups.pop()
             raise
@@ -201,7 +208,7 @@ class HiMuon(torch.optim.Optimizer):
             # An option that the next step will refuse is no reason to lose the earlier ones.
             pass
         packed = super().state_dict()
-        named = list(self._named())
+        named = self._named()
         metadata, state = separated(self._current().state_bytes(), named, self._kept, self._updates)
         packed["state"] = state
         packed["himuon"] = {"metadata": metadata, "names": [name for name, _ in named]}
@@ -225,7 +232,7 @@ class HiMuon(torch.optim.Optimizer):
                 keep_names(old, new, in_order=not is_keyed_by_name(state_dict))
                 keep_tuples(new)
             native, kept = self._made()
-            state, updates = joined(state_dict, list(self._named()), kept, native.state_bytes())
+            state, updates = joined(state_dict, self._named(), kept, native.state_bytes())
             differences = native.load_state_bytes(state)
         except BaseException:
             self.param_groups, self.state = before
@@ -233,24 +240,48 @@ class HiMuon(torch.optim.Optimizer):
         self._updates = updates
         self._take(native, kept)
         for difference in differences:
-            warnings.warn(f"resumed with another option: {difference}", stacklevel=2)
+            warn(f"resumed with another option: {difference}")
+        warn_of_replaced_options(before[0], self.param_groups, self._structural_options())
 
     def __getstate__(self) -> Any:
         raise TypeError("a HiMuon is neither copied nor pickled: keep its state_dict() and load it into a new one")
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Options that a state of an earlier version does not have are the optimizer's own."""
+        super().__setstate__(state)
+        for group in self.param_groups:
+            for option in self._options:
+                group.setdefault(option, self.defaults[option])
 
     def _current(self) -> Optimizer | Nothing:
         assert self._native is not None
         return self._native
 
-    def _named(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """Every parameter under its name, or its place among groups where it has none."""
+    def _named(self) -> list[tuple[str, torch.Tensor]]:
+        """Every parameter under its name in the model that nothing wraps, or its place among groups where it has none."""
+        names, parameters = list[str](), list[torch.Tensor]()
         for place, group in enumerate(self.param_groups):
-            names = group.get("param_names")
-            for index, parameter in enumerate(group["params"]):
-                yield (names[index] if names else f"group{place}.{index}"), parameter
+            count = len(group["params"])
+            own = group.get("param_names") or [f"group{place}.{index}" for index in range(count)]
+            if len(own) != count:
+                raise ValueError(
+                    f"group {place} has {count} parameters and {len(own)} names, expected those that it was made with: "
+                    "DeepSpeed ZeRO puts flat ones in their place, which have no matrices; use torch.distributed.fsdp.fully_shard"
+                )
+            parameters += group["params"]
+            names += own
+        bare_names = [bare(name) for name in names]
+        return list(zip(bare_names if len(set(bare_names)) == len(names) else names, parameters))
+
+    def _refuse_duplicates(self) -> None:
+        named = dict[torch.Tensor, str]()
+        for name, parameter in self._named():
+            if parameter in named:
+                raise ValueError(f"{named[parameter]} and {name} are one parameter, expected each once: leave one of them out")
+            named[parameter] = name
 
     def _made(self) -> tuple[Optimizer | Nothing, dict[str, list[Kept]]]:
-        return made(self.param_groups, list(self._named()), self._optimizer, self._threads)
+        return made(self.param_groups, self._named(), self._optimizer, self._threads)
 
     def _make_room(self) -> None:
         """State and workspace are allocated by the first step, beside torch, which keeps what it has freed."""
@@ -271,6 +302,9 @@ class HiMuon(torch.optim.Optimizer):
         keys = {parameter: keys_of(parameter, kept[name]) for name, parameter in self._named()}
         self.state = collections.defaultdict(dict, {parameter: dict.fromkeys(own) for parameter, own in keys.items()})
         self._say_steps()
+        mapped_before, self._maps_something = self._maps_something, is_anything_mapped(kept)
+        if mapped_before and not self._maps_something:
+            warn_that_nothing_is_mapped(self.param_groups)
 
     def _say_steps(self) -> None:
         steps = self._current().steps_taken
@@ -293,8 +327,11 @@ class HiMuon(torch.optim.Optimizer):
 
     def _structure(self) -> list[Any]:
         """What the native optimizer was made for, and cannot be told between steps."""
-        kept = [[group.get(option) for option in self.defaults if option not in _SENT] for group in self.param_groups]
-        return [kept, [[form(parameter) for parameter in group["params"]] for group in self.param_groups]]
+        options = [[group.get(option) for option in self._structural_options()] for group in self.param_groups]
+        return [options, [[form(parameter) for parameter in group["params"]] for group in self.param_groups]]
+
+    def _structural_options(self) -> list[str]:
+        return [option for option in self._options if option not in _SENT]
 
     def _options_to_send(self) -> list[Any]:
         return [
@@ -315,17 +352,14 @@ class HiMuon(torch.optim.Optimizer):
             return
         # One that is refused half way is sent whole again by the next step.
         self._sent = []
-        for place, (lr, decay, momentum, betas) in enumerate(options):
-            name, companion, group = f"group{place}", f"group{place}.adamw", self.param_groups[place]
-            if name in self._native_groups:
-                native.set_group_lr(name, lr=lr)
-                native.set_weight_decay(name, decay)
-                if group["use_muon"]:
-                    native.set_momentum(name, momentum)
-                else:
-                    native.set_betas(name, betas)
-            if companion in self._native_groups:
-                native.set_group_lr(companion, lr=lr * group["adamw_lr_factor"])
-                native.set_weight_decay(companion, decay)
-                native.set_betas(companion, betas)
+        for name in sorted(self._native_groups):
+            place, _, beside = name.removeprefix("group").partition(".")
+            (lr, decay, momentum, betas), group = options[int(place)], self.param_groups[int(place)]
+            of_tiles = group["use_muon"] and not beside
+            native.set_group_lr(name, lr=lr * group["adamw_lr_factor"] if group["use_muon"] and beside else lr)
+            native.set_weight_decay(name, decay)
+            if of_tiles:
+                native.set_momentum(name, momentum)
+            else:
+                native.set_betas(name, betas)
         self._sent = options

@@ -22,9 +22,9 @@ use crate::selection::{Selector, declared, with_group};
 ///
 /// Args:
 ///     parameters: a mapping from names to arrays or shapes, or pairs of them; steps take them in this order, or by name.
-///     groups: ``(pattern, Muon or AdamW)``, of which the first that matches takes a parameter; ``*`` stands for any part of
-///         a name. ``((name, [parameters]), options)`` lists them one by one. What no group takes goes to AdamW, and so do
-///         vectors, embeddings and heads of a group of tiles.
+///     groups: ``(pattern, Muon or AdamW)``, of which the first that matches takes a parameter; a pattern is a glob over the
+///         whole name (``*``, ``?``, ``[ab]``, ``{a,b}``). ``((name, [parameters]), options)`` lists them one by one. What no
+///         group takes goes to AdamW, and so do vectors, embeddings and heads of a group of tiles.
 ///     lr: the learning rate that groups follow.
 ///     adamw: options of what no group takes.
 ///     schedule: of groups that have none of their own; see Muon.
@@ -270,7 +270,7 @@ impl Optimizer {
         )
     }
 
-    /// Takes over a saved state; gives the options that are not what they were.
+    /// Takes over a saved state, with its learning rate; gives the options that are not what they were.
     fn load_state(&self, py: Python<'_>, path: PathBuf) -> PyResult<Vec<String>> {
         let load =
             |inner: &mut Placed| on_either!(inner, inner => silenced(|| inner.load_state(path)));
