@@ -5,7 +5,7 @@ use super::super::super::error::CommandError;
 use super::super::super::output::shown;
 use super::files::{Stored, readable, stored};
 use clap::Args;
-use himuon::tuning::{DeviceFingerprint, LockedFolder, TuningTable, cpu_digest_of};
+use himuon::tuning::{DeviceFingerprint, LockedFolder, cpu_digest_of};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
