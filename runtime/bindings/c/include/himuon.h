@@ -560,8 +560,9 @@ void himuon_bytes_free(uint8_t *bytes, size_t len);
 
 // Takes over a saved state. A file that is damaged or belongs to other parameters is refused, and nothing changes. The step
 // and the optimizer's learning rate become the state's: call `himuon_set_learning_rate` after this for another. The options of
-// groups, their factors and rates of their own among them, stay the present ones. `differences`, unless it is null, gets a text of those that are not what they were, a line each, empty where there are none, null if
-// it fails; it is freed by `himuon_text_free`.
+// groups, their factors and rates of their own among them, stay the present ones. `differences`, unless it is null, gets a text of
+// those that are not what they were, a line each, empty where there are none, null if it fails; it is freed by
+// `himuon_text_free`.
 //
 // # Safety
 // `optimizer` is an optimizer, `path` ends with a zero, `differences` is null or a place for a text.

@@ -96,9 +96,9 @@ fn a_group_lists_its_parameters() {
         }
         let null_list = himuon_builder_group_of(builder, group, null(), 2, spec, null());
         assert_eq!(null_list, Status::Argument, "{}", said());
-        let null_name = [null()].as_ptr();
-        let null_name = himuon_builder_group_of(builder, group, null_name, 1, spec, null());
-        assert_eq!(null_name, Status::Argument, "{}", said());
+        let nameless = [null()];
+        let refused = himuon_builder_group_of(builder, group, nameless.as_ptr(), 1, spec, null());
+        assert_eq!(refused, Status::Argument, "{}", said());
         let declared = himuon_builder_group_of(builder, group, listed.as_ptr(), 2, spec, &every);
         assert_eq!(declared, Status::Ok, "{}", said());
         assert_eq!(
