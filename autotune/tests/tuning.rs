@@ -128,6 +128,7 @@ fn explain_has_a_line_for_each_parameter() {
             ),
             ("blocks.0.experts", Dtype::F32, vec![4, 16, 24], zeros(1536)),
             ("blocks.0.norm.weight", Dtype::F32, vec![32], zeros(32)),
+            ("pos_embed", Dtype::F32, vec![1, 20, 32], zeros(640)),
             ("wte.weight", Dtype::F32, vec![100, 32], zeros(3200)),
         ],
     );
@@ -148,11 +149,15 @@ fn explain_has_a_line_for_each_parameter() {
     ] {
         assert!(line(name).contains(tiles), "{}", run.out);
     }
-    for name in ["blocks.0.norm.weight", "wte.weight"] {
+    for name in ["blocks.0.norm.weight", "pos_embed", "wte.weight"] {
         assert!(line(name).contains("adamw"), "{}", run.out);
     }
+    let stacks = "taken for stacks of matrices: 1 of three dimensions, blocks.0.experts the first";
+    assert!(run.out.contains(stacks), "{}", run.out);
+    let pattern = himuon(arguments.into_iter().chain(["--pattern", "blocks.*"]));
+    assert!(pattern.out.contains(stacks), "{}", pattern.err);
     let json = himuon(arguments.into_iter().chain(["--json"])).json();
-    assert_eq!(json["parameters"].as_array().unwrap().len(), 5);
+    assert_eq!(json["parameters"].as_array().unwrap().len(), 6);
     assert_eq!(json["totals"]["tiles"], 19);
 }
 

@@ -43,6 +43,9 @@
 //! # Ok::<(), himuon::Error>(())
 //! ```
 //!
+//! Which parameters a group maps, and which go to AdamW by their shape or name, is said at
+//! [`HiMuonBuilder::group`](optimizer::HiMuonBuilder::group).
+//!
 //! * [`optimizer`]: groups, options, the step, saving and resuming.
 //! * [`schedule`]: which tile at which step. [`plan`]: what a step launches, as plain data.
 //! * [`tuning`]: the fastest variant of each specification on this machine.

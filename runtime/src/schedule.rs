@@ -112,7 +112,7 @@ pub enum ScheduleError {
     },
     /// A period of 0.
     #[error(
-        "a schedule's period is at least 1, found 0; for no periodic steps use TileSchedule::constant"
+        "a schedule's period is at least 1, found 0; for no periodic steps declare no schedule"
     )]
     Period,
     /// A learning-rate factor that is not a finite number at least 0.

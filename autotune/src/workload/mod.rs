@@ -8,7 +8,7 @@ mod shapes;
 pub use declared::{DeclaredSpecs, declared_specs};
 pub use models::{MODELS, model};
 pub use room::check_room;
-pub use shapes::{Matrices, elements, read_shapes};
+pub use shapes::{Matrices, elements, optimizer_of, read_shapes};
 
 use std::path::PathBuf;
 

@@ -3,9 +3,9 @@
 use super::WorkloadError;
 use super::models::{MODELS, model};
 use crate::apply::shapes_of;
-use himuon::optimizer::MuonOptions;
+use himuon::optimizer::{BuildError, HiMuonBuilder, MuonOptions, View};
 use himuon::tuning::{DeviceFingerprint, TuningTable};
-use himuon::{HiMuon, KernelSpec};
+use himuon::{Error, HiMuon, KernelSpec};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -29,12 +29,11 @@ impl Matrices {
             Matrices::Listed(shapes) => return Ok(shapes.clone()),
             Matrices::Parameters(parameters) => parameters,
         };
-        let optimizer = HiMuon::builder()
-            .group_with("*", MuonOptions::specs([spec.clone()]))
-            .parameters(parameters.iter().cloned())
-            .threads(1)
-            .tuning(TuningTable::new(DeviceFingerprint::cpu()))
-            .build()?;
+        let alone = |builder: HiMuonBuilder| {
+            let tuning = TuningTable::new(DeviceFingerprint::cpu());
+            builder.threads(1).tuning(tuning)
+        };
+        let (optimizer, _) = optimizer_of(parameters, "*", spec, alone)?;
         let plan = optimizer.plan(0)?;
         let matrices = plan.launches.iter().flat_map(|launch| &launch.matrices);
         let shapes: Vec<_> = matrices.map(|m| (m.rows, m.columns)).collect();
@@ -44,6 +43,33 @@ impl Matrices {
             });
         }
         Ok(shapes)
+    }
+}
+
+/// An optimizer over the parameters of a file that maps those of a pattern. What the library refuses because its three dimensions
+/// may be a stack of matrices or a convolution is a stack here, where nobody can be asked; the names of those come with it.
+///
+/// # Errors
+/// The optimizer is refused for another reason.
+pub fn optimizer_of(
+    parameters: &[(String, Vec<usize>)],
+    pattern: &str,
+    spec: &KernelSpec,
+    declare: impl Fn(HiMuonBuilder) -> HiMuonBuilder,
+) -> Result<(HiMuon, Vec<String>), Error> {
+    let tiles = || MuonOptions::specs([spec.clone()]);
+    let mut stacks: Vec<String> = Vec::new();
+    loop {
+        let mut builder = HiMuon::builder().parameters(parameters.iter().cloned());
+        if !stacks.is_empty() {
+            // They come this far only if their names let them be mapped.
+            let options = tiles().view(View::Stack).every_matrix();
+            builder = builder.group_of("(stacks)", stacks.iter().cloned(), options);
+        }
+        match declare(builder.group_with(pattern, tiles())).build() {
+            Err(Error::Build(BuildError::AmbiguousView { name, .. })) => stacks.push(name),
+            built => return Ok((built?, stacks)),
+        }
     }
 }
 

@@ -81,8 +81,29 @@ impl HiMuonBuilder {
 
     /// The matrices whose name matches `pattern` get the tiles that `#[himuon(...)]` declared on `C`.
     ///
-    /// `*` stands for any part of a name, dots included. The first group that matches takes the parameter; of what a group
-    /// of tiles leaves out (vectors, embeddings, heads) a later group of AdamW that matches too.
+    /// The first group that matches takes the parameter; of what a group of tiles leaves out (vectors, embeddings, heads) a
+    /// later group of AdamW that matches too, else the options of [`adamw`](Self::adamw).
+    /// [`HiMuon::explain`] says of each parameter what became of it and why.
+    ///
+    /// # Patterns
+    /// A pattern that is the name of a parameter means that parameter alone. Otherwise `*` stands for any part of a name, dots
+    /// included, `?` for one character, `[ab]` for one of several, `{q,k}` for one of several texts, and `\` before one
+    /// of these for the character itself. The text of the pattern is the group's name, by which it is explained
+    /// and set ([`HiMuon::set_group_learning_rate`]).
+    ///
+    /// # What names say
+    /// Parameters with fewer than two sides longer than 1 go to AdamW. So do those whose names say, in parts between
+    /// `.`, `/` or `:` and in any case, that they are
+    /// * output heads: a part `lm_head`, `head`, `unembed`, `classifier` or `score`, or one that contains `logits`; or the
+    ///   tensor belongs to `output`, `out` or `output_layer` (`model.output.weight`) outside of blocks: no part before it
+    ///   ends in a digit;
+    /// * embeddings: a part `wte`, `wpe`, `emb`, `tok_emb`, `pos_emb`, `embed_tokens`, `relative_attention_bias` or
+    ///   `relative_position_bias_table`; or one that contains `embed`, and no part after it ends in a digit
+    ///   (`time_embed.0.weight` is a layer); or the tensor belongs to `shared` outside of blocks.
+    ///
+    /// What wrappers add (`module`, `_orig_mod`, `_fsdp_wrapped_module`, `_checkpoint_wrapped_module`) is passed over. To
+    /// map such a matrix all the same, declare a group before with its whole name as the pattern, or
+    /// [`MuonOptions::every_matrix`]; to keep another one from being mapped, a group of [`AdamWOptions`] before.
     pub fn group<C: LayerConfig>(self, pattern: impl Into<String>) -> Self {
         self.group_with(pattern, MuonOptions::of::<C>())
     }
@@ -99,7 +120,7 @@ impl HiMuonBuilder {
     }
 
     /// As [`group_with`](Self::group_with), for parameters that are named one by one; `group` is the name under which
-    /// the group is explained and set. Embeddings, heads and vectors among them go to AdamW as with a pattern.
+    /// the group is explained and set. Embeddings, heads and vectors among them go to AdamW as with a pattern for many.
     pub fn group_of<N: Into<String>>(
         mut self,
         group: impl Into<String>,

@@ -68,7 +68,8 @@ pub enum BuildError {
     },
     /// A pattern that matches no parameter.
     #[error(
-        "pattern {pattern} matches none of the {count} parameters (the first is {first}); correct it or remove the group"
+        "pattern {pattern} matches none of the {count} parameters (the first is {first}); correct it or remove the group{}",
+        pattern_advice(pattern)
     )]
     Unmatched {
         /// The pattern.
@@ -148,8 +149,8 @@ pub enum BuildError {
     },
     /// Row normalisation needs rows that are outputs.
     #[error(
-        "parameter {name}: row normalisation needs Layout::OutIn, found Layout::InOut in group {group}; \
-         store the weight as [out, in] or leave the normalisation out"
+        "parameter {name}: row normalisation needs rows that are outputs, the layout of group {group} says that they are \
+         inputs; store the weight as [out, in] or leave the normalisation out"
     )]
     RowNormalisationLayout {
         /// The parameter.
@@ -160,7 +161,7 @@ pub enum BuildError {
     /// A basis that never moves.
     #[error(
         "group {group}: the basis of a coarse part is refreshed every 0 steps, expected at least 1; for tiles alone leave \
-         `coarse` out of the attribute"
+         `coarse` out of the specification"
     )]
     CoarseRefresh {
         /// The group's pattern.
@@ -267,8 +268,8 @@ pub enum StepError {
     },
     /// AdamW keeps master weights beside bf16 weights alone.
     #[error(
-        "parameter {name}: found {found:?} weights, master weights are kept beside Bf16 ones; put it into a group whose \
-         AdamWOptions do not ask for them (an F32 weight is its own master), or convert it"
+        "parameter {name}: found {found:?} weights, master weights are kept beside Bf16 ones; put it into a group of AdamW \
+         that does not ask for them (an F32 weight is its own master), or convert it"
     )]
     MasterWeights {
         /// The parameter.
@@ -278,7 +279,7 @@ pub enum StepError {
     },
     /// A learning rate that is not a finite number at least 0.
     #[error(
-        "group {group}: the learning rate is {found}, expected a finite number of at least 0; set it with set_learning_rate"
+        "group {group}: the learning rate is {found}, expected a finite number of at least 0; set another"
     )]
     LearningRate {
         /// The group's pattern.
@@ -300,7 +301,7 @@ pub enum StepError {
     },
     /// A NaN or an infinity under [`NonFinitePolicy::Error`](super::NonFinitePolicy::Error).
     #[error(
-        "parameter {name}: the {tensor} holds a NaN or an infinity; nothing was changed. Lower the learning rate or clip gradients, or choose NonFinitePolicy::SkipTile"
+        "parameter {name}: the {tensor} holds a NaN or an infinity; nothing was changed. Lower the learning rate or clip gradients, or choose the policy that skips the tile"
     )]
     NonFinite {
         /// The parameter.
@@ -308,9 +309,10 @@ pub enum StepError {
         /// `gradient` or `momentum`.
         tensor: &'static str,
     },
-    /// A launch failed after others had changed weights.
+    /// A launch failed after others had changed weights; under [`Protection::Snapshot`](super::Protection::Snapshot) it is
+    /// [`StepError::Restored`] instead.
     #[error(
-        "the step was torn: launch {launched} of {total} failed ({source}); load a saved state and weights, or use Protection::Snapshot"
+        "the step was torn: launch {launched} of {total} failed ({source}); load a saved state and weights"
     )]
     Torn {
         /// Launches that had been submitted.
@@ -362,10 +364,22 @@ pub enum StepError {
     },
 }
 
+/// What to do about a pattern that matches nothing because of what it says beside its letters.
+fn pattern_advice(pattern: &str) -> &'static str {
+    match pattern.contains(['?', '[', '{']) {
+        true => {
+            ". In a pattern ?, [ ] and { } stand for others; write \\ before one that is part of the name"
+        }
+        false => "",
+    }
+}
+
 /// What to do about a tensor of another type.
 fn type_advice(tensor: &str, found: Element) -> String {
     if tensor == "weight" {
-        format!("write element = \"{found}\" in its layer's attribute, or convert it")
+        format!(
+            "declare it as such, by element = \"{found}\" in an attribute or weight={found} in a specification, or convert it"
+        )
     } else {
         "convert it to the weight's type".to_owned()
     }

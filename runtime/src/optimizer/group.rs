@@ -316,7 +316,7 @@ impl MuonOptions {
             format!(
                 "group {pattern}: a tile that fails the criterion is updated by the momentum itself, which MiMuon \
                  defines for the moving average; the heavy ball makes it up to {:.0} times larger. Use \
-                 MomentumConvention::MovingAverage, or the RMS-matched alternative",
+                 the moving average, or the RMS-matched alternative",
                 1.0 / (1.0 - self.momentum)
             )
         })

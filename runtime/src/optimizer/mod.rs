@@ -37,9 +37,8 @@ pub use group::{
     AdamWOptions, GroupOptions, Layout, LearningRate, MomentumConvention, MuonOptions, NorMuon,
     View,
 };
-pub use persist::LoadReport;
 pub use probe::{DriftPolicy, ProbeCallback, ProbeOptions, ProbeReading};
-pub use report::StepReport;
+pub use report::{LoadReport, StepReport};
 
 use himuon_templates::KernelSpec;
 

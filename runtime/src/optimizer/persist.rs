@@ -7,6 +7,7 @@ use std::path::Path;
 use super::buffers::ParameterState;
 use super::coarse::basis_columns;
 use super::group::GroupOptions;
+use super::report::LoadReport;
 use super::{Group, HiMuon, Parameter};
 use crate::error::Error;
 use crate::memory::Memory;
@@ -16,16 +17,6 @@ use crate::state::{
     StateError, StateFile,
 };
 use crate::tensor::TensorView;
-
-/// What a resumed run should know.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LoadReport {
-    /// Steps taken when the state was saved.
-    pub step: u64,
-    /// Options that are not what they were when the state was saved. The present ones are used, so the run
-    /// goes on with other bits than the saved one would have.
-    pub differences: Vec<String>,
-}
 
 impl<M: Memory> HiMuon<M> {
     /// Writes the state: step, learning rate, momenta, moments, and what they belong to. Weights are the caller's.
@@ -63,7 +54,9 @@ impl<M: Memory> HiMuon<M> {
     /// Takes over a saved state. Everything is read and checked first: a file that is damaged, or belongs to
     /// other parameters, is refused and nothing changes.
     ///
-    /// The step, the learning rate and the kernels become those of the file.
+    /// The step, the learning rate and the kernels become those of the file: [`LoadReport::replaced_learning_rate`] has what
+    /// was set before, and [`set_learning_rate`](Self::set_learning_rate) after this sets another. The options of groups, their
+    /// factors and rates of their own among them, stay the present ones; [`LoadReport::differences`] names those that were others.
     ///
     /// # Errors
     /// See [`StateError`].
@@ -91,6 +84,8 @@ impl<M: Memory> HiMuon<M> {
         let mut report = LoadReport {
             step: metadata.step,
             differences: self.differences(&metadata),
+            replaced_learning_rate: (metadata.learning_rate != self.learning_rate)
+                .then_some(self.learning_rate),
         };
         for (parameter, state) in self.parameters.iter_mut().zip(states) {
             parameter.state = state;
@@ -102,8 +97,15 @@ impl<M: Memory> HiMuon<M> {
         self.torn = None;
         self.snapshot = None;
         self.pin_kernels(&metadata, &mut report.differences);
+        let path = file.path().display();
+        if let Some(before) = report.replaced_learning_rate {
+            tracing::info!(
+                "{path}: the learning rate was {before}, is now {}, the state's",
+                self.learning_rate
+            );
+        }
         for difference in &report.differences {
-            tracing::warn!("{}: {difference}", file.path().display());
+            tracing::warn!("{path}: {difference}");
         }
         Ok(report)
     }

@@ -177,7 +177,8 @@ fn place<M: Memory>(
     let Group { pattern, options } = &groups[index];
     let options = match options {
         GroupOptions::AdamW(_) => {
-            let reason = format!("{pattern} asks for AdamW");
+            let reason = routing::exclusion(&name, &shape, true)
+                .unwrap_or_else(|| format!("{pattern} asks for AdamW"));
             return Ok(adamw(index, reason, name, shape));
         }
         GroupOptions::Muon(options) => options,

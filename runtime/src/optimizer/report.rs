@@ -1,4 +1,4 @@
-//! What a step did.
+//! What a step did, and what loading a state did.
 
 /// Counts of one step.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,4 +64,16 @@ impl std::fmt::Display for StepReport {
         }
         Ok(())
     }
+}
+
+/// What a resumed run should know.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LoadReport {
+    /// Steps taken when the state was saved.
+    pub step: u64,
+    /// Options that are not what they were when the state was saved. The present ones are used, so the run
+    /// goes on with other bits than the saved one would have.
+    pub differences: Vec<String>,
+    /// The optimizer's learning rate before, where the state has another: the state's holds now, as a schedule left it.
+    pub replaced_learning_rate: Option<f64>,
 }

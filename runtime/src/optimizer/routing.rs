@@ -11,25 +11,74 @@ pub(crate) enum NameRole {
     Plain,
 }
 
-/// Name parts of embedding tables.
-const EMBEDDINGS: [&str; 5] = ["wte", "wpe", "emb", "tok_emb", "pos_emb"];
-/// Name parts of output heads, anywhere in a name.
+/// Name parts that wrappers of models and layers add; they say nothing of the parameter.
+const WRAPPERS: [&str; 4] = [
+    "module",
+    "_orig_mod",
+    "_fsdp_wrapped_module",
+    "_checkpoint_wrapped_module",
+];
+/// Name parts of output heads, anywhere in a name; so are those that contain `logits`.
 const HEADS: [&str; 5] = ["lm_head", "head", "unembed", "classifier", "score"];
-/// Name parts of output heads, only at the start of a name (`output.weight`): inside a block they are projections.
-const FIRST_PART_HEADS: [&str; 2] = ["output", "out"];
+/// Name parts of output heads outside of blocks, where a part of this name is a projection like any other.
+const OUTER_HEADS: [&str; 3] = ["output", "out", "output_layer"];
+/// Name parts of embedding tables, anywhere in a name.
+const EMBEDDINGS: [&str; 8] = [
+    "wte",
+    "wpe",
+    "emb",
+    "tok_emb",
+    "pos_emb",
+    "embed_tokens",
+    "relative_attention_bias",
+    "relative_position_bias_table",
+];
+/// Name parts of embedding tables outside of blocks: T5's.
+const OUTER_EMBEDDINGS: [&str; 1] = ["shared"];
 
-/// Reads the role off the dotted (or slashed) parts of a name, in any case.
+/// Reads the role off the dotted (or slashed) parts of a name, in any case;
+/// [`HiMuonBuilder::group`](super::HiMuonBuilder::group) says how.
 pub(crate) fn role_of(name: &str) -> NameRole {
     let lower = name.to_lowercase();
-    let mut parts = lower.split(['.', '/', ':']);
-    let first = parts.clone().next().unwrap_or_default();
-    if parts.clone().any(|part| HEADS.contains(&part)) || FIRST_PART_HEADS.contains(&first) {
+    let parts: Vec<&str> = lower
+        .split(['.', '/', ':'])
+        .filter(|part| !WRAPPERS.contains(part))
+        .collect();
+    let has = |known: &[&str]| parts.iter().any(|part| known.contains(part));
+    let outer = outer_layer(&parts).unwrap_or_default();
+    if has(&HEADS)
+        || parts.iter().any(|part| part.contains("logits"))
+        || OUTER_HEADS.contains(&outer)
+    {
         return NameRole::Head;
     }
-    if parts.any(|part| part.contains("embed") || EMBEDDINGS.contains(&part)) {
+    if has(&EMBEDDINGS) || ends_in_an_embedding(&parts) || OUTER_EMBEDDINGS.contains(&outer) {
         return NameRole::Embedding;
     }
     NameRole::Plain
+}
+
+/// Whether a part is an index or ends in one, as `0`, `layers_0` and `linear_1` do.
+fn is_numbered(part: &str) -> bool {
+    part.ends_with(|last: char| last.is_ascii_digit())
+}
+
+/// The layer that a tensor belongs to (`output` of `model.output.weight` and of `out.2.weight`), unless a block holds it.
+fn outer_layer<'a>(parts: &[&'a str]) -> Option<&'a str> {
+    let layers = match parts {
+        [alone] => std::slice::from_ref(alone),
+        [layers @ .., _tensor] => layers,
+        [] => return None,
+    };
+    let layer = layers.iter().rposition(|part| !is_numbered(part))?;
+    let in_a_block = layers[..layer].iter().any(|part| is_numbered(part));
+    (!in_a_block).then_some(layers[layer])
+}
+
+/// Whether a part that contains `embed` has no number after it, which would make it a layer of a network that embeds.
+fn ends_in_an_embedding(parts: &[&str]) -> bool {
+    let last = parts.iter().rposition(|part| part.contains("embed"));
+    last.is_some_and(|place| !parts[place + 1..].iter().any(|part| is_numbered(part)))
 }
 
 /// Why a parameter that a group of tiles matches goes to AdamW all the same.
@@ -52,11 +101,6 @@ pub(crate) fn exclusion(name: &str, shape: &[usize], by_name: bool) -> Option<St
     }
 }
 
-/// Whether a pattern can match more than one name.
-pub(crate) fn has_wildcard(pattern: &str) -> bool {
-    pattern.contains(['*', '?', '[', '{'])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,12 +114,53 @@ mod tests {
             ("tok_embeddings.weight", Embedding),
             ("lm_head.weight", Head),
             ("output.weight", Head),
+            ("model.output.weight", Head),
+            ("out.2.weight", Head),
+            ("decoder.to_logits.weight", Head),
+            ("module.output_layer.weight", Head),
+            ("shared.weight", Embedding),
+            ("model.shared.weight", Embedding),
+            (
+                "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight",
+                Embedding,
+            ),
+            ("model.embed_tokens.0.weight", Embedding),
+            ("pos_embed", Embedding),
+            ("patch_embed.proj.weight", Embedding),
+            ("output", Head),
+            ("time_embed.0.weight", Plain),
+            ("time_embedding.linear_1.weight", Plain),
+            ("t_embedder.mlp.2.weight", Plain),
+            ("layers.0.shared.weight", Plain),
+            ("shared.up.weight", Plain),
             ("blocks.0.attn.output.weight", Plain),
+            ("layers_0/attn/out/kernel", Plain),
+            ("block.0.out.1.weight", Plain),
+            ("attention.output.dense.weight", Plain),
             ("encoder.layer.3.attention.output.dense.weight", Plain),
             ("blocks.0.attn.heads_proj.weight", Plain),
             ("member.weight", Plain),
         ] {
             assert_eq!(role_of(name), role, "{name}");
+        }
+    }
+
+    #[test]
+    fn wrappers_change_no_role() {
+        for name in [
+            "output.weight",
+            "tok_embeddings.weight",
+            "layers.0.attn.output.weight",
+            "time_embed.0.weight",
+            "shared.weight",
+        ] {
+            for wrapper in ["module", "_orig_mod", "_fsdp_wrapped_module", "model"] {
+                let wrapped = format!("{wrapper}.{name}");
+                assert_eq!(role_of(&wrapped), role_of(name), "{wrapped}");
+            }
+            let (layer, tensor) = name.rsplit_once('.').unwrap_or_default();
+            let wrapped = format!("module.{layer}._orig_mod.{tensor}");
+            assert_eq!(role_of(&wrapped), role_of(name), "{wrapped}");
         }
     }
 

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use globset::{Glob, GlobMatcher};
+use globset::{GlobBuilder, GlobMatcher};
 
 use super::error::BuildError;
-use super::routing::has_wildcard;
 
 /// A pattern of names, or a list of them.
 #[derive(Clone, Debug)]
@@ -35,17 +34,21 @@ impl Selection {
     ) -> Result<Matcher, BuildError> {
         let declared = || parameters.iter().map(|(name, _)| name);
         match self {
+            // Names have brackets too, as in `layers[0].weight`.
+            Selection::Pattern(pattern) if declared().any(|name| name == pattern) => {
+                Ok(Matcher::Name(pattern.clone()))
+            }
             Selection::Pattern(pattern) => {
-                let glob = Glob::new(pattern).map_err(|error| BuildError::Pattern {
-                    pattern: pattern.clone(),
-                    reason: error.kind().to_string(),
-                })?;
-                let matcher = Matcher::Pattern {
-                    glob: glob.compile_matcher(),
-                    many: has_wildcard(pattern),
-                };
-                match declared().any(|name| matcher.is_match(name)) {
-                    true => Ok(matcher),
+                let glob = GlobBuilder::new(pattern)
+                    .backslash_escape(true)
+                    .build()
+                    .map_err(|error| BuildError::Pattern {
+                        pattern: pattern.clone(),
+                        reason: error.kind().to_string(),
+                    })?;
+                let glob = glob.compile_matcher();
+                match declared().any(|name| glob.is_match(name)) {
+                    true => Ok(Matcher::Pattern(glob)),
                     false => Err(BuildError::Unmatched {
                         pattern: pattern.clone(),
                         count: parameters.len(),
@@ -74,23 +77,22 @@ impl Selection {
 
 /// A selection that is known to select.
 pub(super) enum Matcher {
-    Pattern { glob: GlobMatcher, many: bool },
+    Name(String),
+    Pattern(GlobMatcher),
     Names(BTreeSet<String>),
 }
 
 impl Matcher {
     pub(super) fn is_match(&self, name: &str) -> bool {
         match self {
-            Matcher::Pattern { glob, .. } => glob.is_match(name),
+            Matcher::Name(own) => own == name,
+            Matcher::Pattern(glob) => glob.is_match(name),
             Matcher::Names(names) => names.contains(name),
         }
     }
 
     /// Whether it was declared for more than one parameter, so that what a name says of its parameter counts.
     pub(super) fn selects_many(&self) -> bool {
-        match self {
-            Matcher::Pattern { many, .. } => *many,
-            Matcher::Names(_) => true,
-        }
+        !matches!(self, Matcher::Name(_))
     }
 }

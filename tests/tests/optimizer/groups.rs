@@ -1,7 +1,7 @@
 //! Which parameter gets which method, and what `explain` says of it.
 
 use himuon::optimizer::{AdamWOptions, MuonOptions};
-use himuon::{KernelSpec, Tile};
+use himuon::{HiMuon, KernelSpec, Tile};
 
 use crate::model::Model;
 
@@ -56,6 +56,49 @@ fn explain_has_a_line_with_a_reason_for_each_parameter() {
 }
 
 #[test]
+fn wrappers_change_no_route() {
+    let names = [
+        "tok_embeddings.weight",
+        "layers.0.attn.output.weight",
+        "time_embed.0.weight",
+        "output.weight",
+    ];
+    let route = |prefix: &str| {
+        let builder = names.iter().fold(HiMuon::builder(), |builder, name| {
+            builder.parameter(format!("{prefix}{name}"), &[32, 16])
+        });
+        let tiles = MuonOptions::specs([KernelSpec::new(Tile::square(8))]);
+        let optimizer = builder.group_with("*", tiles).threads(1).build().unwrap();
+        let lines = optimizer.explain().unwrap().parameters.into_iter();
+        lines.map(|line| line.spec == "adamw").collect::<Vec<_>>()
+    };
+    for prefix in [
+        "",
+        "module.",
+        "_orig_mod.",
+        "model.",
+        "module._orig_mod.model.",
+    ] {
+        assert_eq!(route(prefix), [true, false, false, true], "{prefix}");
+    }
+}
+
+#[test]
+fn the_reason_is_the_parameter_s_also_in_a_group_of_adamw() {
+    let model = Model::new(&[
+        ("norm.weight", &[16]),
+        ("a.weight", &[16, 16]),
+        ("embed.weight", &[32, 16]),
+    ]);
+    let builder = model.builder().group_with("*", AdamWOptions::default());
+    let explained = builder.build().unwrap().explain().unwrap();
+    let reasons: Vec<_> = explained.parameters.iter().map(|p| &p.reason).collect();
+    assert!(reasons[0].starts_with("one dimension"), "{reasons:?}");
+    assert_eq!(reasons[1], "* asks for AdamW");
+    assert!(reasons[2].starts_with("an embedding"), "{reasons:?}");
+}
+
+#[test]
 fn a_group_of_names_takes_those_alone_and_keeps_to_the_rules_of_names() {
     let shape: &[usize] = &[32, 16];
     let model = Model::new(&[("embed.weight", shape), ("a[0].w", shape), ("b.w", shape)]);
@@ -86,6 +129,33 @@ fn a_group_of_names_takes_those_alone_and_keeps_to_the_rules_of_names() {
         let text = doubled.unwrap_err().to_string();
         assert!(text.starts_with("there is another group"), "{text}");
     }
+}
+
+#[test]
+fn a_pattern_that_is_a_name_means_that_parameter_alone() {
+    let shape: &[usize] = &[16, 16];
+    let names = ["layers[0].weight", "layers0.weight", "embed[0].weight"];
+    let model = Model::new(&names.map(|name| (name, shape)));
+    let tile = || MuonOptions::specs([KernelSpec::new(Tile::square(4))]);
+    let groups = |pattern: &str| {
+        let optimizer = model.builder().group_with(pattern, tile()).build()?;
+        let lines = optimizer.explain()?.parameters.into_iter();
+        Ok::<_, himuon::Error>(lines.map(|line| line.group).collect::<Vec<_>>())
+    };
+    let name = "layers[0].weight";
+    assert_eq!(groups(name).unwrap(), [name, "(rest)", "(rest)"]);
+    // The rules of names are for patterns.
+    let name = "embed[0].weight";
+    assert_eq!(groups(name).unwrap(), ["(rest)", "(rest)", name]);
+    let escaped = r"layers\[*";
+    assert_eq!(groups(escaped).unwrap(), [escaped, "(rest)", "(rest)"]);
+    let text = groups("embed[*].weight").unwrap_err().to_string();
+    assert!(
+        text.contains(r"write \ before one that is part of the name"),
+        "{text}"
+    );
+    let text = groups("blocks.*").unwrap_err().to_string();
+    assert!(text.ends_with("remove the group"), "{text}");
 }
 
 #[test]

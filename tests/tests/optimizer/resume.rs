@@ -1,7 +1,7 @@
 //! Saved and resumed runs.
 
 use himuon::HiMuon;
-use himuon::optimizer::{HiMuonBuilder, MuonOptions, NorMuon, View};
+use himuon::optimizer::{HiMuonBuilder, LearningRate, LoadReport, MuonOptions, NorMuon, View};
 use himuon::schedule::TileSchedule;
 use himuon::{KernelSpec, Tile};
 
@@ -153,6 +153,39 @@ fn changed_options_are_reported_and_the_present_ones_used() {
     assert_eq!(report.differences.len(), 1);
     let text = &report.differences[0];
     assert!(text.contains("weight_decay was 0.1, is 0.25"), "{text}");
+}
+
+#[test]
+fn the_learning_rate_is_the_state_s_and_rates_of_groups_are_the_present_ones() {
+    let mut model = Model::new(&[("a", &[24, 24]), ("b", &[24, 24])]);
+    let tiles = |rate| {
+        let tiles = MuonOptions::specs([KernelSpec::new(Tile::square(16))]);
+        tiles.learning_rate(rate)
+    };
+    let building = |rate: f64, own: f64| {
+        let builder = model.builder().learning_rate(rate);
+        let builder = builder.group_with("a", tiles(LearningRate::Own(own)));
+        let factor = LearningRate::Factor(1.0);
+        builder.group_with("b", tiles(factor)).build().unwrap()
+    };
+    let state = building(0.02, 0.5).save_state_to_bytes().unwrap();
+    let mut same = building(0.02, 0.5);
+    let report = same.load_state_from_bytes(&state).unwrap();
+    assert_eq!(report, LoadReport::default());
+
+    let mut other = building(0.01, 0.25);
+    let report = other.load_state_from_bytes(&state).unwrap();
+    assert_eq!(report.replaced_learning_rate, Some(0.01));
+    assert_eq!(other.learning_rate(), 0.02);
+    // A rate of the group's own is an option like another: told of, and left.
+    assert_eq!(report.differences.len(), 1, "{report:?}");
+    assert!(report.differences[0].contains("group a: learning_rate was Own(0.5), is Own(0.25)"));
+    let lines = other.explain().unwrap().groups;
+    assert!(
+        lines[0].contains("lr 0.25") && lines[1].contains("lr 0.02"),
+        "{lines:?}"
+    );
+    model.step(&mut other);
 }
 
 #[test]

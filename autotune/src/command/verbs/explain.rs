@@ -5,19 +5,18 @@ use super::super::error::CommandError;
 use super::super::spec_arguments::SpecArguments;
 use super::arguments;
 use crate::apply::{CopiedTensor, FileShapes, shapes_of};
-use crate::workload::WorkloadError;
+use crate::workload::{WorkloadError, optimizer_of};
 use clap::Args;
-use himuon::HiMuon;
-use himuon::optimizer::{MuonOptions, View};
+use himuon::optimizer::HiMuonBuilder;
 use serde_json::json;
 use std::path::PathBuf;
 
 /// Show what the optimizer would do with every parameter of a safetensors file, and why
 ///
 /// One line per parameter: shape, group, specification, tiles, bytes of state, reason; then the launches and the
-/// bytes of the whole step. Embeddings, heads, norms and biases go to AdamW. Three dimensions are a stack of
-/// matrices, four a convolution. Tensors without a number, or of a type that no optimizer takes, are skipped and listed
-/// with the reason.
+/// bytes of the whole step. Embeddings, heads, norms and biases go to AdamW. Three dimensions are taken for a stack of
+/// matrices, where an optimizer wants to be told by the view of their group, four for a convolution. Tensors without a
+/// number, or of a type that no optimizer takes, are skipped and listed with the reason.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  himuon explain --in model.safetensors --tile 128 --budget 64")]
 pub(in super::super) struct Arguments {
@@ -48,29 +47,20 @@ pub(in super::super) fn run(
         let path = arguments.input.clone();
         return Err(WorkloadError::NoParameters { path }.into());
     }
-    let mut builder = HiMuon::builder();
-    for (name, shape) in &parameters {
-        if shape.len() == 3 && arguments.pattern == "*" && is_literal(name) {
-            let stack = MuonOptions::specs([spec.clone()]).view(View::Stack);
-            builder = builder.group_with(name.clone(), stack);
+    let limited = |builder: HiMuonBuilder| {
+        let builder = match arguments.threads {
+            0 => builder,
+            threads => builder.threads(threads),
+        };
+        match arguments.budget {
+            Some(mebibytes) => builder.memory_budget(mebibytes.saturating_mul(1 << 20)),
+            None => builder,
         }
-    }
-    builder = builder
-        .group_with(
-            arguments.pattern.clone(),
-            MuonOptions::specs([spec.clone()]),
-        )
-        .parameters(parameters);
-    if arguments.threads > 0 {
-        builder = builder.threads(arguments.threads);
-    }
-    if let Some(mebibytes) = arguments.budget {
-        builder = builder.memory_budget(mebibytes.saturating_mul(1 << 20));
-    }
-    let explanation = builder
-        .build()
-        .and_then(|optimizer| optimizer.explain())
+    };
+    let (optimizer, stacks) = optimizer_of(&parameters, &arguments.pattern, &spec, limited)
         .map_err(CommandError::Optimizer)?;
+    let mut explanation = optimizer.explain().map_err(CommandError::Optimizer)?;
+    explanation.warnings.extend(stacks_text(&stacks));
     let mut json = json!(explanation);
     json["skipped"] = others
         .iter()
@@ -94,7 +84,12 @@ fn skipped_text(skipped: &[CopiedTensor]) -> String {
     text
 }
 
-/// Whether a name means itself when it is read as a pattern.
-fn is_literal(name: &str) -> bool {
-    !name.contains(['*', '?', '[', ']', '{', '}', '\\', '!'])
+/// What the library would not have taken without being told.
+fn stacks_text(stacks: &[String]) -> Option<String> {
+    let first = stacks.first()?;
+    Some(format!(
+        "taken for stacks of matrices: {} of three dimensions, {first} the first; an optimizer refuses those until the view of \
+         their group says stack or convolution",
+        stacks.len()
+    ))
 }

@@ -29,8 +29,22 @@
 //! ```
 //!
 //! All variables are passed to the optimizer in one call, so that the tiles of all layers form one list of work. Weights
-//! and gradients may be f32, bf16 or f16. `HiMuon` takes those on the CPU; with the feature `cuda`, `CudaHiMuon` takes
-//! those on a CUDA device, on candle's own stream and pointers.
+//! and gradients may be f32, bf16 or f16; layers whose variables are not f32 declare it, `element = "bf16"` in the attribute.
+//! `HiMuon` takes those on the CPU; with the feature `cuda`, `CudaHiMuon` takes those on a CUDA device, on candle's own
+//! stream and pointers.
+//!
+//! A checkpoint is the weights, which [`VarMap::save`](candle_nn::VarMap::save) writes, and the state:
+//!
+//! ```no_run
+//! # fn checkpoint(optimizer: &mut himuon_candle::HiMuon) -> Result<(), himuon::Error> {
+//! optimizer.inner().save_state("optimizer.safetensors")?;
+//! optimizer.inner_mut().load_state("optimizer.safetensors")?; // its step and learning rate too
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Which variables are embeddings and heads, and go to AdamW, is read off their names: see
+//! [`HiMuonBuilder::group`](himuon::optimizer::HiMuonBuilder::group). This version is for candle 0.11.
 
 #[cfg(feature = "cuda")]
 mod cuda;

@@ -7,6 +7,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+// First part of the version of the header; with the other two to be compared with `himuon_version`.
+#define HIMUON_VERSION_MAJOR 0
+
+// Second part of the version of the header.
+#define HIMUON_VERSION_MINOR 1
+
+// Third part of the version of the header.
+#define HIMUON_VERSION_PATCH 0
+
 // What a call came to.
 typedef enum himuon_status {
   // Done.
@@ -26,7 +35,10 @@ typedef enum himuon_status {
 // An optimizer that is being declared.
 typedef struct himuon_builder himuon_builder;
 
-// An optimizer over the caller's parameters, on the CPU or on a CUDA device.
+// An optimizer over the caller's parameters, on the CPU or on a CUDA device. One thread at a time may be in a call with it,
+// those that only ask among them; which thread that is may change from call to call, and different optimizers are independent.
+// In a process that was forked after it was built its threads and its device are not there: calls that give a status are
+// refused, and `himuon_free` does nothing; build another one there, on a device in a process that was started and not forked.
 typedef struct himuon_optimizer himuon_optimizer;
 
 // How a mapped h x w tile of an H x W matrix is scaled, f = `scale_factor`.
@@ -258,9 +270,14 @@ enum himuon_status himuon_builder_parameter(struct himuon_builder *builder,
                                             const size_t *shape,
                                             size_t rank);
 
-// The matrices whose name matches `pattern` (`*` stands for any part of a name) are mapped tile by tile. `specifications`
-// is one as `tile=64 steps=5 coefficients=polar-express`, or several separated by `;`, of which the first holds. The
-// first group that matches takes a parameter; null options are the default ones.
+// The matrices whose name matches `pattern` are mapped tile by tile. `specifications` is one as
+// `tile=64 steps=5 coefficients=polar-express`, or several separated by `;`, of which the first holds. The first group that
+// matches takes a parameter; null options are the default ones.
+//
+// A pattern that is the name of a parameter means that parameter alone, an embedding or a head too. Otherwise `*` stands for
+// any part of a name, dots included, `?` for one character, `[ab]` for one of several, `{q,k}` for one of several texts, and
+// `\` before one of these for the character itself; vectors, and what is an embedding or a head by its name, go to AdamW. The
+// text of the pattern is the group's name, by which it is explained and set.
 //
 // # Safety
 // `builder` is a builder, both texts end with a zero, `options` is null or points to options.
@@ -268,6 +285,19 @@ enum himuon_status himuon_builder_group(struct himuon_builder *builder,
                                         const char *pattern,
                                         const char *specifications,
                                         const struct himuon_muon_options *options);
+
+// As `himuon_builder_group`, for the `count` parameters of `names`; `group` is the name by which the group is explained and set.
+// Embeddings and heads among them go to AdamW, unless the options have `every_matrix`.
+//
+// # Safety
+// `builder` is a builder, all texts end with a zero, `names` points to `count` of them, `options` is null or points to
+// options.
+enum himuon_status himuon_builder_group_of(struct himuon_builder *builder,
+                                           const char *group,
+                                           const char *const *names,
+                                           size_t count,
+                                           const char *specifications,
+                                           const struct himuon_muon_options *options);
 
 // The parameters whose name matches `pattern` are updated by AdamW. Parameters that no group takes are, with the default
 // options; null options are the default ones.
@@ -528,9 +558,11 @@ enum himuon_status himuon_save_state_to_bytes(struct himuon_optimizer *optimizer
 // `bytes` and `len` come from one call of `himuon_save_state_to_bytes`, and were not freed.
 void himuon_bytes_free(uint8_t *bytes, size_t len);
 
-// Takes over a saved state. A file that is damaged or belongs to other parameters is refused, and nothing changes.
-// `differences`, unless it is null, gets a text of options that are not what they were, a line each, empty where there
-// are none, null if it fails; it is freed by `himuon_text_free`.
+// Takes over a saved state. A file that is damaged or belongs to other parameters is refused, and nothing changes. The step
+// and the optimizer's learning rate become the state's: call `himuon_set_learning_rate` after this for another. The options of
+// groups, their factors and rates of their own among them, stay the present ones. `differences`, unless it is null, gets a text of
+// those that are not what they were, a line each, empty where there are none, null if it fails; it is freed by
+// `himuon_text_free`.
 //
 // # Safety
 // `optimizer` is an optimizer, `path` ends with a zero, `differences` is null or a place for a text.

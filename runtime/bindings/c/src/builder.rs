@@ -83,9 +83,14 @@ pub unsafe extern "C" fn himuon_builder_parameter(
     })
 }
 
-/// The matrices whose name matches `pattern` (`*` stands for any part of a name) are mapped tile by tile. `specifications`
-/// is one as `tile=64 steps=5 coefficients=polar-express`, or several separated by `;`, of which the first holds. The
-/// first group that matches takes a parameter; null options are the default ones.
+/// The matrices whose name matches `pattern` are mapped tile by tile. `specifications` is one as
+/// `tile=64 steps=5 coefficients=polar-express`, or several separated by `;`, of which the first holds. The first group that
+/// matches takes a parameter; null options are the default ones.
+///
+/// A pattern that is the name of a parameter means that parameter alone, an embedding or a head too. Otherwise `*` stands for
+/// any part of a name, dots included, `?` for one character, `[ab]` for one of several, `{q,k}` for one of several texts, and
+/// `\` before one of these for the character itself; vectors, and what is an embedding or a head by its name, go to AdamW. The
+/// text of the pattern is the group's name, by which it is explained and set.
 ///
 /// # Safety
 /// `builder` is a builder, both texts end with a zero, `options` is null or points to options.
@@ -110,6 +115,54 @@ pub unsafe extern "C" fn himuon_builder_group(
         builder.change(|builder| builder.group_with(pattern, options));
         Ok(())
     })
+}
+
+/// As `himuon_builder_group`, for the `count` parameters of `names`; `group` is the name by which the group is explained and set.
+/// Embeddings and heads among them go to AdamW, unless the options have `every_matrix`.
+///
+/// # Safety
+/// `builder` is a builder, all texts end with a zero, `names` points to `count` of them, `options` is null or points to
+/// options.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn himuon_builder_group_of(
+    builder: *mut Builder,
+    group: *const c_char,
+    names: *const *const c_char,
+    count: usize,
+    specifications: *const c_char,
+    options: *const MuonOptions,
+) -> Status {
+    guarded(|| {
+        // SAFETY: the caller's word.
+        let (builder, group, names, specifications, options) = unsafe {
+            (
+                builder_at(builder)?,
+                borrowed(group, "the group")?,
+                names_at(names, count)?,
+                borrowed(specifications, "the specification")?,
+                read(options, MuonOptions::default())?,
+            )
+        };
+        let options = options.resolve(specifications)?;
+        builder.change(|builder| builder.group_of(group, names, options));
+        Ok(())
+    })
+}
+
+/// # Safety
+/// `names` is null or points to `count` texts that end with a zero.
+unsafe fn names_at(names: *const *const c_char, count: usize) -> Result<Vec<String>, Failure> {
+    if names.is_null() {
+        return Err(Failure::argument(format!(
+            "the names are null, expected {count} texts"
+        )));
+    }
+    // SAFETY: not null, and as long by the caller's word.
+    let names = unsafe { std::slice::from_raw_parts(names, count) }.iter();
+    names
+        // SAFETY: the caller's word.
+        .map(|name| Ok(unsafe { borrowed(*name, "a name of the group")? }.to_owned()))
+        .collect()
 }
 
 /// The parameters whose name matches `pattern` are updated by AdamW. Parameters that no group takes are, with the default
@@ -208,7 +261,7 @@ pub unsafe extern "C" fn himuon_build(
         // SAFETY: the caller's word.
         let (builder, place) = unsafe { taken(builder, optimizer)? };
         let built = builder.declared.build()?;
-        *place = Box::into_raw(Box::new(Optimizer(Place::Host(built))));
+        *place = Box::into_raw(Box::new(Optimizer::new(Place::Host(built))));
         Ok(())
     })
 }

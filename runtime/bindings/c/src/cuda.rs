@@ -68,9 +68,8 @@ pub unsafe extern "C" fn himuon_build_cuda(
         let kernels = builder.kernels.into_iter();
         let backend = kernels.fold(CudaBackend::new(&stream)?, CudaBackend::kernels);
         let built = builder.declared.build_on(Box::new(backend))?;
-        *place = Box::into_raw(Box::new(Optimizer(Place::Device(OnDevice::new(
-            built, stream,
-        )))));
+        let built = Place::Device(OnDevice::new(built, stream));
+        *place = Box::into_raw(Box::new(Optimizer::new(built)));
         Ok(())
     })
 }

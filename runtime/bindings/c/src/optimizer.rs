@@ -14,9 +14,30 @@ use crate::status::{Failure, Status, guarded};
 use crate::tensor::{Tensor, check_apart};
 use crate::text::{cleared, owned};
 
-/// An optimizer over the caller's parameters, on the CPU or on a CUDA device.
+/// An optimizer over the caller's parameters, on the CPU or on a CUDA device. One thread at a time may be in a call with it,
+/// those that only ask among them; which thread that is may change from call to call, and different optimizers are independent.
+/// In a process that was forked after it was built its threads and its device are not there: calls that give a status are
+/// refused, and `himuon_free` does nothing; build another one there, on a device in a process that was started and not forked.
 #[derive(Debug)]
-pub struct Optimizer(pub(crate) Place);
+pub struct Optimizer {
+    pub(crate) place: Place,
+    /// The process whose threads it has.
+    process: u32,
+}
+
+impl Optimizer {
+    pub(crate) fn new(place: Place) -> Self {
+        Optimizer {
+            place,
+            process: std::process::id(),
+        }
+    }
+
+    /// Whether this is a process that was forked after it was made.
+    pub(crate) fn is_forked(&self) -> bool {
+        self.process != std::process::id()
+    }
+}
 
 /// What a step did. Begin with its size: `himuon_report report = {.size = sizeof report};`.
 #[repr(C)]
@@ -130,11 +151,14 @@ impl Default for Counts {
 /// `optimizer` comes from `himuon_build` or `himuon_build_cuda` and was not freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn himuon_free(optimizer: *mut Optimizer) {
-    if !optimizer.is_null() {
-        // SAFETY: the caller's word.
+    // SAFETY: the caller's word.
+    let forked = unsafe { optimizer.as_ref() }.is_none_or(Optimizer::is_forked);
+    // Waiting for the parent's threads would be for ever.
+    if !forked {
+        // SAFETY: the caller's word; not null.
         let optimizer = unsafe { Box::from_raw(optimizer) };
         // Where the driver does not tell what is current there is nothing to come back to.
-        let _current = optimizer.0.current();
+        let _current = optimizer.place.current();
         drop(optimizer);
     }
 }
@@ -253,8 +277,10 @@ pub unsafe extern "C" fn himuon_tile_counts(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn himuon_steps_taken(optimizer: *const Optimizer) -> u64 {
     // SAFETY: the caller's word.
-    unsafe { optimizer.as_ref() }
-        .map_or(0, |optimizer| in_place!(&optimizer.0, o => o.steps_taken()))
+    unsafe { optimizer.as_ref() }.map_or(
+        0,
+        |optimizer| in_place!(&optimizer.place, o => o.steps_taken()),
+    )
 }
 
 /// The learning rate that groups follow; NaN for null.
@@ -266,7 +292,7 @@ pub unsafe extern "C" fn himuon_learning_rate(optimizer: *const Optimizer) -> f6
     // SAFETY: the caller's word.
     unsafe { optimizer.as_ref() }.map_or(
         f64::NAN,
-        |optimizer| in_place!(&optimizer.0, o => o.learning_rate()),
+        |optimizer| in_place!(&optimizer.place, o => o.learning_rate()),
     )
 }
 

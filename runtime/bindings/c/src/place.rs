@@ -116,12 +116,23 @@ pub(crate) struct InUse<'a> {
 /// `optimizer` is null or comes from `himuon_build` or `himuon_build_cuda` and is this thread's.
 pub(crate) unsafe fn optimizer_at<'a>(optimizer: *mut Optimizer) -> Result<InUse<'a>, Failure> {
     // SAFETY: the caller's word.
-    let optimizer = unsafe { optimizer.as_mut() };
-    let place = optimizer.map(|optimizer| &mut optimizer.0).ok_or_else(|| {
+    let optimizer = unsafe { optimizer.as_mut() }.ok_or_else(|| {
         Failure::argument(
             "the optimizer is null, expected one of himuon_build or himuon_build_cuda",
         )
     })?;
+    if optimizer.is_forked() {
+        return Err(Failure::argument(match optimizer.place {
+            Place::Host(_) => {
+                "this optimizer was built before the process forked, and its threads are the parent's; build one here"
+            }
+            Place::Device(_) => {
+                "this optimizer was built before the process forked, and CUDA works in no forked process; start a process \
+                 without a fork and build one there"
+            }
+        }));
+    }
+    let place = &mut optimizer.place;
     let _current = place.current()?;
     Ok(InUse { place, _current })
 }

@@ -68,9 +68,11 @@ pub unsafe extern "C" fn himuon_bytes_free(bytes: *mut u8, len: usize) {
     }
 }
 
-/// Takes over a saved state. A file that is damaged or belongs to other parameters is refused, and nothing changes.
-/// `differences`, unless it is null, gets a text of options that are not what they were, a line each, empty where there
-/// are none, null if it fails; it is freed by `himuon_text_free`.
+/// Takes over a saved state. A file that is damaged or belongs to other parameters is refused, and nothing changes. The step
+/// and the optimizer's learning rate become the state's: call `himuon_set_learning_rate` after this for another. The options of
+/// groups, their factors and rates of their own among them, stay the present ones. `differences`, unless it is null, gets a text of
+/// those that are not what they were, a line each, empty where there are none, null if it fails; it is freed by
+/// `himuon_text_free`.
 ///
 /// # Safety
 /// `optimizer` is an optimizer, `path` ends with a zero, `differences` is null or a place for a text.

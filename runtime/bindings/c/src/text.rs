@@ -4,6 +4,13 @@ use std::ffi::{CStr, CString, c_char};
 
 use crate::status::Failure;
 
+/// First part of the version of the header; with the other two to be compared with `himuon_version`.
+pub const HIMUON_VERSION_MAJOR: u32 = 0;
+/// Second part of the version of the header.
+pub const HIMUON_VERSION_MINOR: u32 = 1;
+/// Third part of the version of the header.
+pub const HIMUON_VERSION_PATCH: u32 = 0;
+
 /// The version of the library, as in `0.1.0`. Never null, always valid.
 #[unsafe(no_mangle)]
 pub extern "C" fn himuon_version() -> *const c_char {

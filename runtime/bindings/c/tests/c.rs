@@ -159,6 +159,40 @@ fn a_program_in_c_takes_its_steps_on_a_device() {
     }
 }
 
+/// Linked by its path in one folder, found by its name in another.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_program_that_is_linked_by_path_finds_the_library_by_its_name() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let Some(mut compile) = compiler("cc") else {
+        println!("SKIPPED: there is no C compiler `cc`");
+        return;
+    };
+    let dynamic = library().with_extension("so");
+    if !dynamic.exists() {
+        println!("SKIPPED: this target has no dynamic libraries");
+        return;
+    }
+    let made = tempfile::tempdir().unwrap();
+    let [before, after] = ["before", "after"].map(|name| made.path().join(name));
+    std::fs::create_dir(&before).unwrap();
+    std::fs::copy(dynamic, before.join("libhimuon_c.so")).unwrap();
+    let program = made.path().join("step");
+    compile
+        .args(["-std=c11", "-I"])
+        .arg(folder.join("include"))
+        .arg(folder.join("examples/step.c"))
+        .arg(before.join("libhimuon_c.so"))
+        .arg("-o")
+        .arg(&program);
+    run(compile);
+    std::fs::rename(&before, &after).unwrap();
+    let mut step = Command::new(program);
+    step.arg(made.path().join("state"))
+        .env("LD_LIBRARY_PATH", &after);
+    assert!(run(step).starts_with(&in_rust()[0]));
+}
+
 #[test]
 #[cfg(unix)]
 fn the_header_is_also_one_of_cplusplus() {
@@ -167,15 +201,19 @@ fn the_header_is_also_one_of_cplusplus() {
         println!("SKIPPED: there is no C++ compiler `c++`");
         return;
     };
+    let made = tempfile::tempdir().unwrap();
+    let program = made.path().join("program.cpp");
+    let text = "#include \"himuon.h\"
+        int main() {
+          himuon_report report{sizeof report};
+          himuon_counts counts{sizeof counts};
+          return report.size == sizeof(himuon_report) && counts.uncoupled_matrices == 0 ? 0 : 1;
+        }
+    ";
+    std::fs::write(&program, text).unwrap();
     compile
-        .args([
-            "-std=c++17",
-            "-Wall",
-            "-Werror",
-            "-fsyntax-only",
-            "-x",
-            "c++",
-        ])
-        .arg(folder.join("include/himuon.h"));
+        .args(["-std=c++17", "-Wall", "-Werror", "-fsyntax-only", "-I"])
+        .arg(folder.join("include"))
+        .arg(program);
     run(compile);
 }

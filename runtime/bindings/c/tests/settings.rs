@@ -79,6 +79,45 @@ fn tiles_follow_the_schedule() {
 }
 
 #[test]
+fn a_group_lists_its_parameters() {
+    let builder = himuon_builder_new();
+    let names = [c"a[0]", c"head"];
+    let listed = names.map(|name| name.as_ptr());
+    let (group, spec) = (c"listed".as_ptr(), c"tile=4".as_ptr());
+    let every = MuonOptions {
+        every_matrix: true,
+        ..MuonOptions::default()
+    };
+    let (mut optimizer, mut text) = (null_mut(), null_mut());
+    // SAFETY: what the functions ask for; null is refused.
+    unsafe {
+        for name in [c"b", names[0], names[1]] {
+            himuon_builder_parameter(builder, name.as_ptr(), [8, 8].as_ptr(), 2);
+        }
+        let null_list = himuon_builder_group_of(builder, group, null(), 2, spec, null());
+        assert_eq!(null_list, Status::Argument, "{}", said());
+        let nameless = [null()];
+        let refused = himuon_builder_group_of(builder, group, nameless.as_ptr(), 1, spec, null());
+        assert_eq!(refused, Status::Argument, "{}", said());
+        let declared = himuon_builder_group_of(builder, group, listed.as_ptr(), 2, spec, &every);
+        assert_eq!(declared, Status::Ok, "{}", said());
+        assert_eq!(
+            himuon_build(builder, &mut optimizer),
+            Status::Ok,
+            "{}",
+            said()
+        );
+        assert_eq!(himuon_set_momentum(optimizer, group, 0.9), Status::Ok);
+        assert_eq!(himuon_explain(optimizer, &mut text), Status::Ok);
+        let lines = CStr::from_ptr(text).to_str().unwrap();
+        let mapped = |line: &&str| line.contains("listed") && line.contains("4 tiles");
+        assert_eq!(lines.lines().take(3).filter(mapped).count(), 2, "{lines}");
+        himuon_text_free(text);
+        himuon_free(optimizer);
+    }
+}
+
+#[test]
 fn schedules_that_are_none_are_refused() {
     let builder = himuon_builder_new();
     let (two, four) = (c"2".as_ptr(), c"4".as_ptr());

@@ -33,6 +33,19 @@ fn optimizer() -> *mut Optimizer {
 }
 
 #[test]
+fn the_header_has_the_version_of_the_library() {
+    // SAFETY: never null, always valid.
+    let version = unsafe { CStr::from_ptr(himuon_version()) };
+    let parts = [
+        HIMUON_VERSION_MAJOR,
+        HIMUON_VERSION_MINOR,
+        HIMUON_VERSION_PATCH,
+    ];
+    let parts = parts.map(|part| part.to_string());
+    assert_eq!(version.to_str().unwrap(), parts.join("."));
+}
+
+#[test]
 fn options_are_filled_as_far_as_the_program_knows_them() {
     let known = size_of::<MuonOptions>();
     let mut options = [MuonOptions {
