@@ -6,13 +6,6 @@
 
 namespace himuon {
 
-// Two rank x stride matrices in f32.
-struct Smalls {
-  float* x;       // what is mapped, as it is; before that, scratch of `orthonormalise`
-  float* mapped;  // its polar factor
-  HIMUON_DEVICE Smalls of(const Coupled& matrix) { return {matrix.small, matrix.small + matrix.rank * matrix.stride}; }
-};
-
 // output[i][j] <- finish(i, j, sum of left[i][k] right[k][j]), all rank x rank; the output is another matrix. A warp computes four
 // rows, a lane every 32nd column of them.
 template <class Finish>
