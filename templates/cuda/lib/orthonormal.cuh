@@ -11,7 +11,7 @@ namespace himuon {
 // Up to this rank the numbers that threads hand each other stay in shared memory.
 static constexpr u32 NEAR_RANK = 32u;
 struct NearFactors {
-  double numbers[3][NEAR_RANK * NEAR_RANK];
+  double numbers[4][NEAR_RANK * NEAR_RANK];
 };
 
 // rank x rank matrices in f64, row by row.
@@ -20,17 +20,19 @@ struct Factors {
   double* inverse;  // of that
   double* factor;   // R
   double* spare;
+  double* turned;   // for small_polar.cuh, which may lose R
   double* chunks;   // Gram matrices of chunks of rows, see gram.cuh
   HIMUON_DEVICE Factors of(const Coupled& matrix) {
     const u32 size = matrix.rank * matrix.rank;
     double* first = matrix.factors;
-    return {first, first + size, first + 2u * size, first + 3u * size, first + 4u * size};
+    return {first, first + size, first + 2u * size, first + 3u * size, first + 2u * size, first + 4u * size};
   }
   // What one launch needs of them in shared memory, where there is room. R is for the next launch too.
   HIMUON_DEVICE Factors near(const Coupled& matrix, NearFactors& shared) {
     Factors factors = of(matrix);
     if (matrix.rank > NEAR_RANK) return factors;
     factors.gram = shared.numbers[0], factors.inverse = shared.numbers[1], factors.spare = shared.numbers[2];
+    factors.turned = shared.numbers[3];
     return factors;
   }
 };

@@ -33,7 +33,7 @@ HIMUON_DEVICE void square_product(const double* left, const double* right, doubl
 template <class Kernel>
 HIMUON_DEVICE void small_polar(const Factors& factors, const Smalls& smalls, bool transposed, double norm, u32 rank, u32 stride) {
   const double* given = factors.factor;
-  double *now = factors.gram, *next = factors.inverse, *gram = factors.spare, *turned = factors.factor;
+  double *now = factors.gram, *next = factors.inverse, *gram = factors.spare, *turned = factors.turned;
   each_place(rank, rank, [=](u32 i, u32 j) { now[i * rank + j] = given[transposed ? j * rank + i : i * rank + j] / norm; });
   __syncthreads();
   for (int step = 0; step < Kernel::POLAR_STEPS; step++) {
