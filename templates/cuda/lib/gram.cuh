@@ -39,7 +39,7 @@ struct ProductSum {
   __device__ __forceinline__ double value(double) const { return sum; }
 };
 #else
-// Elsewhere f64 has 1/64 of the rate of f32, so that sums are pairs of f32 numbers (Ogita, Rump, Oishi, "Accurate sum and dot
+// Elsewhere f64 has a 32nd of the rate of f32 or less, so that sums are pairs of f32 numbers (Ogita, Rump, Oishi, "Accurate sum and dot
 // product", 2005, Dot2): what a product and a sum are rounded by is exact, and summed up in f32, which is at most n^2 / 2^49 of
 // the sum of the magnitudes from the exact sum of n products. Of a panel a thread has at most 16, then the pair is made one again: 5e-13 a
 // panel, 7e-12 for the 1024 rows of a chunk at rank 512, and far less where roundings fall to either side. A squared length
