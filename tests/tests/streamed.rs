@@ -203,11 +203,11 @@ fn count_products() {
         .map(|i| ((i * 37) % 101) as f32 - 50.0)
         .collect();
     let matrix = himuon::tensor::TensorRef::F32(&values);
-    backend.device().inspection().reset_counters();
+    backend.device().inspection().unwrap().reset_counters();
     let side = edge as usize;
     let none = himuon::reference::Normalisation::None;
     backend.map(&spec, matrix, side, side, none).unwrap();
-    let counters = backend.device().inspection().counters();
+    let counters = backend.device().inspection().unwrap().counters();
     let blocks = edge / 128;
     // A block of 128 x 128 over a depth of `edge` is 8 x 16 instructions of 16 x 8 for each 16 of the depth.
     let of_block = 8 * 16 * edge / 16;

@@ -17,7 +17,7 @@ use himuon::tensor::TensorRef;
 /// Launches are recorded for steps 5 .. 9 and run at this one.
 const STEP: u32 = 7;
 
-/// The generated kernels of one architecture on the emulated driver.
+/// The generated kernels of one architecture on the emulated driver or a GPU.
 #[derive(Debug)]
 pub struct CudaBackend {
     pub(super) device: Device,
@@ -41,8 +41,22 @@ impl CudaBackend {
     /// # Errors
     /// When there is no compiler or no emulated driver.
     pub fn new(target: &'static str) -> Result<CudaBackend, String> {
+        Self::of(Device::open()?, target)
+    }
+
+    /// Kernels for `target` on the first GPU of this machine.
+    ///
+    /// # Errors
+    /// When there is no compiler, no GPU, or one whose driver does not take what the compiler makes.
+    pub fn on_gpu(target: &'static str) -> Result<CudaBackend, String> {
+        let backend = Self::of(Device::gpu()?, target)?;
+        backend.kernels.try_on(&backend.device)?;
+        Ok(backend)
+    }
+
+    fn of(device: Device, target: &'static str) -> Result<CudaBackend, String> {
         Ok(CudaBackend {
-            device: Device::open()?,
+            device,
             kernels: Kernels::new(target)?,
             variant: None,
             shift: 0,

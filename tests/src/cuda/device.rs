@@ -1,4 +1,4 @@
-//! The driver's side: cudarc's own code path on the emulated driver.
+//! The driver's side: cudarc's own code path on the emulated driver, or on a real one.
 #![allow(unsafe_code)]
 
 use super::bundle::{Entry, Parameter};
@@ -14,10 +14,11 @@ use std::sync::Arc;
 /// Dynamic shared memory above this must be asked for.
 const DEFAULT_SHARED: u32 = 48 * 1024;
 
-/// A device of the emulated driver, with one stream.
+/// A device with one stream.
 #[derive(Debug)]
 pub struct Device {
-    inspection: Inspection,
+    /// Of the emulated driver alone.
+    inspection: Option<Inspection>,
     context: Arc<CudaContext>,
     stream: Arc<CudaStream>,
 }
@@ -45,6 +46,18 @@ impl Device {
         let inspection = EmulatedDriver::build()
             .and_then(|driver| driver.load())
             .map_err(|error| error.to_string())?;
+        Self::first(Some(inspection))
+    }
+
+    /// Opens the first GPU of this machine; the emulated driver must not have been loaded into this process.
+    ///
+    /// # Errors
+    /// What the driver says.
+    pub fn gpu() -> Result<Device, String> {
+        Self::first(None)
+    }
+
+    fn first(inspection: Option<Inspection>) -> Result<Device, String> {
         let context = CudaContext::new(0).map_err(|error| error.to_string())?;
         let stream = context.new_stream().map_err(|error| error.to_string())?;
         Ok(Device {
@@ -55,14 +68,18 @@ impl Device {
     }
 
     /// The emulator's counters and messages.
-    pub fn inspection(&self) -> &Inspection {
-        &self.inspection
+    ///
+    /// # Errors
+    /// On a GPU.
+    pub fn inspection(&self) -> Result<&Inspection, String> {
+        let none = || "a GPU does not count what kernels do".to_owned();
+        self.inspection.as_ref().ok_or_else(none)
     }
 
     /// The driver's words with the emulator's.
     fn failed(&self, error: DriverError) -> String {
-        let message = self.inspection.last_message().unwrap_or_default();
-        format!("{error}: {message}")
+        let message = self.inspection.as_ref().and_then(Inspection::last_message);
+        format!("{error}: {}", message.unwrap_or_default())
     }
 
     /// Loads PTX.
@@ -88,11 +105,15 @@ impl Device {
         Ok(self.memory(bytes))
     }
 
-    /// Bytes that nothing has written: the emulator reports whoever reads them first.
+    /// Bytes that nothing has written: the emulator reports whoever reads them first. On a GPU they are all ones, which is no
+    /// number in any type.
     ///
     /// # Errors
     /// What the driver says.
     pub fn uninitialised(&self, bytes: usize) -> Result<Memory, String> {
+        if self.inspection.is_none() {
+            return self.upload(&vec![0xff; bytes]);
+        }
         // SAFETY: the bytes are only handed to kernels, and the emulator faults on reading what was never written.
         let bytes =
             unsafe { self.stream.alloc::<u8>(bytes.max(1)) }.map_err(|error| self.failed(error))?;

@@ -124,7 +124,7 @@ fn counted(
     let input = gaussian(rows, columns, &mut Random::new(1));
     let gradient = Buffer::contiguous(&input, spec.storage.weight);
     let failed = |refusal: Refusal| format!("{spec}: {refusal:?}");
-    backend.device().inspection().reset_counters();
+    backend.device().inspection()?.reset_counters();
     if entry == "himuon_map" {
         backend
             .map(spec, gradient.read(), rows, columns, Normalisation::None)
@@ -159,7 +159,7 @@ fn counted(
         }];
         backend.step(spec, &mut matrices).map_err(failed)?;
     }
-    let counters = backend.device().inspection().counters();
+    let counters = backend.device().inspection()?.counters();
     counters
         .get(entry)
         .cloned()

@@ -50,6 +50,20 @@ impl Kernels {
         })
     }
 
+    /// Whether the device takes what the compiler makes.
+    ///
+    /// # Errors
+    /// What the compiler or the driver says.
+    pub fn try_on(&self, device: &Device) -> Result<(), String> {
+        let nothing = "extern \"C\" __global__ void nothing() {}";
+        let ptx = self.compiler.ptx(nothing, self.target);
+        let ptx = ptx.map_err(|error| error.to_string())?;
+        let compiler = self.compiler.version().unwrap_or_default();
+        let refused =
+            |error| format!("the driver does not take what NVRTC {compiler} makes: {error}");
+        device.module(&ptx).map(drop).map_err(refused)
+    }
+
     /// What kernels are compiled for.
     pub fn target(&self) -> &'static str {
         self.target

@@ -1,8 +1,8 @@
-//! The generated CUDA kernels under judgement, on the emulated driver.
+//! The generated CUDA kernels under judgement, on the emulated driver or a GPU.
 //!
 //! Nothing here knows how a kernel is launched but from the bundle that the code generator writes: [`bundle`] reads
 //! `manifest.json`, [`record`] lays out table entries by the offsets stated there, [`device`] is the driver's side
-//! (cudarc on the emulator), [`kernels`] compiles and loads, [`backend`] puts the matrices of a launch into tables, and
+//! (cudarc), [`kernels`] compiles and loads, [`backend`] puts the matrices of a launch into tables, and
 //! [`figures`] counts what a tile costs.
 
 pub mod backend;

@@ -1,8 +1,9 @@
-//! Tests in a process of their own, with the emulated driver, the compiler, and a cache of compiled kernels that
-//! all of them share.
+//! Tests in a process of their own, with the emulated driver or a GPU, the compiler, and a cache of compiled kernels
+//! that all of them share.
 
+use himuon::cuda;
 use himuon_toolkit::Toolkit;
-use himuon_toolkit::emulated::{Isolated, isolated};
+use himuon_toolkit::emulated::{Isolated, isolated, isolated_on_gpu};
 
 /// With [`emulated`]: the model may choose variants where no table does.
 pub(crate) const MODEL_CHOOSES: (&str, &str) = ("HIMUON_DETERMINISTIC", "0");
@@ -12,11 +13,46 @@ pub(crate) const MODEL_CHOOSES: (&str, &str) = ("HIMUON_DETERMINISTIC", "0");
 /// Returns what the child printed; empty in the child.
 pub(crate) fn emulated(test: &str, environment: &[(&str, &str)], body: impl FnOnce()) -> String {
     let all = complete(environment);
-    let all: Vec<_> = all
-        .iter()
+    printed(isolated(test, &borrowed(&all), body).unwrap())
+}
+
+/// Runs `body` in a child process with the GPU of this machine; says so where there is none.
+pub(crate) fn on_gpu(test: &str, body: impl FnOnce()) {
+    if !is_child() {
+        match cuda::devices() {
+            Ok(devices) => println!(
+                "on {}, driver {}",
+                devices[0].name,
+                devices[0].driver_version()
+            ),
+            Err(error) => return println!("SKIPPED: no GPU to run on ({error})"),
+        }
+    }
+    let all = complete(&[]);
+    printed(isolated_on_gpu(test, &borrowed(&all), body).unwrap());
+}
+
+/// [`emulated`], then [`on_gpu`].
+pub(crate) fn emulated_and_on_gpu(test: &str, body: impl Fn()) {
+    emulated(test, &[], &body);
+    if !is_child() {
+        on_gpu(test, body);
+    }
+}
+
+fn is_child() -> bool {
+    std::env::var_os("HIMUON_ISOLATED_TEST").is_some()
+}
+
+fn borrowed<'a>(environment: &'a [(&str, String)]) -> Vec<(&'a str, &'a str)> {
+    let borrowed = environment.iter();
+    borrowed
         .map(|(name, value)| (*name, value.as_str()))
-        .collect();
-    match isolated(test, &all, body).unwrap() {
+        .collect()
+}
+
+fn printed(isolated: Isolated) -> String {
+    match isolated {
         Isolated::Child => String::new(),
         Isolated::Parent { output } => {
             print_figures(&output);
@@ -28,7 +64,7 @@ pub(crate) fn emulated(test: &str, environment: &[(&str, &str)], body: impl FnOn
 /// What every child is given, and then what the test names.
 fn complete<'a>(environment: &[(&'a str, &str)]) -> Vec<(&'a str, String)> {
     let mut all: Vec<(&str, String)> = Vec::new();
-    if std::env::var_os("HIMUON_ISOLATED_TEST").is_none() {
+    if !is_child() {
         let toolkit = Toolkit::locate_or_install().unwrap();
         let nvrtc = toolkit.nvrtc_library().display().to_string();
         let cache = himuon_toolkit::target_folder().join("cuda-test-cache");

@@ -1,40 +1,42 @@
-//! The same on a real GPU, where there is one.
+//! What only a GPU can show: times. The other tests that run on one are those of `emulated_and_on_gpu`.
 
-use himuon::cuda;
+use himuon::cuda::CudaTarget;
+use himuon::tuning::{Clock, TuneJob, TuneOptions, Tuner, Verdict};
 
-use crate::graphs::replays_are_eager_steps;
-use crate::model::{spec, tile};
-use crate::steps::follows_the_cpu;
+use crate::emulator::on_gpu;
+use crate::model::spec;
 
-/// Whether this process has a GPU; says so where it has none.
-fn has_gpu() -> bool {
-    match cuda::devices() {
-        Ok(devices) => {
-            println!(
-                "on {}, driver {}",
-                devices[0].name,
-                devices[0].driver_version()
-            );
-            true
-        }
-        Err(error) => {
-            println!("SKIPPED: no GPU to run on ({error})");
-            false
-        }
-    }
-}
-
+/// Every candidate that the model picks computes the right map, and the table says how fast each is.
 #[test]
-fn a_gpu_follows_the_cpu() {
-    if has_gpu() {
-        follows_the_cpu(&[tile(16)], 2, 22);
-        follows_the_cpu(&[spec("tile=16 power=1/2")], 4, 22);
-    }
-}
-
-#[test]
-fn a_gpu_replays_a_graph_as_eager_steps() {
-    if has_gpu() {
-        replays_are_eager_steps();
-    }
+fn a_gpu_is_tuned() {
+    on_gpu("gpu::a_gpu_is_tuned", || {
+        let mut target = CudaTarget::new(0).unwrap();
+        let jobs =
+            ["tile=32 element=bf16", "tile=128 element=bf16", "tile=64"].map(|text| TuneJob {
+                spec: spec(text),
+                shapes: vec![(1024, 1024); 4],
+            });
+        let options = TuneOptions {
+            candidates: Some(6),
+            ..TuneOptions::default()
+        };
+        let tuned = Tuner::new(&mut target, options)
+            .tune(&jobs, None, &mut |_| {})
+            .unwrap();
+        for job in &jobs {
+            let entry = tuned.table.entry(&job.spec, job.class()).unwrap();
+            for record in &entry.candidates {
+                println!(
+                    "measured: {} {}: {:?} of the winner, error {:?} {}",
+                    job.spec, record.variant, record.relative, record.error, record.reason
+                );
+                assert_ne!(record.verdict, Verdict::Wrong, "{record:?}");
+            }
+            let winner = entry.candidate(&entry.winner).unwrap();
+            assert_eq!(winner.verdict, Verdict::Measured);
+            assert!(winner.cold_ns.iter().all(|ns| *ns > 0), "{winner:?}");
+            // A rehearsal on the emulator counts instructions.
+            assert_ne!(entry.clock, Clock::Monotonic);
+        }
+    });
 }

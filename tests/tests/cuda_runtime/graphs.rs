@@ -8,7 +8,7 @@ use himuon::schedule::TileSchedule;
 use himuon::{Error, HiMuon, KernelSpec, Tile};
 use himuon_toolkit::emulated::Inspection;
 
-use crate::emulator::emulated;
+use crate::emulator::{emulated, emulated_and_on_gpu};
 use crate::model::{Model, OnDevice, spec, tile};
 
 const STEPS: u64 = 100;
@@ -27,7 +27,7 @@ fn model() -> Model {
 #[test]
 fn a_replayed_graph_is_the_eager_steps_bit_for_bit() {
     let test = "graphs::a_replayed_graph_is_the_eager_steps_bit_for_bit";
-    emulated(test, &[], replays_are_eager_steps);
+    emulated_and_on_gpu(test, replays_are_eager_steps);
 }
 
 pub(crate) fn replays_are_eager_steps() {
@@ -85,7 +85,7 @@ pub(crate) fn replays_are_eager_steps() {
 #[test]
 fn what_a_graph_would_freeze_is_refused() {
     let test = "graphs::what_a_graph_would_freeze_is_refused";
-    emulated(test, &[], || {
+    emulated_and_on_gpu(test, || {
         let model = model();
         let mut device = OnDevice::new(&model);
         let mut optimizer = device.optimizer(model.builder(&[tile(16)]));
@@ -131,7 +131,7 @@ fn what_a_graph_would_freeze_is_refused() {
 #[test]
 fn powers_above_zero_are_captured_too_and_replays_alone_stop_at_the_end() {
     let test = "graphs::powers_above_zero_are_captured_too_and_replays_alone_stop_at_the_end";
-    emulated(test, &[], || {
+    emulated_and_on_gpu(test, || {
         let model = model();
         let specs = [spec("tile=16 power=1/2")];
         let mut eager = OnDevice::new(&model);
@@ -164,7 +164,7 @@ fn powers_above_zero_are_captured_too_and_replays_alone_stop_at_the_end() {
 #[test]
 fn a_graph_takes_the_scale_of_its_loss_out_and_skips_an_overflow() {
     let test = "graphs::a_graph_takes_the_scale_of_its_loss_out_and_skips_an_overflow";
-    emulated(test, &[], || {
+    emulated_and_on_gpu(test, || {
         const STEPS: u64 = 5;
         let model = model();
         let specs = [tile(16), KernelSpec::new(Tile::Full)];
@@ -265,7 +265,7 @@ fn a_replay_launches_the_kernels_of_its_phase_alone() {
 #[test]
 fn a_graph_that_goes_on_alone_counts_a_skipped_step_as_the_host_does() {
     let test = "graphs::a_graph_that_goes_on_alone_counts_a_skipped_step_as_the_host_does";
-    emulated(test, &[], || {
+    emulated_and_on_gpu(test, || {
         const STEPS: u64 = 4;
         let model = model();
         let run = |captured: bool| {
@@ -316,7 +316,7 @@ fn a_graph_that_goes_on_alone_counts_a_skipped_step_as_the_host_does() {
 #[test]
 fn steps_are_refused_inside_a_capture_and_records_outside_of_one() {
     let test = "graphs::steps_are_refused_inside_a_capture_and_records_outside_of_one";
-    emulated(test, &[], || {
+    emulated_and_on_gpu(test, || {
         let model = model();
         let mut eager = OnDevice::new(&model);
         let mut one_by_one = eager.optimizer(model.builder(&[tile(16)]));
@@ -354,7 +354,7 @@ fn steps_are_refused_inside_a_capture_and_records_outside_of_one() {
 #[test]
 fn graphs_of_an_earlier_recording_or_a_dropped_optimizer_are_refused() {
     let test = "graphs::graphs_of_an_earlier_recording_or_a_dropped_optimizer_are_refused";
-    emulated(test, &[], || {
+    emulated_and_on_gpu(test, || {
         let model = model();
         let mut device = OnDevice::new(&model);
         let mut optimizer = device.optimizer(model.builder(&[tile(16)]));
@@ -385,7 +385,7 @@ fn graphs_of_an_earlier_recording_or_a_dropped_optimizer_are_refused() {
 #[test]
 fn the_default_stream_is_refused_by_name() {
     let test = "graphs::the_default_stream_is_refused_by_name";
-    emulated(test, &[], || {
+    emulated_and_on_gpu(test, || {
         let stream = himuon::cuda::open(0).unwrap().default_stream();
         let builder = HiMuon::builder()
             .parameter("blocks.0.q.weight", &[16, 32])

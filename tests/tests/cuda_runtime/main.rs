@@ -1,4 +1,4 @@
-//! The CUDA runtime on the emulated driver: no GPU is needed, and none is used.
+//! The CUDA runtime on the emulated driver, and part of it on a GPU where there is one.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::panic, unsafe_code)] // Helpers fail their test.
 

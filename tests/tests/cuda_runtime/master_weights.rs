@@ -8,7 +8,7 @@ use himuon::optimizer::{AdamWOptions, HiMuonBuilder, MuonOptions, Protection, St
 use himuon::{Error, HiMuon, ParameterStep};
 use himuon_tests::master_weights::{self as shared, Both, bits, masters, step_narrow};
 
-use crate::emulator::emulated;
+use crate::emulator::{emulated, emulated_and_on_gpu};
 use crate::model::{Model, OnDevice, spec};
 
 const SHAPES: [[usize; 2]; 2] = [[40, 24], [1, 96]];
@@ -163,7 +163,7 @@ fn has_the_bits_of_f32_weights(tile: &str) {
 #[test]
 fn masters_have_the_bits_of_f32_weights() {
     let test = "master_weights::masters_have_the_bits_of_f32_weights";
-    emulated(test, &[], || {
+    emulated_and_on_gpu(test, || {
         for tile in ["16", "16 power=1/2", "1", "full", "full power=1/2"] {
             has_the_bits_of_f32_weights(tile);
         }
@@ -173,7 +173,7 @@ fn masters_have_the_bits_of_f32_weights() {
 #[test]
 fn masters_follow_the_cpu_and_move_in_state_files() {
     let test = "master_weights::masters_follow_the_cpu_and_move_in_state_files";
-    emulated(test, &[], || {
+    emulated_and_on_gpu(test, || {
         // Resident, plain and streamed.
         for tile in ["16", "1", "full"] {
             follows_the_cpu(tile);
@@ -214,7 +214,7 @@ fn a_snapshot_puts_the_masters_back() {
 fn a_replayed_graph_keeps_masters() {
     const STEPS: u64 = 4;
     let test = "master_weights::a_replayed_graph_keeps_masters";
-    emulated(test, &[], || {
+    emulated_and_on_gpu(test, || {
         let folder = tempfile::tempdir().unwrap();
         let device = OnDevice::new(&Model::new(&[], 0));
         let start = numbers(2);

@@ -1,13 +1,13 @@
 //! Tiles that take their coarse part in, beside the CPU's.
 
 use crate::coupled::{follows_the_cpu, model};
-use crate::emulator::emulated;
+use crate::emulator::emulated_and_on_gpu;
 use crate::model::{OnDevice, report_gap, spec};
 
 #[test]
 fn tiles_that_take_their_coarse_part_in_follow_the_cpu() {
     let test = "one_pass::tiles_that_take_their_coarse_part_in_follow_the_cpu";
-    emulated(test, &[], || {
+    emulated_and_on_gpu(test, || {
         let none = [0; 4];
         follows_the_cpu("tile=16 coarse=4 fine=fused", 17, [0, 3, 1, 2]);
         follows_the_cpu("tile=16 coarse=6 fine=none", 17, none);
@@ -31,7 +31,7 @@ const REPORT_GAP: f32 = 1e-5;
 #[test]
 fn tiles_that_take_their_coarse_part_in_are_reported() {
     let test = "one_pass::tiles_that_take_their_coarse_part_in_are_reported";
-    emulated(test, &[], || {
+    emulated_and_on_gpu(test, || {
         let specs = [spec("tile=16 coarse=4 fine=fused steps=3")];
         let mut model = model();
         let mut device = OnDevice::new(&model);

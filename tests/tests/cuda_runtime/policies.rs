@@ -7,7 +7,7 @@ use himuon::tensor::{TensorMut, TensorRef};
 use himuon::{Error, HiMuon, ParameterStep};
 use himuon_toolkit::emulated::Inspection;
 
-use crate::emulator::emulated;
+use crate::emulator::{emulated, emulated_and_on_gpu};
 use crate::model::{Model, OnDevice, spec, tile};
 
 /// Puts a NaN into the gradient of a parameter.
@@ -21,7 +21,7 @@ fn poison(device: &mut OnDevice, parameter: usize, at: usize) {
 #[test]
 fn one_bad_number_leaves_one_tile_and_one_number_alone() {
     let test = "policies::one_bad_number_leaves_one_tile_and_one_number_alone";
-    emulated(test, &[], || {
+    emulated_and_on_gpu(test, || {
         let mut device = OnDevice::new(&Model::mixed());
         let mut optimizer = device.optimizer(device.model.builder(&[tile(16)]));
         device.load_gradients(0);
@@ -52,7 +52,7 @@ fn one_bad_number_leaves_one_tile_and_one_number_alone() {
 fn a_bad_number_leaves_its_parameter_alone_on_the_cpu_and_itself_on_the_device() {
     let test =
         "policies::a_bad_number_leaves_its_parameter_alone_on_the_cpu_and_itself_on_the_device";
-    emulated(test, &[], || {
+    emulated_and_on_gpu(test, || {
         let mut model = Model::new(&[("norm.weight", &[50]), ("embed.weight", &[9, 8])], 2);
         let mut gradients = model.gradients(0);
         gradients[0][7] = f32::INFINITY;
@@ -94,7 +94,7 @@ fn a_bad_number_leaves_its_parameter_alone_on_the_cpu_and_itself_on_the_device()
 #[test]
 fn a_step_is_skipped_or_refused_when_asked_to() {
     let test = "policies::a_step_is_skipped_or_refused_when_asked_to";
-    emulated(test, &[], || {
+    emulated_and_on_gpu(test, || {
         for policy in [NonFinitePolicy::SkipStep, NonFinitePolicy::Error] {
             let mut device = OnDevice::new(&Model::mixed());
             let builder = device.model.builder(&[tile(16)]).non_finite(policy);
@@ -235,7 +235,7 @@ fn when_memory_runs_out_smaller_chunks_are_tried_once() {
 #[test]
 fn a_scaled_loss_is_unscaled_on_the_device_and_its_overflow_skips_the_step() {
     let test = "policies::a_scaled_loss_is_unscaled_on_the_device_and_its_overflow_skips_the_step";
-    emulated(test, &[], || {
+    emulated_and_on_gpu(test, || {
         let model = Model::mixed();
         let mut plain = OnDevice::new(&model);
         let mut unscaled = plain.optimizer(model.builder(&[tile(16)]));
@@ -270,7 +270,7 @@ fn a_scaled_loss_is_unscaled_on_the_device_and_its_overflow_skips_the_step() {
 #[test]
 fn groups_that_join_a_later_step_are_unscaled_too() {
     let test = "policies::groups_that_join_a_later_step_are_unscaled_too";
-    emulated(test, &[], || {
+    emulated_and_on_gpu(test, || {
         let model = Model::new(
             &[
                 ("blocks.0.q.weight", &[20, 20]),

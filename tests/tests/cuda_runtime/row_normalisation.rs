@@ -6,7 +6,7 @@ use himuon::optimizer::{HiMuonBuilder, MomentumConvention, MuonOptions, NorMuon}
 use himuon::tuning::{ShapeClass, TuningEntry, TuningTable};
 use himuon::{HiMuon, ParameterStep};
 
-use crate::emulator::emulated;
+use crate::emulator::{emulated, emulated_and_on_gpu};
 use crate::model::{Model, OnDevice, normal, replays_are_eager, spec, update_gap};
 
 /// Relative Frobenius gap of the update over three steps, worst parameter, standard normal weights and gradients, f32
@@ -56,7 +56,7 @@ fn follows_the_cpu(text: &str, launches: usize) {
 #[test]
 fn normalised_rows_follow_the_cpu() {
     let test = "row_normalisation::normalised_rows_follow_the_cpu";
-    emulated(test, &[], || {
+    emulated_and_on_gpu(test, || {
         follows_the_cpu("tile=16", 6);
         follows_the_cpu("tile=7x64", 6);
         follows_the_cpu("tile=16 coarse=4 fine=fused", 22);
@@ -69,7 +69,7 @@ fn normalised_rows_follow_the_cpu() {
 #[test]
 fn moments_are_state_and_tiles_that_are_not_finite_take_no_part() {
     let test = "row_normalisation::moments_are_state_and_tiles_that_are_not_finite_take_no_part";
-    emulated(test, &[], || {
+    emulated_and_on_gpu(test, || {
         // Where a coarse part is left out, rows are normalised before any scale.
         for text in ["tile=16", "tile=16 coarse=4 fine=projected"] {
             after_what_is_not_finite(text);
@@ -108,7 +108,7 @@ fn after_what_is_not_finite(text: &str) {
 #[test]
 fn a_replayed_graph_is_the_normalised_steps_bit_for_bit() {
     let test = "row_normalisation::a_replayed_graph_is_the_normalised_steps_bit_for_bit";
-    emulated(test, &[], || {
+    emulated_and_on_gpu(test, || {
         let model = model();
         for text in ["tile=16", "tile=16 coarse=4 fine=projected"] {
             replays_are_eager(&model, || builder(&model, text), 3);
@@ -120,7 +120,7 @@ fn a_replayed_graph_is_the_normalised_steps_bit_for_bit() {
 #[test]
 fn scale_rules_and_momenta_are_those_of_the_cpu() {
     let test = "row_normalisation::scale_rules_and_momenta_are_those_of_the_cpu";
-    emulated(test, &[], || {
+    emulated_and_on_gpu(test, || {
         use MomentumConvention::{HeavyBall, MovingAverage};
         for (rule, convention, nesterov, normalised) in [
             (ScaleRule::Paper, MovingAverage, true, false),

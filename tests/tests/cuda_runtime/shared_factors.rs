@@ -7,7 +7,7 @@ use himuon::HiMuon;
 use himuon::cuda::Device;
 
 use crate::coupled::{follows_the_cpu, one_that_is_not_finite};
-use crate::emulator::emulated;
+use crate::emulator::{emulated, emulated_and_on_gpu};
 use crate::model::{Model, OnDevice, normal, spec, update_gap};
 
 /// A device whose f64 has 1/64 of the rate of f32.
@@ -117,7 +117,7 @@ fn columns_collapse() {
 #[test]
 fn columns_that_collapse_start_again() {
     let test = "shared_factors::columns_that_collapse_start_again";
-    emulated(test, &[], columns_collapse);
+    emulated_and_on_gpu(test, columns_collapse);
 }
 
 #[test]

@@ -1,12 +1,12 @@
 //! State moves between the CPU and the device, bit for bit.
 
-use crate::emulator::emulated;
+use crate::emulator::emulated_and_on_gpu;
 use crate::model::{Model, OnDevice, tile, update_gap};
 
 #[test]
 fn a_checkpoint_goes_from_the_cpu_to_the_device_and_back_bit_for_bit() {
     let test = "state::a_checkpoint_goes_from_the_cpu_to_the_device_and_back_bit_for_bit";
-    emulated(test, &[], || {
+    emulated_and_on_gpu(test, || {
         let folder = tempfile::tempdir().unwrap();
         let [first, second, third] = ["a", "b", "c"].map(|name| folder.path().join(name));
         let mut model = Model::mixed();

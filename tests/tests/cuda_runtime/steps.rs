@@ -6,7 +6,7 @@ use himuon::schedule::TileSchedule;
 use himuon::{HiMuon, ParameterStep, Tile};
 use himuon_toolkit::emulated::Inspection;
 
-use crate::emulator::emulated;
+use crate::emulator::{emulated, emulated_and_on_gpu};
 use crate::model::{Model, OnDevice, normal, spec, tile, update_gap};
 
 /// Relative Frobenius gap of the update over three steps, worst parameter, standard normal weights and gradients, f32
@@ -42,13 +42,13 @@ pub(crate) fn follows_the_cpu(specs: &[himuon::KernelSpec], launches: usize, til
 fn a_model_is_one_launch_and_adamw_another() {
     let test = "steps::a_model_is_one_launch_and_adamw_another";
     // 20 x 20: 4 tiles, 45 x 20: 6, two of 18 x 33: 6 each.
-    emulated(test, &[], || follows_the_cpu(&[tile(16)], 2, 22));
+    emulated_and_on_gpu(test, || follows_the_cpu(&[tile(16)], 2, 22));
 }
 
 #[test]
 fn powers_above_zero_take_three_launches() {
     let test = "steps::powers_above_zero_take_three_launches";
-    emulated(test, &[], || {
+    emulated_and_on_gpu(test, || {
         follows_the_cpu(&[spec("tile=16 power=1/2")], 4, 22)
     });
 }
@@ -83,7 +83,7 @@ fn another_stream_that_reads_the_weights_waits_for_the_step() {
 #[test]
 fn the_caller_s_strides_are_followed_and_nothing_between_rows_is_touched() {
     let test = "steps::the_caller_s_strides_are_followed_and_nothing_between_rows_is_touched";
-    emulated(test, &[], || {
+    emulated_and_on_gpu(test, || {
         let (rows, columns, leading) = (20, 24, 31);
         let model = Model::new(&[("blocks.0.q.weight", &[rows, columns])], 3);
         let mut plain = OnDevice::new(&model);
@@ -133,7 +133,7 @@ fn the_caller_s_strides_are_followed_and_nothing_between_rows_is_touched() {
 #[test]
 fn moved_tensors_are_noticed_and_a_change_of_rate_rewrites_groups_alone() {
     let test = "steps::moved_tensors_are_noticed_and_a_change_of_rate_rewrites_groups_alone";
-    emulated(test, &[], || {
+    emulated_and_on_gpu(test, || {
         let model = Model::mixed();
         let mut device = OnDevice::new(&model);
         let mut optimizer = device.optimizer(model.builder(&[tile(16)]));
@@ -167,7 +167,7 @@ fn moved_tensors_are_noticed_and_a_change_of_rate_rewrites_groups_alone() {
 #[test]
 fn half_precision_weights_follow_the_cpu_to_their_last_place() {
     let test = "steps::half_precision_weights_follow_the_cpu_to_their_last_place";
-    emulated(test, &[], || {
+    emulated_and_on_gpu(test, || {
         use half::bf16;
         let (rows, columns) = (40, 24);
         let numbers = |seed| -> Vec<bf16> {

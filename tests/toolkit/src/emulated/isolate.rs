@@ -1,4 +1,4 @@
-//! A test in a process of its own, with its own environment and the emulated driver.
+//! A test in a process of its own, with its own environment, on the emulated driver or on a GPU.
 
 use std::env;
 use std::process::Command;
@@ -46,16 +46,39 @@ pub fn isolated(
         body();
         return Ok(Isolated::Child);
     }
-    run_child(test, environment)
+    run_child(test, environment, Some(&EmulatedDriver::build()?))
 }
 
-/// The parent's part of [`isolated`].
-fn run_child(test: &str, environment: &[(&str, &str)]) -> Result<Isolated, ToolkitError> {
+/// As [`isolated`], with the driver of this machine. The caller has found that there is one.
+///
+/// # Errors
+///
+/// As for [`isolated`].
+pub fn isolated_on_gpu(
+    test: &str,
+    environment: &[(&str, &str)],
+    body: impl FnOnce(),
+) -> Result<Isolated, ToolkitError> {
+    if env::var_os(CHILD).is_some_and(|name| name == test) {
+        body();
+        return Ok(Isolated::Child);
+    }
+    run_child(test, environment, None)
+}
+
+/// The parent's part of both.
+fn run_child(
+    test: &str,
+    environment: &[(&str, &str)],
+    driver: Option<&EmulatedDriver>,
+) -> Result<Isolated, ToolkitError> {
     let executable = env::current_exe().map_err(ToolkitError::io("find", "the running test"))?;
     let mut command = Command::new(&executable);
     command.args(["--exact", test, "--nocapture", "--test-threads", "1"]);
     command.env(CHILD, test).envs(environment.iter().copied());
-    EmulatedDriver::build()?.provide_to(&mut command);
+    if let Some(driver) = driver {
+        driver.provide_to(&mut command);
+    }
     let output = command
         .output()
         .map_err(ToolkitError::io("run", executable))?;

@@ -15,4 +15,4 @@ mod isolate;
 
 pub use build::EmulatedDriver;
 pub use inspect::{DeviceMemory, Inspection, KernelCounters};
-pub use isolate::{Isolated, isolated};
+pub use isolate::{Isolated, isolated, isolated_on_gpu};
