@@ -76,6 +76,7 @@ pub const LIBRARY: &[SourceFile] = files![
     "lib/element.cuh",
     "lib/finite.cuh",
     "lib/fragment.cuh",
+    "lib/gram.cuh",
     "lib/instruction.cuh",
     "lib/launch.cuh",
     "lib/master_quad.cuh",

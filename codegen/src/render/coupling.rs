@@ -23,6 +23,9 @@ pub struct Coupling {
     patch: usize,
     product_rows: usize,
     product_columns: usize,
+    gram_panel: usize,
+    gram_rows: usize,
+    gram_chunks: usize,
     most_rank: u32,
     #[serde(skip)]
     master_weights: bool,
@@ -39,6 +42,9 @@ impl Coupling {
     pub const PATCH: usize = 64;
     /// Rows of the result, and columns of the basis, that a block computes of a product with a basis.
     pub const PRODUCT: (usize, usize) = (64, 32);
+    /// Of the chunks that the Gram matrix of a factor is summed up from: a divisor of their rows, the least there are, and the
+    /// most chunks of a factor.
+    pub const GRAM: (usize, usize, usize) = (64, 128, 64);
 
     /// For weights and gradients of one type, and momenta of another.
     ///
@@ -67,6 +73,9 @@ impl Coupling {
             patch: Self::PATCH,
             product_rows: Self::PRODUCT.0,
             product_columns: Self::PRODUCT.1,
+            gram_panel: Self::GRAM.0,
+            gram_rows: Self::GRAM.1,
+            gram_chunks: Self::GRAM.2,
             most_rank: MAX_COARSE_RANK,
             master_weights: storage.master_weights && storage.weight == Element::Bf16,
         })

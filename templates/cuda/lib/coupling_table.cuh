@@ -25,7 +25,7 @@ struct __align__(16) Coupled {
   u64 momentum;
   u64 weight;
   u64 remainder;           // of bf16 weights, see master_weight.cuh; 0 without
-  float* fine;             // H x W: what the coarse part leaves of M, then its mapped tiles; in one pass W x rank, scratch
+  float* fine;             // H x W: what the coarse part leaves of M, then its mapped tiles; not there in one pass
   float* basis;            // V, the state: W x capacity
   float* left;             // P, H x rank
   float* captured;         // P X, H x rank
@@ -33,12 +33,12 @@ struct __align__(16) Coupled {
   float* spare_left;       // H x rank
   float* right;            // V', W x rank
   float* spare_right;      // W x rank
-  double* factors;         // four rank x rank matrices, see orthonormal.cuh
-  float* small;            // two rank x rank matrices, see small_polar.cuh
+  double* factors;         // four rank x rank matrices and those of chunks, see orthonormal.cuh
+  float* small;            // three rank x rank matrices, see orthonormal.cuh
   u32* largest;            // by tile: the largest |m|, as bits
   CoarseReport* report;
   float* row_moments;      // the state of row normalisation: H numbers
-  double* row_squares;     // H numbers for each column of patches: sums of squares
+  double* row_squares;     // H numbers for each column of patches: sums of squares; behind them two for each 64 rows
   float* row_factors;      // H: what the rows of the sum of both parts are multiplied with
   u32 rows, columns, gradient_leading, weight_leading;
   u32 tile_rows, tile_columns;
@@ -48,7 +48,7 @@ struct __align__(16) Coupled {
   float factor;            // of the coarse part beside the tiles
   float captured_decay;    // buf <- buf - captured_decay captured(m)
   float row_beta2, row_epsilon;
-  u32 reserved[3];
+  u32 first_left_gram, first_right_gram, first_row_block;  // as well
 };
 static_assert(sizeof(Coupled) == 240u, "an entry of the table");
 static constexpr u32 COUPLED_REFRESH = 1u;    // the basis moves

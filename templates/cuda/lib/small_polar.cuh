@@ -6,13 +6,6 @@
 
 namespace himuon {
 
-// Two rank x stride matrices in f32.
-struct Smalls {
-  float* x;       // what is mapped, as it is; before that, scratch of `orthonormalise`
-  float* mapped;  // its polar factor
-  HIMUON_DEVICE Smalls of(const Coupled& matrix) { return {matrix.small, matrix.small + matrix.rank * matrix.stride}; }
-};
-
 // output[i][j] <- finish(i, j, sum of left[i][k] right[k][j]), all rank x rank; the output is another matrix. A warp computes four
 // rows, a lane every 32nd column of them.
 template <class Finish>
@@ -40,7 +33,7 @@ HIMUON_DEVICE void square_product(const double* left, const double* right, doubl
 template <class Kernel>
 HIMUON_DEVICE void small_polar(const Factors& factors, const Smalls& smalls, bool transposed, double norm, u32 rank, u32 stride) {
   const double* given = factors.factor;
-  double *now = factors.gram, *next = factors.inverse, *gram = factors.spare, *turned = factors.factor;
+  double *now = factors.gram, *next = factors.inverse, *gram = factors.spare, *turned = factors.turned;
   each_place(rank, rank, [=](u32 i, u32 j) { now[i * rank + j] = given[transposed ? j * rank + i : i * rank + j] / norm; });
   __syncthreads();
   for (int step = 0; step < Kernel::POLAR_STEPS; step++) {

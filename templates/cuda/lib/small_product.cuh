@@ -1,5 +1,5 @@
 #pragma once
-// Products with a rank x rank matrix by one thread block, in f32.
+// What one thread block does with rank x rank matrices.
 #include "coupling_table.cuh"
 
 namespace himuon {
@@ -9,42 +9,6 @@ template <class Use>
 HIMUON_DEVICE void each_place(u32 rows, u32 columns, Use use) {
   for (u32 i = threadIdx.x >> 5; i < rows; i += COUPLING_THREADS / 32u)
     for (u32 j = threadIdx.x & 31u; j < columns; j += 32u) use(i, j);
-}
-
-// output <- finish(row, column, sum of left[row][k] small[k][column]), for four neighbours at a time; all have `stride` numbers
-// a row, and the output is another matrix. A thread computes four rows and four columns.
-template <class Finish>
-HIMUON_DEVICE void small_product(const float* left, const float* small, float* output, u32 rows, u32 rank, u32 stride,
-                                 Finish finish) {
-  const u32 across = stride / 4u, blocks = (rows + 3u) / 4u * across;
-  for (u32 block = threadIdx.x; block < blocks; block += COUPLING_THREADS) {
-    const u32 row = 4u * (block / across), column = 4u * (block % across);
-    float sums[4][4] = {};
-#pragma unroll 2
-    for (u32 k = 0; k < rank; k++) {
-      const float4 r = *reinterpret_cast<const float4*>(small + k * stride + column);
-      const float values[4] = {r.x, r.y, r.z, r.w};
-#pragma unroll
-      for (u32 i = 0; i < 4u; i++) {
-        const float l = row + i < rows ? left[u64(row + i) * stride + k] : 0.0f;
-#pragma unroll
-        for (u32 j = 0; j < 4u; j++) sums[i][j] = __fmaf_rn(l, values[j], sums[i][j]);
-      }
-    }
-#pragma unroll
-    for (u32 i = 0; i < 4u; i++) {
-      if (row + i >= rows) continue;
-      float* place = output + u64(row + i) * stride + column;
-#pragma unroll
-      for (u32 j = 0; j < 4u; j++) sums[i][j] = finish(row + i, column + j, sums[i][j]);
-      *reinterpret_cast<float4*>(place) = make_float4(sums[i][0], sums[i][1], sums[i][2], sums[i][3]);
-    }
-  }
-  __syncthreads();
-}
-
-HIMUON_DEVICE void small_product(const float* left, const float* small, float* output, u32 rows, u32 rank, u32 stride) {
-  small_product(left, small, output, rows, rank, stride, [](u32, u32, float sum) { return sum; });
 }
 
 // small[i][j] <- element(i, j) within the rank, zeros beyond its columns.

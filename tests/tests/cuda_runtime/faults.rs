@@ -168,16 +168,16 @@ fn a_snapshot_puts_every_bit_back_after_a_refused_launch() {
     );
 }
 
-/// Bases and row moments are put back, too: the fifth launch writes the one, the twelfth the other, and two more steps are those
+/// Bases and row moments are put back, too: the sixteenth launch writes the one, the 25th the other, and two more steps are those
 /// of an optimizer that nothing has disturbed.
 #[test]
 fn a_snapshot_puts_bases_and_row_moments_back() {
     let test = "faults::a_snapshot_puts_bases_and_row_moments_back";
-    let found = sweep(test, ("submission", 6), || {
+    let found = sweep(test, ("submission", 17), || {
         outcome(COUPLED, Protection::Snapshot);
     });
     let child = std::env::var_os("HIMUON_ISOLATED_TEST").is_some();
-    assert!(child || found.len() == 9, "{found:?}");
+    assert!(child || found.len() == 12, "{found:?}");
     let restored = |(kind, unchanged): &(String, bool)| kind == "restored" && *unchanged;
     assert!(found.iter().all(restored), "{found:?}");
 }

@@ -16,6 +16,7 @@ mod policies;
 mod properties;
 mod refusals;
 mod row_normalisation;
+mod shared_factors;
 mod shipped;
 mod state;
 mod steps;

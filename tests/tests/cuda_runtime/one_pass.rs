@@ -9,19 +9,19 @@ fn tiles_that_take_their_coarse_part_in_follow_the_cpu() {
     let test = "one_pass::tiles_that_take_their_coarse_part_in_follow_the_cpu";
     emulated_and_on_gpu(test, || {
         let none = [0; 4];
-        follows_the_cpu("tile=16 coarse=4 fine=fused", 6, [0, 3, 1, 2]);
-        follows_the_cpu("tile=16 coarse=6 fine=none", 6, none);
+        follows_the_cpu("tile=16 coarse=4 fine=fused", 17, [0, 3, 1, 2]);
+        follows_the_cpu("tile=16 coarse=6 fine=none", 17, none);
         // Nothing is left of the stack; several passes of the factors through shared memory.
-        follows_the_cpu("tile=16 coarse=34 fine=fused", 6, none);
+        follows_the_cpu("tile=16 coarse=34 fine=fused", 17, none);
         // Edges that are no multiples of four, single elements, three strips in a warp, tiles held transposed and lying ones, some of
         // which are as many as the rows or columns of a matrix leave.
-        follows_the_cpu("tile=7 coarse=5 fine=fused", 6, [0, 1, 0, 5]);
-        follows_the_cpu("tile=1 coarse=3 fine=fused", 6, none);
-        follows_the_cpu("tile=48 coarse=9 fine=fused", 6, none);
-        follows_the_cpu("tile=64x32 coarse=5 fine=fused", 6, [0, 2, 4, 0]);
-        follows_the_cpu("tile=16x64 coarse=5 fine=fused", 6, none);
+        follows_the_cpu("tile=7 coarse=5 fine=fused", 17, [0, 1, 0, 5]);
+        follows_the_cpu("tile=1 coarse=3 fine=fused", 17, none);
+        follows_the_cpu("tile=48 coarse=9 fine=fused", 17, none);
+        follows_the_cpu("tile=64x32 coarse=5 fine=fused", 17, [0, 2, 4, 0]);
+        follows_the_cpu("tile=16x64 coarse=5 fine=fused", 17, none);
         // The stack and the square matrix are one tile each: they have no coarse part.
-        follows_the_cpu("tile=80 coarse=8 fine=fused", 6, none);
+        follows_the_cpu("tile=80 coarse=8 fine=fused", 17, none);
     });
 }
 

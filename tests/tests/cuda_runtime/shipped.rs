@@ -109,9 +109,9 @@ fn a_step_with_carried_kernels_needs_no_compiler() {
     if std::env::var_os("HIMUON_ISOLATED_TEST").is_some() {
         emulated(test, &[], || {
             step(&[tile(16)], 2);
-            step(&[spec("tile=16 coarse=4 fine=projected")], 12);
+            step(&[spec("tile=16 coarse=4 fine=projected")], 25);
             // Of whatever rank.
-            step(&[spec("tile=16 coarse=4 fine=fused")], 7);
+            step(&[spec("tile=16 coarse=4 fine=fused")], 18);
         });
         return;
     }

@@ -8,7 +8,7 @@ use himuon_templates::KernelSpec;
 use super::Form;
 use super::entry::{COUPLED_BYTES, CoupledEntry};
 use super::kernels::{Arguments, CouplingKernels};
-use super::layout::{Layout, MatrixLayout, REPORT_BYTES};
+use super::layout::{Layout, MatrixLayout, REPORT_BYTES, Units};
 use crate::backend::BackendError;
 use crate::cuda::arguments::TileArguments;
 use crate::cuda::chunk::{TableRows, counted, entry, read_reports};
@@ -102,7 +102,7 @@ impl CoupledChunk {
         let mut groups = Groups(Vec::new());
         let mut coupled = Vec::with_capacity(COUPLED_BYTES * matrices.len());
         let mut of_tiles = Vec::with_capacity(MATRIX_BYTES * matrices.len());
-        let mut firsts = [0; 3];
+        let mut firsts = Units::default();
         let mut first_tile: u64 = 0;
         self.rows.clear();
         for (&index, layout) in order.iter().zip(&self.layout.matrices) {
@@ -142,7 +142,7 @@ impl CoupledChunk {
         spec: &KernelSpec,
         matrix: &MatrixStep<'_, Device>,
         (entry, layout): (MatrixEntry, &'a MatrixLayout),
-        firsts: [u32; 3],
+        firsts: Units<u32>,
     ) -> CoupledEntry<'a> {
         let tile = spec.tile.effective(matrix.rows, matrix.columns);
         let basis = matrix.coarse.as_ref();

@@ -2,7 +2,7 @@
 
 use himuon_templates::{Coarse, Fine};
 
-use super::layout::MatrixLayout;
+use super::layout::{MatrixLayout, Units};
 use crate::cuda::table::{Fields, MatrixEntry};
 
 /// Bytes of a matrix's entry.
@@ -28,8 +28,8 @@ pub(super) struct CoupledEntry<'a> {
     pub(super) refresh: bool,
     /// The address of the row moments, b2 and eps.
     pub(super) row_normalisation: Option<(u64, f32, f32)>,
-    /// First units of rows and of columns, and first patch.
-    pub(super) firsts: [u32; 3],
+    /// The first units of each kind.
+    pub(super) firsts: Units<u32>,
     pub(super) coarse_factor: f32,
     pub(super) captured_decay: f32,
 }
@@ -63,6 +63,7 @@ impl CoupledEntry<'_> {
                 self.workspace + offset
             });
         }
+        let (blocks, more) = self.firsts.split_at(3);
         for word in [
             matrix.rows,
             matrix.columns,
@@ -78,7 +79,7 @@ impl CoupledEntry<'_> {
             self.flags(),
         ]
         .into_iter()
-        .chain(self.firsts)
+        .chain(blocks.iter().copied())
         {
             table.word(word);
         }
@@ -88,7 +89,9 @@ impl CoupledEntry<'_> {
         };
         table.number(factor).number(self.captured_decay);
         table.number(beta2).number(epsilon);
-        table.word(0).word(0).word(0);
+        for word in more {
+            table.word(*word);
+        }
     }
 
     fn flags(&self) -> u32 {

@@ -11,6 +11,13 @@ use crate::cuda::error::CudaError;
 use crate::cuda::kernel::function;
 use crate::cuda::module::Loader;
 
+/// Stages of the launches over factors, as `lib/coupling_factors.cuh` numbers them: both rounds of the left factor, the first of
+/// the right one, its second with the polar factor behind it, and the products of the left one with what the tiles hold.
+const LEFT: [u32; 2] = [0, 1];
+const RIGHT: u32 = 2;
+const POLAR: u32 = 3;
+const PROJECT: u32 = 4;
+
 /// What the launches of a chunk are handed.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Arguments {
@@ -29,15 +36,19 @@ pub(super) struct Arguments {
 pub(in crate::cuda) struct CouplingKernels {
     threads: u32,
     basis: CudaFunction,
+    complete: CudaFunction,
     rows: CudaFunction,
-    left: CudaFunction,
+    gram: CudaFunction,
+    factor: CudaFunction,
+    apply: CudaFunction,
     columns: CudaFunction,
-    right: CudaFunction,
+    parts: CudaFunction,
     remainder: CudaFunction,
     fine_rows: CudaFunction,
     fine_columns: CudaFunction,
     correct: CudaFunction,
     sum: CudaFunction,
+    moments: CudaFunction,
     normalise: CudaFunction,
     finish: CudaFunction,
 }
@@ -46,6 +57,8 @@ pub(in crate::cuda) struct CouplingKernels {
 #[derive(Clone, Copy)]
 enum With {
     Count,
+    /// A number of its own.
+    Word(u32),
     Groups,
     Reports,
     Counters,
@@ -59,15 +72,19 @@ impl CouplingKernels {
         Ok(CouplingKernels {
             threads: settings.threads,
             basis: entry("basis")?,
+            complete: entry("complete")?,
             rows: entry("rows")?,
-            left: entry("left")?,
+            gram: entry("gram")?,
+            factor: entry("factor")?,
+            apply: entry("apply")?,
             columns: entry("columns")?,
-            right: entry("right")?,
+            parts: entry("parts")?,
             remainder: entry("remainder")?,
             fine_rows: entry("fine_rows")?,
             fine_columns: entry("fine_columns")?,
             correct: entry("correct")?,
             sum: entry("sum")?,
+            moments: entry("moments")?,
             normalise: entry("normalise")?,
             finish: entry("finish")?,
         })
@@ -80,18 +97,28 @@ impl CouplingKernels {
         layout: &Layout,
         arguments: &Arguments,
     ) -> Result<(), CudaError> {
-        use With::{Count, Counters, Groups};
-        let [rows, columns, patches] = layout.units;
+        use With::{Count, Counters, Groups, Word};
+        let [rows, columns, patches, of_left, of_right, _] = layout.units;
         let matrices = arguments.matrix_count;
         let submit = |function, blocks, with: &[With]| {
             self.submit(stream, (function, blocks), with, arguments)
         };
         if layout.couples() {
-            submit(&self.basis, matrices, &[])?;
+            submit(&self.basis, columns, &[Count])?;
+            submit(&self.complete, matrices, &[])?;
             submit(&self.rows, rows, &[Count, Groups])?;
-            submit(&self.left, matrices, &[])?;
+            for stage in LEFT {
+                submit(&self.gram, of_left, &[Count, Word(stage)])?;
+                submit(&self.factor, matrices, &[Word(stage)])?;
+                submit(&self.apply, rows, &[Count, Word(stage)])?;
+            }
             submit(&self.columns, columns, &[Count, Groups])?;
-            submit(&self.right, matrices, &[])?;
+            submit(&self.gram, of_right, &[Count, Word(RIGHT)])?;
+            submit(&self.factor, matrices, &[Word(RIGHT)])?;
+            submit(&self.apply, columns, &[Count, Word(RIGHT)])?;
+            submit(&self.gram, of_right, &[Count, Word(POLAR)])?;
+            submit(&self.factor, matrices, &[Word(POLAR)])?;
+            submit(&self.parts, rows + columns, &[Count, Word(rows)])?;
         }
         if layout.form == Form::OnePass {
             return Ok(());
@@ -106,11 +133,12 @@ impl CouplingKernels {
         layout: &Layout,
         arguments: &Arguments,
     ) -> Result<(), CudaError> {
-        use With::{Count, Groups, Reports};
+        use With::{Count, Groups, Reports, Word};
         if layout.form == Form::OnePass {
             return Ok(());
         }
-        let [rows, columns, patches] = layout.units;
+        let [rows, columns, patches, of_left, _, row_blocks] = layout.units;
+        let matrices = arguments.matrix_count;
         let all = [Count, Groups, Reports];
         let submit = |function, blocks, with: &[With]| {
             self.submit(stream, (function, blocks), with, arguments)
@@ -118,11 +146,14 @@ impl CouplingKernels {
         if layout.projected {
             submit(&self.fine_rows, rows, &all)?;
             submit(&self.fine_columns, columns, &all)?;
-            submit(&self.correct, arguments.matrix_count, &[Groups])?;
+            submit(&self.gram, of_left, &[Count, Word(PROJECT)])?;
+            submit(&self.factor, matrices, &[Word(PROJECT)])?;
+            submit(&self.correct, rows, &[Count, Groups])?;
         }
         if layout.normalised {
             submit(&self.sum, patches, &all)?;
-            submit(&self.normalise, arguments.matrix_count, &[Groups, Reports])?;
+            submit(&self.moments, row_blocks, &[Count, Reports])?;
+            submit(&self.normalise, matrices, &[Groups])?;
         }
         submit(&self.finish, patches, &all)
     }
@@ -137,6 +168,7 @@ impl CouplingKernels {
         let mut values = vec![Argument::Pointer(arguments.matrices)];
         values.extend(with.iter().map(|with| match with {
             With::Count => Argument::Word(arguments.matrix_count),
+            With::Word(word) => Argument::Word(*word),
             With::Groups => Argument::Pointer(arguments.groups),
             With::Reports => Argument::Pointer(arguments.reports),
             With::Counters => Argument::Pointer(arguments.counters),

@@ -14,14 +14,25 @@ const SKINNY: (usize, usize) = Coupling::PRODUCT;
 const PATCH: usize = Coupling::PATCH;
 /// Bytes of a `CoarseReport`.
 pub(super) const REPORT_BYTES: usize = 16;
-/// r x r matrices in f64, and in f32.
+/// r x r matrices in f64 beside those of chunks, and in f32.
 const FACTORS: usize = 4;
-const SMALLS: usize = 2;
+const SMALLS: usize = 3;
+
+/// Units of work of each kind: blocks for products by rows and by columns, patches, parts of the Gram matrices of the left and of
+/// the right factor, and 64 rows each.
+pub(super) type Units<Number> = [Number; 6];
+
+/// Chunks of rows that the Gram matrix of a factor is summed up from, as `lib/gram.cuh` cuts it.
+fn gram_chunks(rows: usize, rank: usize) -> usize {
+    let (panel, least, most) = Coupling::GRAM;
+    let chunk = least.max(2 * rank).max(rows.div_ceil(most));
+    rows.div_ceil(chunk.next_multiple_of(panel))
+}
 
 /// The parts of one matrix, as offsets from the first matrix's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct MatrixLayout {
-    /// The remainder, then its mapped tiles: H x W. In one pass neither is in memory, and this is W x rank, as scratch.
+    /// The remainder, then its mapped tiles: H x W; not there in one pass.
     pub(super) fine: u64,
     left: u64,
     captured: u64,
@@ -41,8 +52,7 @@ pub(super) struct MatrixLayout {
     pub(super) stride: u32,
     /// Whether the rank is that of the matrix.
     full: bool,
-    /// Blocks for products by rows and by columns, and patches.
-    pub(super) units: [usize; 3],
+    pub(super) units: Units<usize>,
 }
 
 impl MatrixLayout {
@@ -83,11 +93,19 @@ impl MatrixLayout {
         };
         let patches = rows.div_ceil(PATCH) * columns.div_ceil(PATCH);
         let fine = match form {
-            Form::OnePass => take(4 * columns * stride),
-            Form::Alone | Form::Within => take(4 * columns * rows.max(stride)),
+            Form::OnePass => 0,
+            Form::Alone | Form::Within => take(4 * columns * rows),
+        };
+        let row_blocks = if demand.row_normalised {
+            rows.div_ceil(PATCH)
+        } else {
+            0
         };
         let (row_squares, row_factors) = match demand.row_normalised {
-            true => (take(8 * rows * columns.div_ceil(PATCH)), take(4 * rows)),
+            true => {
+                let sums = rows * columns.div_ceil(PATCH) + 2 * row_blocks;
+                (take(8 * sums), take(4 * rows))
+            }
             false => (0, 0),
         };
         if rank == 0 {
@@ -95,13 +113,16 @@ impl MatrixLayout {
                 fine,
                 row_squares,
                 row_factors,
-                units: [0, 0, patches],
+                units: [0, 0, patches, 0, 0, row_blocks],
                 ..MatrixLayout::default()
             };
         }
         let [left, captured, added, spare_left] = [(); 4].map(|()| take(4 * rows * stride));
         let [right, spare_right] = [(); 2].map(|()| take(4 * columns * stride));
-        let chunks = rank.div_ceil(SKINNY.1);
+        let blocks = rank.div_ceil(SKINNY.1);
+        let pairs = blocks * (blocks + 1) / 2;
+        let gram = [rows, columns].map(|rows| gram_chunks(rows, rank));
+        let squares = FACTORS + gram[0].max(gram[1]);
         MatrixLayout {
             fine,
             left,
@@ -110,7 +131,7 @@ impl MatrixLayout {
             spare_left,
             right,
             spare_right,
-            factors: take(8 * FACTORS * rank * rank),
+            factors: take(8 * squares * rank * rank),
             small: take(4 * SMALLS * rank * stride),
             largest: take(4 * tile_count(spec, rows, columns) as usize),
             report: take(REPORT_BYTES),
@@ -120,11 +141,26 @@ impl MatrixLayout {
             stride: stride as u32,
             full: rank == rows.min(columns),
             units: [
-                rows.div_ceil(SKINNY.0) * chunks,
-                columns.div_ceil(SKINNY.0) * chunks,
+                rows.div_ceil(SKINNY.0) * blocks,
+                columns.div_ceil(SKINNY.0) * blocks,
                 patches,
+                gram[0] * pairs,
+                gram[1] * pairs,
+                row_blocks,
             ],
         }
+    }
+}
+
+/// The blocks of one launch.
+fn blocks(spec: &KernelSpec, total: usize) -> Result<u32, BackendError> {
+    match i32::try_from(total) {
+        Ok(_) => Ok(total as u32),
+        Err(_) => Err(BackendError::Unsupported {
+            backend: "cuda",
+            spec: spec.to_string(),
+            reason: format!("{total} blocks in one launch, at most 2^31 - 1; set a memory budget"),
+        }),
     }
 }
 
@@ -133,8 +169,7 @@ impl MatrixLayout {
 pub(in crate::cuda) struct Layout {
     pub(super) form: Form,
     pub(super) matrices: Vec<MatrixLayout>,
-    /// Blocks for products by rows and by columns, and patches.
-    pub(super) units: [u32; 3],
+    pub(super) units: Units<u32>,
     pub(super) projected: bool,
     pub(super) normalised: bool,
     /// Bytes of all of it.
@@ -156,17 +191,13 @@ impl Layout {
             .iter()
             .map(|demand| MatrixLayout::at(form, spec, demand, &mut bytes))
             .collect();
-        let mut units = [0_u32; 3];
+        let total = |kind: usize| matrices.iter().map(|matrix| matrix.units[kind]).sum();
+        let mut units = Units::default();
         for (kind, unit) in units.iter_mut().enumerate() {
-            let total: usize = matrices.iter().map(|matrix| matrix.units[kind]).sum();
-            *unit = i32::try_from(total).map_err(|_| BackendError::Unsupported {
-                backend: "cuda",
-                spec: spec.to_string(),
-                reason: format!(
-                    "{total} blocks in one launch, at most 2^31 - 1; set a memory budget"
-                ),
-            })? as u32;
+            *unit = blocks(spec, total(kind))?;
         }
+        // One launch has those of rows and of columns.
+        blocks(spec, total(0) + total(1))?;
         let projected = matrices
             .iter()
             .any(|matrix| is_projected(spec.coarse, matrix));
@@ -187,12 +218,12 @@ impl Layout {
 
     /// Launches of a step beside those of the map.
     pub(in crate::cuda) fn launches(&self) -> usize {
-        let factors = if self.couples() { 5 } else { 0 };
+        let factors = if self.couples() { 16 } else { 0 };
         if self.form == Form::OnePass {
             return factors;
         }
-        let projection = if self.projected { 3 } else { 0 };
-        let normalisation = if self.normalised { 2 } else { 0 };
+        let projection = if self.projected { 5 } else { 0 };
+        let normalisation = if self.normalised { 3 } else { 0 };
         factors + 1 + projection + normalisation + 1
     }
 }
