@@ -98,8 +98,9 @@ impl HiMuonBuilder {
     ///   tensor belongs to `output`, `out` or `output_layer` (`model.output.weight`) outside of blocks: no part before it
     ///   ends in a digit;
     /// * embeddings: a part `wte`, `wpe`, `emb`, `tok_emb`, `pos_emb`, `embed_tokens`, `relative_attention_bias` or
-    ///   `relative_position_bias_table`; or one that contains `embed`, and no part after it ends in a digit
-    ///   (`time_embed.0.weight` is a layer); or the tensor belongs to `shared` outside of blocks.
+    ///   `relative_position_bias_table`; or one that contains `embed`, and no part between it and the
+    ///   tensor's own ends in a digit (`time_embed.0.weight` is a layer; `embeddings.0.weight`, in the plural, a table of a
+    ///   list); or the tensor belongs to `shared` outside of blocks.
     ///
     /// What wrappers add (`module`, `_orig_mod`, `_fsdp_wrapped_module`, `_checkpoint_wrapped_module`) is passed over. To
     /// map such a matrix all the same, declare a group before with its whole name as the pattern, or

@@ -74,6 +74,8 @@ impl<M: Memory> HiMuon<M> {
 
     fn take_over<R: Read + Seek>(&mut self, mut file: StateFile<R>) -> Result<LoadReport, Error> {
         self.check_not_captured()?;
+        // What is written here follows what was submitted before, from whatever thread.
+        self.backend.check()?;
         let metadata =
             Metadata::from_texts(file.metadata()).map_err(|reason| file.no_state(reason))?;
         self.check_parameters(&file, &metadata)?;

@@ -68,6 +68,7 @@ impl std::fmt::Display for StepReport {
 
 /// What a resumed run should know.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct LoadReport {
     /// Steps taken when the state was saved.
     pub step: u64,

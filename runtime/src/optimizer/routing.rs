@@ -75,10 +75,18 @@ fn outer_layer<'a>(parts: &[&'a str]) -> Option<&'a str> {
     (!in_a_block).then_some(layers[layer])
 }
 
-/// Whether a part that contains `embed` has no number after it, which would make it a layer of a network that embeds.
+/// Whether no number stands between a part that contains `embed` and the tensor, which would make it a layer of a network that
+/// embeds. Tables in a list (`embeddings.0.weight`) have one each.
 fn ends_in_an_embedding(parts: &[&str]) -> bool {
-    let last = parts.iter().rposition(|part| part.contains("embed"));
-    last.is_some_and(|place| !parts[place + 1..].iter().any(|part| is_numbered(part)))
+    let Some(place) = parts.iter().rposition(|part| part.contains("embed")) else {
+        return false;
+    };
+    let between = match &parts[place + 1..] {
+        [index, rest @ .., _tensor] if parts[place].ends_with('s') && is_numbered(index) => rest,
+        [between @ .., _tensor] => between,
+        [] => &[],
+    };
+    !between.iter().any(|part| is_numbered(part))
 }
 
 /// Why a parameter that a group of tiles matches goes to AdamW all the same.
@@ -128,6 +136,10 @@ mod tests {
             ("pos_embed", Embedding),
             ("patch_embed.proj.weight", Embedding),
             ("output", Head),
+            ("embeddings.0.weight", Embedding),
+            ("cat_embeddings.3.weight", Embedding),
+            ("embed.parametrizations.weight.original1", Embedding),
+            ("embeddings.mlp.0.weight", Plain),
             ("time_embed.0.weight", Plain),
             ("time_embedding.linear_1.weight", Plain),
             ("t_embedder.mlp.2.weight", Plain),

@@ -12,7 +12,7 @@ static constexpr u32 GRAM_ROWS = 128u;   // of a chunk, at least
 static constexpr u32 GRAM_CHUNKS = 64u;  // of a factor, at most
 
 // How the Gram matrix of a factor is shared out. A chunk has twice as many rows as there are columns, so that what is left of all of
-// them, chunks x rank x rank numbers of f64, takes no more memory than a factor of f32.
+// them, chunks x rank x rank numbers of f64, takes about as much memory as a factor of f32: at most one chunk's more.
 struct GramCut {
   u32 rows, rank, stride;
   u32 chunk;  // rows of one

@@ -13,6 +13,7 @@ use himuon::launch::{GroupScalars, LaunchReport, MatrixStep, ScaleRule};
 use himuon::reference::Normalisation;
 use himuon::templates::{Element, Power, Storage, Variant};
 use himuon::tensor::TensorRef;
+use himuon_codegen::pipeline::{FURTHER_TARGETS, TARGETS};
 
 /// Launches are recorded for steps 5 .. 9 and run at this one.
 const STEP: u32 = 7;
@@ -47,8 +48,14 @@ impl CudaBackend {
     /// Kernels for `target` on the first GPU of this machine.
     ///
     /// # Errors
-    /// When there is no compiler, no GPU, or one whose driver does not take what the compiler makes.
-    pub fn on_gpu(target: &'static str) -> Result<CudaBackend, String> {
+    /// When there is no compiler, no GPU, one that no kernels are made for, or one whose driver does not take what the
+    /// compiler makes.
+    pub fn on_gpu(target: &str) -> Result<CudaBackend, String> {
+        let tested = TARGETS.into_iter().map(|(name, _)| name);
+        let target = tested
+            .chain(FURTHER_TARGETS)
+            .find(|name| *name == target)
+            .ok_or_else(|| format!("no kernels are made for {target}"))?;
         let backend = Self::of(Device::gpu()?, target)?;
         backend.kernels.try_on(&backend.device)?;
         Ok(backend)

@@ -1,7 +1,10 @@
 //! Tests in a process of their own, with the emulated driver or a GPU, the compiler, and a cache of compiled kernels
 //! that all of them share.
 
+use std::sync::OnceLock;
+
 use himuon::cuda;
+use himuon_tests::cuda::CudaBackend;
 use himuon_toolkit::Toolkit;
 use himuon_toolkit::emulated::{Isolated, isolated, isolated_on_gpu};
 
@@ -16,20 +19,28 @@ pub(crate) fn emulated(test: &str, environment: &[(&str, &str)], body: impl FnOn
     printed(isolated(test, &borrowed(&all), body).unwrap())
 }
 
-/// Runs `body` in a child process with the GPU of this machine; says so where there is none.
+/// Runs `body` in a child process with the GPU of this machine; says so where there is none that can be used.
 pub(crate) fn on_gpu(test: &str, body: impl FnOnce()) {
+    static USABLE: OnceLock<Result<String, String>> = OnceLock::new();
     if !is_child() {
-        match cuda::devices() {
-            Ok(devices) => println!(
-                "on {}, driver {}",
-                devices[0].name,
-                devices[0].driver_version()
-            ),
-            Err(error) => return println!("SKIPPED: no GPU to run on ({error})"),
+        match USABLE.get_or_init(usable_gpu) {
+            Ok(name) => println!("on {name}"),
+            Err(why) => return println!("SKIPPED: no GPU to run on ({why})"),
         }
     }
     let all = complete(&[]);
     printed(isolated_on_gpu(test, &borrowed(&all), body).unwrap());
+}
+
+fn usable_gpu() -> Result<String, String> {
+    let device = cuda::devices()
+        .map_err(|error| error.to_string())?
+        .remove(0);
+    let name = format!("{}, driver {}", device.name, device.driver_version());
+    match CudaBackend::on_gpu(&device.target()) {
+        Ok(_) => Ok(name),
+        Err(why) => Err(format!("{name}: {why}")),
+    }
 }
 
 /// [`emulated`], then [`on_gpu`].

@@ -106,6 +106,15 @@ fn a_stream_that_each_thread_has_of_its_own_is_followed_from_thread_to_thread() 
         let states =
             [&expected, &optimizer].map(|optimizer| optimizer.save_state_to_bytes().unwrap());
         assert!(states[0] == states[1]);
+        // Loaded by one thread, stepped by another.
+        std::thread::scope(|scope| {
+            let load = || optimizer.load_state_from_bytes(&states[0]).unwrap();
+            scope.spawn(load).join().unwrap()
+        });
+        plain.step(&mut expected);
+        shared.step(&mut optimizer);
+        context.synchronize().unwrap();
+        assert_eq!(shared.bits(), plain.bits(), "after a state was loaded");
     });
 }
 

@@ -152,6 +152,9 @@ pub unsafe extern "C" fn himuon_builder_group_of(
 /// # Safety
 /// `names` is null or points to `count` texts that end with a zero.
 unsafe fn names_at(names: *const *const c_char, count: usize) -> Result<Vec<String>, Failure> {
+    if count == 0 {
+        return Ok(Vec::new());
+    }
     if names.is_null() {
         return Err(Failure::argument(format!(
             "the names are null, expected {count} texts"
