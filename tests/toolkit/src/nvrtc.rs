@@ -70,19 +70,6 @@ impl Toolkit {
     }
 }
 
-impl Toolkit {
-    /// Loads NVRTC into this process for good, so that a later `dlopen` of its soname, such as cudarc's, finds it
-    /// wherever it lies.
-    ///
-    /// # Errors
-    ///
-    /// [`ToolkitError::Load`] with the loader's message.
-    pub fn load_nvrtc(&self) -> Result<(), ToolkitError> {
-        std::mem::forget(Nvrtc::load(self.nvrtc_library())?);
-        Ok(())
-    }
-}
-
 /// Major and minor version of the NVRTC at `path`.
 pub(crate) fn version(path: &Path) -> Result<(i32, i32), ToolkitError> {
     let nvrtc = Nvrtc::load(path)?;

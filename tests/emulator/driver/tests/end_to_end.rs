@@ -1,4 +1,4 @@
-//! The whole way through cudarc's safe interface: NVRTC, module, allocation, copies, two streams, events, launches,
+//! The whole way through cudarc's safe interface: module, allocation, copies, two streams, events, launches,
 //! capture and replay with changed parameters.
 #![allow(unsafe_code, clippy::unwrap_used)]
 
@@ -8,7 +8,7 @@ use cudarc::driver::sys::{self, CUevent_flags, CUgraphInstantiate_flags, CUstrea
 use cudarc::driver::{
     CudaContext, CudaFunction, CudaSlice, CudaStream, DevicePtr, LaunchConfig, PushKernelArg,
 };
-use cudarc::nvrtc::{CompileOptions, compile_ptx_with_opts};
+use cudarc::nvrtc::Ptx;
 use himuon_toolkit::Toolkit;
 use himuon_toolkit::emulated::{EmulatedDriver, Inspection, isolated};
 
@@ -41,14 +41,10 @@ struct Machine {
 
 fn machine() -> Machine {
     let inspection = EmulatedDriver::build().unwrap().load().unwrap();
-    Toolkit::locate_or_install().unwrap().load_nvrtc().unwrap();
-    let options = CompileOptions {
-        arch: Some("compute_80"),
-        ..CompileOptions::default()
-    };
-    let ptx = compile_ptx_with_opts(SOURCE, options).unwrap();
+    let toolkit = Toolkit::locate_or_install().unwrap();
+    let ptx = toolkit.compile_ptx(SOURCE, "sm_80", &[]).unwrap();
     let context = CudaContext::new(0).unwrap();
-    let module = context.load_module(ptx).unwrap();
+    let module = context.load_module(Ptx::from_src(ptx)).unwrap();
     let [scale, reverse_tiles] =
         ["scale", "reverse_tiles"].map(|name| module.load_function(name).unwrap());
     Machine {
