@@ -30,10 +30,9 @@ fn a_gpu_is_tuned() {
                     "measured: {} {}: {:?} of the winner, error {:?} {}",
                     job.spec, record.variant, record.relative, record.error, record.reason
                 );
-                assert_ne!(record.verdict, Verdict::Wrong, "{record:?}");
+                assert_eq!(record.verdict, Verdict::Measured, "{record:?}");
             }
             let winner = entry.candidate(&entry.winner).unwrap();
-            assert_eq!(winner.verdict, Verdict::Measured);
             assert!(winner.cold_ns.iter().all(|ns| *ns > 0), "{winner:?}");
             // A rehearsal on the emulator counts instructions.
             assert_ne!(entry.clock, Clock::Monotonic);

@@ -37,7 +37,8 @@ pub(super) use predicted::{digest, predicted};
 const MOST_CANDIDATES: usize = 64;
 /// Bytes that are written between two cold runs where the driver does not tell the size of the L2 cache.
 const UNKNOWN_L2: usize = 64 << 20;
-/// Launches that a host submits while a device overwrites twice its L2 cache, some thirty microseconds.
+/// Launches that a host submits while a device overwrites twice its L2 cache: seven microseconds each of the thirty that an H200
+/// needs for it, both by estimate.
 const LAUNCHES_OF_AN_EVICTION: u64 = 4;
 
 /// The CUDA kernels on a device.

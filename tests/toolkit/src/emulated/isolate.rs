@@ -42,11 +42,12 @@ pub fn isolated(
     environment: &[(&str, &str)],
     body: impl FnOnce(),
 ) -> Result<Isolated, ToolkitError> {
-    if env::var_os(CHILD).is_some_and(|name| name == test) {
-        body();
-        return Ok(Isolated::Child);
-    }
-    run_child(test, environment, Some(&EmulatedDriver::build()?))
+    apart(
+        test,
+        environment,
+        || EmulatedDriver::build().map(Some),
+        body,
+    )
 }
 
 /// As [`isolated`], with the driver of this machine. The caller has found that there is one.
@@ -59,18 +60,28 @@ pub fn isolated_on_gpu(
     environment: &[(&str, &str)],
     body: impl FnOnce(),
 ) -> Result<Isolated, ToolkitError> {
+    apart(test, environment, || Ok(None), body)
+}
+
+/// Runs `body` in the child, and the child in the parent.
+fn apart(
+    test: &str,
+    environment: &[(&str, &str)],
+    driver: fn() -> Result<Option<EmulatedDriver>, ToolkitError>,
+    body: impl FnOnce(),
+) -> Result<Isolated, ToolkitError> {
     if env::var_os(CHILD).is_some_and(|name| name == test) {
         body();
         return Ok(Isolated::Child);
     }
-    run_child(test, environment, None)
+    run_child(test, environment, driver()?)
 }
 
-/// The parent's part of both.
+/// The parent's part.
 fn run_child(
     test: &str,
     environment: &[(&str, &str)],
-    driver: Option<&EmulatedDriver>,
+    driver: Option<EmulatedDriver>,
 ) -> Result<Isolated, ToolkitError> {
     let executable = env::current_exe().map_err(ToolkitError::io("find", "the running test"))?;
     let mut command = Command::new(&executable);
