@@ -58,19 +58,21 @@ pub fn optimizer_of(
     declare: impl Fn(HiMuonBuilder) -> HiMuonBuilder,
 ) -> Result<(HiMuon, Vec<String>), Error> {
     let tiles = || MuonOptions::specs([spec.clone()]);
-    let mut stacks: Vec<String> = Vec::new();
-    loop {
-        let mut builder = HiMuon::builder().parameters(parameters.iter().cloned());
-        if !stacks.is_empty() {
-            // They come this far only if their names let them be mapped.
-            let options = tiles().view(View::Stack).every_matrix();
-            builder = builder.group_of("(stacks)", stacks.iter().cloned(), options);
-        }
-        match declare(builder.group_with(pattern, tiles())).build() {
-            Err(Error::Build(BuildError::AmbiguousView { name, .. })) => stacks.push(name),
-            built => return Ok((built?, stacks)),
-        }
-    }
+    let builder = || declare(HiMuon::builder().parameters(parameters.iter().cloned()));
+    let (name, others) = match builder().group_with(pattern, tiles()).build() {
+        Err(Error::Build(BuildError::AmbiguousView { name, others, .. })) => (name, others),
+        built => return Ok((built?, Vec::new())),
+    };
+    let stacks: Vec<String> = [name].into_iter().chain(others).collect();
+    let as_stacks = tiles().view(View::Stack);
+    let builder = match parameters.iter().any(|(_, shape)| shape.len() > 3) {
+        false => builder().group_with(pattern, as_stacks),
+        // Four dimensions are a convolution. The names of the others let them be mapped, or they would not have come this far.
+        true => builder()
+            .group_of("(stacks)", stacks.iter().cloned(), as_stacks.every_matrix())
+            .group_with(pattern, tiles()),
+    };
+    Ok((builder.build()?, stacks))
 }
 
 /// Most matrices of a list.

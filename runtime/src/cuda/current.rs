@@ -1,11 +1,11 @@
 //! What is current for the caller's thread.
-#![allow(unsafe_code)]
 
 use std::sync::OnceLock;
 
 use cudarc::driver::{result, sys};
 
 use super::device::start;
+use super::driver::make_current;
 use super::error::CudaError;
 
 /// What is current for this thread, made so again when this is dropped.
@@ -43,8 +43,7 @@ impl CurrentContext {
 
 impl Drop for CurrentContext {
     fn drop(&mut self) {
-        let current = self.0.unwrap_or(std::ptr::null_mut());
-        // SAFETY: null, or what the driver named as current in this thread and still is there, by the documentation of `keep`.
-        let _ = unsafe { result::ctx::set_current(current) };
+        // By the documentation of `keep` the context is there still.
+        make_current(self.0);
     }
 }

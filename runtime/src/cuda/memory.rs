@@ -68,6 +68,10 @@ impl Memory for Device {
         tensor.matrices(rows, columns)
     }
 
+    fn check(allocator: &DeviceAllocator, tensor: &DeviceRef<'_>) -> Result<(), &'static str> {
+        tensor.extent().check(&allocator.0)
+    }
+
     fn empty(element: Element) -> DeviceBuffer {
         DeviceBuffer {
             element,
@@ -123,11 +127,7 @@ impl Memory for Device {
             *to = Device::empty(extent.element);
         }
         Device::allocate(allocator, to, extent.len(), purpose)?;
-        let target = Extent {
-            leading: extent.columns,
-            pointer: to.extent().pointer,
-            ..extent
-        };
+        let target = extent.packed_at(to.extent().pointer);
         copy(&allocator.0, extent, target)
     }
 
@@ -137,11 +137,7 @@ impl Memory for Device {
         to: DeviceMut<'_>,
     ) -> Result<(), BackendError> {
         let target = to.extent();
-        let source = Extent {
-            leading: target.columns,
-            pointer: from.extent().pointer,
-            ..target
-        };
+        let source = target.packed_at(from.extent().pointer);
         copy(&allocator.0, source, target)
     }
 

@@ -29,6 +29,36 @@ impl Number for f16 {
     const ELEMENT: Element = Element::F16;
 }
 
+/// What a slice of cudarc's was borrowed from, and for what: handles of contexts and of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Borrowed {
+    slice_context: usize,
+    context: usize,
+    stream: usize,
+}
+
+impl Borrowed {
+    fn of<T>(slice: &CudaSlice<T>, stream: &CudaStream) -> Self {
+        Borrowed {
+            slice_context: slice.context().cu_ctx() as usize,
+            context: stream.context().cu_ctx() as usize,
+            stream: stream.cu_stream() as usize,
+        }
+    }
+
+    /// Refuses memory of another device, whose use would fault, and another stream, in whose order nothing is submitted.
+    fn check(self, stream: &CudaStream) -> Result<(), &'static str> {
+        let context = stream.context().cu_ctx() as usize;
+        if self.slice_context != context {
+            return Err("is a slice of another device");
+        }
+        match (self.context, self.stream) == (context, stream.cu_stream() as usize) {
+            true => Ok(()),
+            false => Err("was borrowed for another stream"),
+        }
+    }
+}
+
 /// Where numbers lie: `rows` rows of `columns`, `leading` numbers from one row to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Extent {
@@ -37,6 +67,8 @@ pub(super) struct Extent {
     pub(super) rows: usize,
     pub(super) columns: usize,
     pub(super) leading: usize,
+    /// `None`: the caller answers for the address, or it is the optimizer's own.
+    borrowed: Option<Borrowed>,
 }
 
 impl Extent {
@@ -47,7 +79,23 @@ impl Extent {
             rows: 1,
             columns: len,
             leading: len,
+            borrowed: None,
         }
+    }
+
+    /// The same rows one after the other in the optimizer's own memory.
+    pub(super) fn packed_at(self, pointer: u64) -> Self {
+        Extent {
+            pointer,
+            leading: self.columns,
+            borrowed: None,
+            ..self
+        }
+    }
+
+    /// Refuses a slice of cudarc's that kernels on this stream cannot use.
+    pub(super) fn check(self, stream: &CudaStream) -> Result<(), &'static str> {
+        self.borrowed.map_or(Ok(()), |origin| origin.check(stream))
     }
 
     /// Some of contiguous numbers.
@@ -55,7 +103,10 @@ impl Extent {
         let end = range.end.min(self.len());
         let start = range.start.min(end);
         let bytes = (start * self.element.bytes()) as u64;
-        Extent::contiguous(self.pointer + bytes, self.element, end - start)
+        Extent {
+            borrowed: self.borrowed,
+            ..Extent::contiguous(self.pointer + bytes, self.element, end - start)
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -113,7 +164,7 @@ macro_rules! tensor {
                 columns: usize,
                 leading: usize,
             ) -> Self {
-                $name::new(Extent { pointer, element, rows, columns, leading })
+                $name::new(Extent { pointer, element, rows, columns, leading, borrowed: None })
             }
 
             /// The device address of the first number.
@@ -182,11 +233,15 @@ tensor!(DeviceMut, "readable and writable, and nobody else's,");
 impl<'a> DeviceRef<'a> {
     /// The numbers of a slice of cudarc's, to be read by what is submitted to the optimizer's `stream`: the stream waits
     /// for earlier writes of other streams, and later ones wait for it, as far as cudarc tracks them. While a stream is
-    /// captured it must not (`CudaContext::disable_event_tracking`).
+    /// captured it must not (`CudaContext::disable_event_tracking`). A step refuses a slice of another device, and one that was
+    /// borrowed for another stream than the optimizer's.
     pub fn of<T: Number>(slice: &'a CudaSlice<T>, stream: &'a CudaStream) -> Self {
         let (pointer, guard) = slice.device_ptr(stream);
         DeviceRef {
-            extent: Extent::contiguous(pointer, T::ELEMENT, slice.len()),
+            extent: Extent {
+                borrowed: Some(Borrowed::of(slice, stream)),
+                ..Extent::contiguous(pointer, T::ELEMENT, slice.len())
+            },
             _guard: Some(Arc::new(guard)),
             borrowed: PhantomData,
         }
@@ -208,10 +263,13 @@ impl<'a> DeviceMut<'a> {
     /// The numbers of a slice of cudarc's, to be read and written by what is submitted to the optimizer's `stream`; as
     /// [`DeviceRef::of`].
     pub fn of<T: Number>(slice: &'a mut CudaSlice<T>, stream: &'a CudaStream) -> Self {
-        let len = slice.len();
+        let (borrowed, len) = (Borrowed::of(slice, stream), slice.len());
         let (pointer, guard) = slice.device_ptr_mut(stream);
         DeviceMut {
-            extent: Extent::contiguous(pointer, T::ELEMENT, len),
+            extent: Extent {
+                borrowed: Some(borrowed),
+                ..Extent::contiguous(pointer, T::ELEMENT, len)
+            },
             _guard: Some(guard),
             borrowed: PhantomData,
         }

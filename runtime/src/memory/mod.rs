@@ -42,6 +42,15 @@ pub trait Memory: fmt::Debug + Sized + 'static {
     /// Consecutive `rows` x `columns` matrices.
     fn matrices_mut<'a>(tensor: Self::Mut<'a>, rows: usize, columns: usize) -> Vec<Self::Mut<'a>>;
 
+    /// Refuses a tensor that what is submitted to the allocator's device cannot use, and says why.
+    ///
+    /// # Errors
+    /// The tensor is another device's, or was borrowed for something else.
+    fn check(allocator: &Self::Allocator, tensor: &Self::Ref<'_>) -> Result<(), &'static str> {
+        let _ = (allocator, tensor);
+        Ok(())
+    }
+
     /// A buffer without memory.
     fn empty(element: Element) -> Self::Buffer;
     /// The numbers of a buffer.

@@ -51,8 +51,10 @@ pub(crate) fn gather<'a, M: Memory>(
                     figures,
                 };
                 let matrices = matrices(&mut parameter.state, view, source, *scalars, settings);
-                for (place, matrix) in matrices.into_iter().enumerate() {
+                for (place, mut matrix) in matrices.into_iter().enumerate() {
                     if let Some(&(launch, chunk)) = places.get(&(index, place)) {
+                        let power = ready.plan.launches[launch].spec.power;
+                        matrix.scalars = view.scalars(*scalars, power);
                         work.launches[launch][chunk].push(matrix);
                     }
                 }
@@ -156,7 +158,7 @@ fn matrices<'a, M: Memory>(
                 })
             }),
             coarse: bases.next(),
-            scalars: view.scalars(scalars),
+            scalars,
             diagnostics: diagnostics.next(),
         })
         .collect()

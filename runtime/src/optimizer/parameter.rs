@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use himuon_templates::{KernelSpec, Tile};
+use himuon_templates::{KernelSpec, Power, Tile};
 
 use super::buffers::ParameterState;
 use super::error::BuildError;
@@ -60,6 +60,7 @@ impl MatrixView {
                     shape: shape.to_vec(),
                     stack: shape[0],
                     group: group.to_owned(),
+                    others: Vec::new(),
                 });
             }
             View::Automatic => true,
@@ -103,9 +104,10 @@ impl MatrixView {
     /// The scalars as the stored matrix needs them.
     ///
     /// Only `Original` tells rows from columns: sqrt(max(1, out / in)) of a stored in x out matrix is
-    /// sqrt(max(in, out)) / sqrt(in).
-    pub(crate) fn scalars(&self, scalars: GroupScalars) -> GroupScalars {
-        if self.transposed && scalars.scale == ScaleRule::Original {
+    /// sqrt(max(in, out)) / sqrt(in). With a power no rule is read, and the factor is the RMS of the update.
+    pub(crate) fn scalars(&self, scalars: GroupScalars, power: Power) -> GroupScalars {
+        let by_rule = power == Power::ZERO;
+        if self.transposed && by_rule && scalars.scale == ScaleRule::Original {
             GroupScalars {
                 scale: ScaleRule::MatchRmsAdamW,
                 scale_factor: 1.0 / (self.rows as f32).sqrt(),
@@ -162,7 +164,8 @@ mod tests {
         };
         assert_eq!(view.spec(&options.specs[0]).tile, expected);
         // Outputs 40, inputs 100: sqrt(max(1, 40 / 100)) = 1.
-        let scalars = view.scalars(options.clone().scale(ScaleRule::Original).scalars(0.1));
+        let original = options.clone().scale(ScaleRule::Original).scalars(0.1);
+        let scalars = view.scalars(original, Power::ZERO);
         assert_eq!(scalars.scale, ScaleRule::MatchRmsAdamW);
         let scale = scalars.scale_factor * 100f32.sqrt();
         assert!((scale - 1.0).abs() < 1e-6, "{scale}");

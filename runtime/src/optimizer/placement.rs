@@ -118,7 +118,8 @@ pub(super) fn route<M: Memory>(
             }
             Ok(parameter)
         })
-        .collect::<Result<Vec<Parameter<M>>, BuildError>>()?;
+        .collect::<Vec<_>>();
+    let placed = all_placed(placed)?;
     for (index, (group, matcher)) in groups.iter().zip(matchers).enumerate() {
         if placed.iter().any(|parameter| parameter.group == index) {
             continue;
@@ -132,6 +133,26 @@ pub(super) fn route<M: Memory>(
         }));
     }
     Ok(placed)
+}
+
+/// The parameters, unless one is refused; all of three dimensions that their groups do not explain are refused in one error.
+fn all_placed<M: Memory>(
+    placed: Vec<Result<Parameter<M>, BuildError>>,
+) -> Result<Vec<Parameter<M>>, BuildError> {
+    let mut parameters = Vec::with_capacity(placed.len());
+    let mut ambiguous: Option<BuildError> = None;
+    for parameter in placed {
+        match (parameter, &mut ambiguous) {
+            (Ok(parameter), _) => parameters.push(parameter),
+            (
+                Err(BuildError::AmbiguousView { name, .. }),
+                Some(BuildError::AmbiguousView { others, .. }),
+            ) => others.push(name),
+            (Err(error @ BuildError::AmbiguousView { .. }), _) => ambiguous = Some(error),
+            (Err(error), _) => return Err(error),
+        }
+    }
+    ambiguous.map_or(Ok(parameters), Err)
 }
 
 /// The group of AdamW that names a parameter which the group of tiles before it leaves out.

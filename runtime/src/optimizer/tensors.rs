@@ -18,12 +18,15 @@ impl<M: Memory> HiMuon<M> {
         parameters: &[ParameterStep<'_, M>],
     ) -> Result<(), StepError> {
         self.check_count(parameters.len())?;
+        let allocator = self.backend.allocator();
         for (declared, passed) in self.parameters.iter().zip(parameters) {
             let weight = passed.weight.element();
+            check_place(declared, "weight", &allocator, &M::read(&passed.weight))?;
             check_length(declared, "weight", passed.weight.len())?;
             check_rows(declared, "weight", &passed.weight)?;
             self.check_weight_type(declared, weight)?;
             if let Some(gradient) = &passed.gradient {
+                check_place(declared, "gradient", &allocator, gradient)?;
                 check_length(declared, "gradient", gradient.len())?;
                 check_rows(declared, "gradient", gradient)?;
                 check_type(declared, "gradient", gradient.element(), weight)?;
@@ -68,6 +71,19 @@ impl<M: Memory> HiMuon<M> {
             _ => Ok(()),
         }
     }
+}
+
+fn check_place<M: Memory>(
+    declared: &Parameter<M>,
+    tensor: &'static str,
+    allocator: &M::Allocator,
+    passed: &M::Ref<'_>,
+) -> Result<(), StepError> {
+    M::check(allocator, passed).map_err(|reason| StepError::Place {
+        name: declared.name.clone(),
+        tensor,
+        reason,
+    })
 }
 
 fn check_length<M: Memory>(

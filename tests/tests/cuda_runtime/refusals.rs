@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use cudarc::driver::CudaContext;
 use himuon::cuda::{DeviceMut, DeviceRef};
 use himuon::optimizer::{MuonOptions, NorMuon};
 use himuon::templates::Element;
@@ -154,6 +155,48 @@ fn a_gradient_of_another_type_than_its_weight_is_refused() {
         );
         drop(parameters);
         assert_eq!(device.bits(), before);
+    });
+}
+
+/// The kernels would fault on the one, and would not wait for what writes the other.
+#[test]
+fn slices_of_another_device_or_stream_are_refused() {
+    let test = "refusals::slices_of_another_device_or_stream_are_refused";
+    emulated(test, &[("HIMUON_EMULATOR_DEVICES", "sm_80,sm_80")], || {
+        let model = Model::new(&[("blocks.0.q.weight", &[20, 20])], 1);
+        let mut device = OnDevice::new(&model);
+        let mut optimizer = device.optimizer(model.builder(&[tile(16)]));
+        let before = device.bits();
+        let neighbour = CudaContext::new(1).unwrap().new_stream().unwrap();
+        let elsewhere = neighbour.alloc_zeros::<f32>(400).unwrap();
+        let stream = Arc::clone(&device.stream);
+        let other = stream.context().new_stream().unwrap();
+        let here = stream.alloc_zeros::<f32>(400).unwrap();
+        for (slice, stream, reason) in [
+            (
+                &elsewhere,
+                &neighbour,
+                "the gradient is a slice of another device",
+            ),
+            (
+                &elsewhere,
+                &stream,
+                "the gradient is a slice of another device",
+            ),
+            (
+                &here,
+                &other,
+                "the gradient was borrowed for another stream",
+            ),
+        ] {
+            let mut parameters = device.parameters();
+            parameters[0].gradient = Some(DeviceRef::part_of(slice, 0..400, stream));
+            let error = optimizer.step(&mut parameters).unwrap_err().to_string();
+            assert!(error.contains(reason), "{error}");
+            drop(parameters);
+            assert_eq!(device.bits(), before);
+        }
+        device.step(&mut optimizer);
     });
 }
 

@@ -195,7 +195,7 @@ fn what_is_not_carried_is_named_and_compiled_where_that_can_be_done() {
     let toolkit = Toolkit::locate_or_install().unwrap();
     let library = toolkit.nvrtc_library().display().to_string();
     let nvrtc = ("HIMUON_NVRTC_PATH", library.as_str());
-    let both = "of CUDA 12.8|NVRTC 13.|UNSUPPORTED_PTX_VERSION|update NVIDIA's driver";
+    let both = "of CUDA 12.8|NVRTC 13.|UNSUPPORTED_PTX_VERSION (PTX|is newer than what a driver|update NVIDIA's driver";
     run(compiled.path(), "sm_80", &[old[0], nvrtc], both);
     run(compiled.path(), "sm_90", &[nvrtc], "");
 }

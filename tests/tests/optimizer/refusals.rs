@@ -214,6 +214,24 @@ fn declarations_that_cannot_be_met_are_refused() {
         build(&model, "experts", plain()),
         BuildError::AmbiguousView { stack: 2, .. }
     ));
+    let named = |count: usize| {
+        let names = ["0.a", "1.a", "2.a", "3.a", "4.a", "5.a", "6.a"];
+        let shapes = names.map(|name| (name, &[2, 8, 8][..]));
+        let shapes = &shapes[..count];
+        build(&Model::new(shapes), "*", plain()).to_string()
+    };
+    assert!(
+        named(1).contains("or a convolution; say which"),
+        "{}",
+        named(1)
+    );
+    for (count, others) in [
+        (2, "a convolution, and so may 1.a; say"),
+        (4, "a convolution, and so may 1.a, 2.a, 3.a; say"),
+        (7, "a convolution, and so may 1.a and 5 others; say"),
+    ] {
+        assert!(named(count).contains(others), "{}", named(count));
+    }
     assert!(matches!(
         build(&model, "w", MuonOptions::specs([])),
         BuildError::NoSpec { .. }

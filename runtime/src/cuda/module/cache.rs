@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::compiler::Made;
 use super::image::Image;
-use crate::tuning::cache_folder;
+use crate::tuning::{cache_folder, read_only};
 
 /// Stands between target and version in a file's name: `sm_86-nvrtc13.5.cubin`.
 const MARK: &str = "-nvrtc";
@@ -69,9 +69,7 @@ impl ModuleCache {
 
     /// Keeps what was compiled, file by file whole or not at all. The lock ends with the process.
     pub(super) fn store(&self, text: &str, made: &Made) -> io::Result<()> {
-        if std::env::var_os("HIMUON_CACHE_READONLY")
-            .is_some_and(|value| !value.is_empty() && value != "0")
-        {
+        if read_only() {
             return Ok(());
         }
         fs::create_dir_all(&self.folder)?;

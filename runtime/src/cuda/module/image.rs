@@ -6,6 +6,7 @@ use cudarc::driver::sys::cudaError_enum as Code;
 use cudarc::driver::{CudaContext, CudaModule, DriverError};
 use cudarc::nvrtc::Ptx;
 
+use crate::cuda::driver::compiler_log;
 use crate::cuda::error::CudaError;
 
 /// What a driver may take.
@@ -21,8 +22,12 @@ pub(super) enum Image {
 pub(super) struct Refused(Vec<String>);
 
 impl Refused {
-    fn add(&mut self, form: &str, error: DriverError) {
-        let entry = format!("{form}: {:?}", error.0);
+    fn add(&mut self, form: &str, error: DriverError, log: &str) {
+        let log = match log {
+            "" => String::new(),
+            log => format!(" ({log})"),
+        };
+        let entry = format!("{form}: {:?}{log}", error.0);
         if !self.0.contains(&entry) {
             self.0.push(entry);
         }
@@ -44,15 +49,19 @@ pub(super) fn first_taken(
     refused: &mut Refused,
 ) -> Result<Option<Arc<CudaModule>>, CudaError> {
     for image in images {
-        let (form, image) = match image {
-            Image::Cubin(bytes) => ("machine code", Ptx::from_binary(bytes)),
+        let (form, loaded) = match &image {
+            Image::Cubin(bytes) => ("machine code", Ptx::from_binary(bytes.clone())),
             Image::Ptx(text) => ("PTX", Ptx::from_src(text)),
         };
-        match context.load_module(image) {
+        match context.load_module(loaded) {
             Ok(module) => return Ok(Some(module)),
             Err(error) if is_foreign(error) => {
                 tracing::debug!("kernel {id}: {form}: {:?}, the next form is tried", error.0);
-                refused.add(form, error);
+                let log = match &image {
+                    Image::Cubin(_) => String::new(),
+                    Image::Ptx(text) => compiler_log(context, text),
+                };
+                refused.add(form, error, &log);
             }
             Err(error) => {
                 return Err(CudaError::call(format!("loading kernel {id}"))(error));
