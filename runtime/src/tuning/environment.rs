@@ -35,10 +35,9 @@ pub(super) fn autotune() -> Result<Option<Level>, TuningError> {
     }
 }
 
-/// This process's number among the processes of its job, as its launcher says; 0 when it is alone.
-pub fn rank() -> usize {
+/// This process's number among the processes of its job, as its launcher says; `None` where no launcher says any.
+pub fn rank() -> Option<usize> {
     ["RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID"]
         .into_iter()
         .find_map(|name| std::env::var(name).ok()?.parse().ok())
-        .unwrap_or(0)
 }

@@ -51,9 +51,17 @@ pub(crate) fn tune_missing(
     let Some(mut target) = target().filter(|target| target.clock() != Clock::Emulated) else {
         return;
     };
-    let found = match rank() {
-        0 => tune(&mut *target, options, &missing).map(Some),
-        _ => wait(table, &missing, options.budget),
+    let folder = cache_folder().ok().filter(|_| !read_only());
+    let found = match (rank(), folder.as_deref()) {
+        // Nothing that rank 0 finds would reach the others, and all must run the same kernels.
+        (Some(_), None) => {
+            return tracing::warn!(
+                "nothing is tuned: the ranks of this job share tables through the cache folder, which is not written \
+                 here; unset HIMUON_CACHE_READONLY and let HIMUON_CACHE_DIR name a folder, or tune before the job"
+            );
+        }
+        (Some(1..), Some(folder)) => wait(table, &missing, options.budget, folder),
+        (_, folder) => tune(&mut *target, options, &missing, folder).map(Some),
     };
     match found {
         Ok(Some(found)) => table.merge(found),
@@ -66,15 +74,12 @@ fn tune(
     target: &mut dyn TuningTarget,
     options: TuneOptions,
     jobs: &[TuneJob],
+    folder: Option<&Path>,
 ) -> Result<TuningTable, TuningError> {
     tracing::info!("tuning {} specifications", jobs.len());
-    let folder = match cache_folder() {
-        Ok(folder) if !read_only() => Some(folder),
-        _ => None,
-    };
     let mut quiet = |_: &super::tuner::TuneProgress<'_>| {};
     let mut tuner = Tuner::new(target, options);
-    Ok(tuner.tune(jobs, folder.as_deref(), &mut quiet)?.table)
+    Ok(tuner.tune(jobs, folder, &mut quiet)?.table)
 }
 
 /// Reads the device's file until rank 0 has written every entry.
@@ -82,12 +87,12 @@ fn wait(
     table: &TuningTable,
     jobs: &[TuneJob],
     budget: Duration,
+    folder: &Path,
 ) -> Result<Option<TuningTable>, TuningError> {
-    let folder = cache_folder()?;
     let start = Instant::now();
     let patience = 2 * budget * u32::try_from(jobs.len()).unwrap_or(u32::MAX) + PATIENCE;
     loop {
-        if let Some(found) = complete(&folder, table, jobs)? {
+        if let Some(found) = complete(folder, table, jobs)? {
             return Ok(Some(found));
         }
         if start.elapsed() > patience {
@@ -95,7 +100,7 @@ fn wait(
                 spec: jobs[0].spec.to_string(),
                 reason: format!(
                     "rank 0 has written no entry to {} in {} s",
-                    table.path(&folder).display(),
+                    table.path(folder).display(),
                     patience.as_secs()
                 ),
             });

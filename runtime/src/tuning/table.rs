@@ -259,6 +259,11 @@ impl TuningTable {
         self.dropped.push((key(spec), variant.to_owned()));
     }
 
+    /// Chooses by what was measured again, whatever was pinned.
+    pub(crate) fn unpin_all(&mut self) {
+        self.pinned.clear();
+    }
+
     /// Uses a variant of a specification's text form whatever was measured; `None`: the default.
     pub(crate) fn pin(&mut self, spec: &str, variant: Option<&str>) {
         let spec = spec

@@ -103,6 +103,22 @@ fn rank_0_tunes_and_the_others_read() {
     assert!(reason(&first).contains(&table.entry(&spec(), class()).unwrap().winner));
 }
 
+/// What rank 0 found would not reach the others, and one rank alone must not run other kernels than they.
+#[test]
+fn ranks_that_cannot_share_a_table_all_run_the_default() {
+    let folder = tempfile::tempdir().unwrap();
+    let read_only = ("HIMUON_CACHE_READONLY", "1");
+    for rank in ["0", "1"] {
+        let environment = [("HIMUON_AUTOTUNE", "measure"), read_only, ("RANK", rank)];
+        in_child(folder.path(), "", &environment);
+    }
+    // Alone it tunes for itself.
+    let environment = [("HIMUON_AUTOTUNE", "measure"), read_only];
+    let why = in_child(folder.path(), "any", &environment);
+    assert!(why.contains("from the tuning table"), "{why}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
 #[test]
 fn without_a_table_the_model_chooses_by_its_lead_unless_estimates_are_asked_for() {
     let folder = tempfile::tempdir().unwrap();

@@ -12,8 +12,6 @@ use crate::plan::Prediction;
 const PANEL: usize = 16;
 /// Part of a sum that one pass covers, unless a variant's name says otherwise.
 const SUM: u16 = 128;
-/// Most tiles at a time.
-const MOST_TILES: u8 = 8;
 
 /// The variant of a name, as [`CpuVariant::name`] makes it; `None` for any other text.
 pub(crate) fn variant_named(name: &str) -> Option<CpuVariant> {
@@ -37,11 +35,7 @@ pub(crate) fn variant_named(name: &str) -> Option<CpuVariant> {
         ahead: rest.next_if_eq(&"a0").is_none(),
         interleaved: rest.next().is_none(),
     };
-    let known = Blocking::all(instruction_set).contains(&variant.blocking);
-    if !known || !(1..=MOST_TILES).contains(&variant.batch) {
-        return None;
-    }
-    (variant.name() == name).then_some(variant)
+    (variant.is_known() && variant.name() == name).then_some(variant)
 }
 
 /// Every variant that differs in what it does for tiles of this specification, the default first.
