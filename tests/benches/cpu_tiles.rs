@@ -15,9 +15,8 @@ mod peers;
 mod table;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use himuon::cpu::{
-    ApplyScale, CpuKernel, InstructionSet, Pool, Workspace, measure_peak, nominal_operations,
-};
+use himuon::cpu::{ApplyScale, CpuKernel, InstructionSet, Pool, Workspace, measure_peak};
+use himuon::plan::operations;
 use himuon::tensor::TensorRef;
 use himuon::{KernelSpec, Tile};
 use peers::{Faer, Gemm, Product};
@@ -78,7 +77,7 @@ fn row(tile: Option<usize>, edge: usize, time: Duration) {
             &mut || other.map_all::<Faer>(STEPS, &input, &mut other_output, edge),
         ],
     );
-    let nominal = nominal_operations(&spec, edge, edge).expect("a specification");
+    let nominal = operations(&spec, edge, edge).expect("a specification") as f64;
     println!(
         "{:>6} of {edge:>4}  ours {:>9.3} ms {:>6.1} % of {:.0} GFLOP/s   {} {:>9.3} ms ({:.2}x)   {} {:>9.3} ms ({:.2}x)   better {:.2}x",
         tile.map_or("full".into(), |t| format!("T={t}")),

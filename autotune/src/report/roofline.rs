@@ -1,7 +1,8 @@
 //! What a step must compute and move, and what a machine can.
 
 use himuon::KernelSpec;
-use himuon::cpu::{InstructionSet, measure_peak, nominal_operations};
+use himuon::cpu::{InstructionSet, measure_peak};
+use himuon::plan::operations;
 use std::time::Instant;
 
 /// The two roofs of a device.
@@ -39,7 +40,8 @@ impl Roofs {
 pub(super) fn work(spec: &KernelSpec, shapes: &[(usize, usize)]) -> (f64, f64) {
     let operations = shapes
         .iter()
-        .filter_map(|&(rows, columns)| nominal_operations(spec, rows, columns).ok())
+        .filter_map(|&(rows, columns)| operations(spec, rows, columns).ok())
+        .map(|operations| operations as f64)
         .sum();
     let elements: usize = shapes.iter().map(|(rows, columns)| rows * columns).sum();
     let bytes = 3 * spec.storage.weight.bytes() + 2 * spec.storage.momentum.bytes();

@@ -114,4 +114,7 @@ pub enum CpuError {
     /// The variant needs an instruction set that this processor lacks.
     #[error("this processor lacks {0}; choose one of `CpuKernel::variants`")]
     InstructionSet(&'static str),
+    /// The variant is none of those that compute the right bits.
+    #[error("{0} is no variant of the CPU kernels; choose one of `CpuKernel::variants`")]
+    Variant(String),
 }

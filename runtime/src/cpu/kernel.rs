@@ -59,9 +59,13 @@ impl CpuKernel {
     /// The kernel of `spec` computed as `variant` says. The bits do not depend on it.
     ///
     /// # Errors
-    /// As [`CpuKernel::new`], and when this processor lacks the instruction set.
+    /// As [`CpuKernel::new`]; when this processor lacks the instruction set; when the blocking is none of that set, or the
+    /// batch not 1 to 8.
     pub fn with_variant(spec: &KernelSpec, variant: CpuVariant) -> Result<Self, CpuError> {
         let table = spec.step_table()?;
+        if !variant.is_known() {
+            return Err(CpuError::Variant(variant.name()));
+        }
         if !variant.instruction_set.is_available() {
             return Err(CpuError::InstructionSet(variant.instruction_set.name()));
         }

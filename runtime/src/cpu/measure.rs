@@ -1,7 +1,7 @@
 //! How fast the kernels are on this machine, as fractions of its own peak.
 //!
-//! "Nominal" operations are those of the recurrence as it is written, 6 T^3 K for a T x T tile and K quintic
-//! steps. The kernels compute one triangle of the symmetric products and need 4 T^3 K for large tiles, so that
+//! "Nominal" operations are those of the recurrence as it is written ([`operations`]), 6 T^3 K for a T x T tile and K
+//! quintic steps. The kernels compute one triangle of the symmetric products and need 4 T^3 K for large tiles, so that
 //! more than 100 % of the peak is possible.
 
 use super::error::CpuError;
@@ -9,8 +9,9 @@ use super::kernel::{ApplyScale, CpuKernel};
 use super::pool::Pool;
 use super::simd::{InstructionSet, Line, Simd, WithSimd, leaf};
 use super::workspace::Workspace;
+use crate::plan::operations;
 use crate::tensor::TensorRef;
-use himuon_templates::{KernelSpec, StepTable};
+use himuon_templates::KernelSpec;
 use std::time::{Duration, Instant};
 
 /// Independent sums: enough to hide the latency of a fused multiply-add, and few enough for the registers. A sum that
@@ -183,36 +184,6 @@ impl MapSpeed {
     }
 }
 
-/// Nominal operations of the map of a rows x columns matrix: products as they are written, each tile with its own
-/// size.
-///
-/// # Errors
-/// When the specification has no table of steps.
-pub fn nominal_operations(spec: &KernelSpec, rows: usize, columns: usize) -> Result<f64, CpuError> {
-    let table = spec.step_table()?;
-    let grid = super::job::Grid::new(spec.tile, rows, columns);
-    let total = (0..grid.tiles()).map(|tile| {
-        let tile = grid.rectangle(tile);
-        let long = tile.rows.max(tile.columns) as f64;
-        let short = tile.rows.min(tile.columns) as f64;
-        // With the smaller Gram matrix: X^T X, A^2 and X B.
-        let (thin, small) = (2.0 * long * short * short, 2.0 * short * short * short);
-        match &table {
-            StepTable::Odd(steps) | StepTable::Turbo(steps) => steps
-                .iter()
-                .map(|step| 2.0 * thin + if step[2] == 0.0 { 0.0 } else { small })
-                .sum(),
-            StepTable::Fitted(steps) => 2.0 * thin * steps.len() as f64,
-            StepTable::Authors { steps, .. } => 2.0 * thin * f64::from(*steps),
-            StepTable::Coupled { m, n, steps } => {
-                thin * f64::from((1 + m + n) * steps.len() as u32 - m)
-            }
-            StepTable::Identity => 0.0,
-        }
-    });
-    Ok(total.sum())
-}
-
 /// Measures the bare map of each specification on a Gaussian-like rows x columns matrix on the calling thread. Samples
 /// of all of them and of the peak alternate for about `time`; the best of each counts, so that other load on the
 /// machine changes little.
@@ -271,7 +242,7 @@ pub fn measure_kernels(
                 spec: kernel.spec().clone(),
                 matrix: (rows, columns),
                 seconds,
-                nominal: nominal_operations(kernel.spec(), rows, columns)? / seconds,
+                nominal: operations(kernel.spec(), rows, columns)? as f64 / seconds,
                 peak,
             })
         })

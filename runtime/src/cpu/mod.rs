@@ -63,7 +63,7 @@ pub use error::CpuError;
 pub use finite::all_finite;
 pub(crate) use first_level::first_level_bytes;
 pub use kernel::{ApplyScale, CpuKernel};
-pub use measure::{MapSpeed, measure_kernels, measure_maps, measure_peak, nominal_operations};
+pub use measure::{MapSpeed, measure_kernels, measure_maps, measure_peak};
 pub(crate) use measure::{measure_latency, measure_loads};
 pub use pool::Pool;
 pub use product::Blocking;

@@ -98,15 +98,25 @@ fn basis(spec: &KernelSpec, matrix: usize, step: &MatrixStep<'_>) -> Result<(), 
     if rank == 0 {
         return Ok(());
     }
-    let (found, capacity) = step
-        .coarse
-        .as_ref()
-        .map_or((0, 0), |basis| (basis.values.len(), basis.capacity));
+    let tensor = "coarse basis";
+    let Some(basis) = &step.coarse else {
+        return exactly(matrix, tensor, 0, step.columns * rank);
+    };
+    if basis.capacity < rank {
+        return Err(CpuError::Leading {
+            matrix,
+            tensor,
+            found: basis.capacity,
+            columns: rank,
+        });
+    }
+    // What is no length of a tensor is longer than any.
+    let needed = step.columns.checked_mul(basis.capacity);
     exactly(
         matrix,
-        "coarse basis",
-        found,
-        step.columns * capacity.max(rank),
+        tensor,
+        basis.values.len(),
+        needed.unwrap_or(usize::MAX),
     )
 }
 

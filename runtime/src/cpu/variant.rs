@@ -7,6 +7,9 @@ use super::recurrence;
 use super::simd::InstructionSet;
 use himuon_templates::{Criterion, Mode, StepTable};
 
+/// Most tiles at a time.
+const MOST_BATCH: u8 = 8;
+
 /// How a kernel runs: changes the time, never the result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CpuVariant {
@@ -55,6 +58,13 @@ impl CpuVariant {
             ahead: true,
             interleaved: true,
         }
+    }
+
+    /// Whether products are cut in one of the ways that there are, with 1 to 8 tiles at a time; on another processor it may
+    /// do all the same.
+    pub(crate) fn is_known(&self) -> bool {
+        Blocking::all(self.instruction_set).contains(&self.blocking)
+            && (1..=MOST_BATCH).contains(&self.batch)
     }
 
     /// Whether tiles of this size share registers: where each is mapped by products alone, without rounding.

@@ -129,8 +129,8 @@ impl Plan {
     pub fn operations(&self) -> u64 {
         let launches = self.launches.iter();
         launches
-            .map(|launch| launch.operations + launch.coarse_operations)
-            .sum()
+            .flat_map(|launch| [launch.operations, launch.coarse_operations])
+            .fold(0, u64::saturating_add)
     }
 
     /// Tiles of all launches.

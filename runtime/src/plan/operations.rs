@@ -10,7 +10,8 @@ use crate::coarse::coarse_rank;
 ///
 /// For a tile with r = min and n = max of its sides, symmetric products counted in full:
 /// an odd quintic step is X X^T (2 r^2 n), A^2 (2 r^3) and (bA + cA^2) X (2 r^2 n), that is 6 T^3 for a
-/// square tile; a cubic step (c = 0) leaves A^2 out. The element-wise work is not counted.
+/// square tile; a cubic step (c = 0) leaves A^2 out. The element-wise work is not counted. Exact below 2^53, and at most
+/// `u64::MAX`.
 ///
 /// # Errors
 /// A specification whose recurrence, power and steps do not go together.
@@ -29,19 +30,20 @@ pub fn operations(spec: &KernelSpec, rows: usize, columns: usize) -> Result<u64,
         return Ok(0);
     }
     let sizes = |length: usize, edge: usize| {
-        let whole = (length / edge) as u64;
+        let whole = (length / edge) as f64;
         let rest = length % edge;
-        [(edge, whole), (rest, u64::from(rest > 0))]
+        [(edge, whole), (rest, if rest > 0 { 1.0 } else { 0.0 })]
     };
-    let mut total = 0;
+    // Of whatever size, and without overflow.
+    let mut total = 0.0;
     for (tile_rows, down) in sizes(rows, height) {
         for (tile_columns, across) in sizes(columns, width) {
-            if down * across > 0 {
+            if down * across > 0.0 {
                 total += down * across * tile_operations(&table, tile_rows, tile_columns);
             }
         }
     }
-    Ok(total)
+    Ok(total as u64)
 }
 
 /// Operations of the coarse part over a `rows` x `columns` matrix at a refresh; 0 without one.
@@ -54,43 +56,43 @@ pub fn operations(spec: &KernelSpec, rows: usize, columns: usize) -> Result<u64,
 /// # Errors
 /// As [`operations`].
 pub fn coarse_operations(spec: &KernelSpec, rows: usize, columns: usize) -> Result<u64, SpecError> {
-    let rank = coarse_rank(spec, rows, columns) as u64;
+    let rank = coarse_rank(spec, rows, columns);
     let Coarse::Polar { fine, .. } = spec.coarse else {
         return Ok(0);
     };
     if rank == 0 {
         return Ok(0);
     }
-    let full = rank as usize == rows.min(columns);
+    let full = rank == rows.min(columns);
     let passes = match fine {
-        Fine::Nothing => 6,
-        _ if full => 6,
-        Fine::Fused => 8,
-        Fine::Projected => 14,
+        Fine::Nothing => 6.0,
+        _ if full => 6.0,
+        Fine::Fused => 8.0,
+        Fine::Projected => 14.0,
     };
-    let (rows, columns) = (rows as u64, columns as u64);
-    let skinny = 8 * (rows + columns) * rank * rank + 4 * rows * rank * rank;
-    let small = 2 * rank * rank * rank * coarse_map(spec.power)?.products() as u64;
-    Ok(passes * rows * columns * rank + skinny + small)
+    let (rank, rows, columns) = (rank as f64, rows as f64, columns as f64);
+    let skinny = 8.0 * (rows + columns) * rank * rank + 4.0 * rows * rank * rank;
+    let small = 2.0 * rank * rank * rank * coarse_map(spec.power)?.products() as f64;
+    Ok((passes * rows * columns * rank + skinny + small) as u64)
 }
 
-fn tile_operations(table: &StepTable, rows: usize, columns: usize) -> u64 {
-    let short = rows.min(columns) as u64;
-    let long = rows.max(columns) as u64;
-    let wide = 2 * short * short * long;
-    let square = 2 * short * short * short;
+fn tile_operations(table: &StepTable, rows: usize, columns: usize) -> f64 {
+    let short = rows.min(columns) as f64;
+    let long = rows.max(columns) as f64;
+    let wide = 2.0 * short * short * long;
+    let square = 2.0 * short * short * short;
     match table {
         StepTable::Odd(steps) | StepTable::Turbo(steps) => steps
             .iter()
-            .map(|[_, _, c]| 2 * wide + if *c == 0.0 { 0 } else { square })
+            .map(|[_, _, c]| 2.0 * wide + if *c == 0.0 { 0.0 } else { square })
             .sum(),
-        StepTable::Fitted(steps) => 2 * wide * steps.len() as u64,
+        StepTable::Fitted(steps) => 2.0 * wide * steps.len() as f64,
         StepTable::Coupled { m, n, steps } => {
-            let products = (1 + u64::from(*m) + u64::from(*n)) * steps.len() as u64;
-            wide * products.saturating_sub(u64::from(*m))
+            let products = (1.0 + f64::from(*m) + f64::from(*n)) * steps.len() as f64;
+            wide * (products - f64::from(*m)).max(0.0)
         }
-        StepTable::Authors { steps, .. } => 2 * wide * u64::from(*steps),
-        StepTable::Identity => 0,
+        StepTable::Authors { steps, .. } => 2.0 * wide * f64::from(*steps),
+        StepTable::Identity => 0.0,
     }
 }
 
@@ -106,6 +108,14 @@ mod tests {
         let step = |r: u64, n: u64| 4 * r * r * n + 2 * r * r * r;
         let expected = 5 * (step(64, 64) + step(6, 64) + step(36, 64) + step(6, 36));
         assert_eq!(operations(&spec, 100, 70), Ok(expected));
+    }
+
+    /// What a matrix of the largest declared shapes would take is more than fits into 64 bits.
+    #[test]
+    fn counts_end_at_the_largest_number() {
+        let spec = KernelSpec::new(Tile::Full);
+        assert_eq!(operations(&spec, 1 << 26, 1 << 26), Ok(u64::MAX));
+        assert_eq!(operations(&KernelSpec::new(Tile::square(64)), 0, 64), Ok(0));
     }
 
     #[test]

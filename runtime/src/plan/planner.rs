@@ -159,7 +159,7 @@ impl<Model: WorkspaceModel + ?Sized> Planner<'_, Model> {
     fn launch(&self, request: &PlanRequest<'_>, spec: &KernelSpec) -> Result<Launch, PlanError> {
         let parameters = || request.parameters.iter().filter(|p| p.spec == *spec);
         let matrices = matrices_of(parameters());
-        let (mut of_tiles, mut of_coarse) = (0, 0);
+        let (mut of_tiles, mut of_coarse) = (0_u64, 0_u64);
         let refused = |source| PlanError::Spec {
             spec: spec.to_string(),
             source,
@@ -168,8 +168,12 @@ impl<Model: WorkspaceModel + ?Sized> Planner<'_, Model> {
             let (rows, columns) = (parameter.rows, parameter.columns);
             let each = operations(spec, rows, columns).map_err(refused)?;
             let coarse = coarse_operations(spec, rows, columns).map_err(refused)?;
-            of_tiles += each * parameter.matrices as u64;
-            of_coarse += coarse * parameter.matrices as u64;
+            of_tiles = each
+                .saturating_mul(parameter.matrices as u64)
+                .saturating_add(of_tiles);
+            of_coarse = coarse
+                .saturating_mul(parameter.matrices as u64)
+                .saturating_add(of_coarse);
         }
         let mut reasons = Vec::new();
         let variant = self.variant(request, spec, &matrices, &mut reasons);

@@ -276,22 +276,34 @@ fn a_basis_that_is_missing_or_too_short_is_refused() {
     let spec = spec(tile(16, 16), 8, Fine::Projected);
     let kernel = CpuKernel::new(&spec).unwrap();
     let mut state = State::random(&spec, 11, 40, 40);
-    state.basis.truncate(40 * 7);
+    state.basis = vec![0.0; 40 * 16];
     let mut matrices = [state.matrix(SCALARS)];
     let pool = Pool::new(1).unwrap();
-    let error = kernel
-        .step(&pool, &mut matrices, &mut Workspace::new())
-        .unwrap_err();
+    let mut refused = |capacity: Option<usize>| {
+        match (capacity, &mut matrices[0].coarse) {
+            (Some(capacity), Some(basis)) => basis.capacity = capacity,
+            (_, basis) => *basis = None,
+        }
+        let mut workspace = Workspace::new();
+        let error = kernel.step(&pool, &mut matrices, &mut workspace);
+        error.unwrap_err().to_string()
+    };
+    for (capacity, says) in [
+        (7, "of the coarse basis is 7, at least its 8 columns"),
+        (0, "of the coarse basis is 0, at least its 8 columns"),
+        (17, "coarse basis holds 640 numbers, 680"),
+        // 40 times as many are 640 more than a multiple of 2^64.
+        (
+            (1 << 61) + 16,
+            "coarse basis holds 640 numbers, 18446744073709551615",
+        ),
+    ] {
+        let error = refused(Some(capacity));
+        assert!(error.contains(says), "{error}");
+    }
+    let error = refused(None);
     assert!(
-        error
-            .to_string()
-            .contains("coarse basis holds 280 numbers, 320"),
+        error.contains("coarse basis holds 0 numbers, 320"),
         "{error}"
-    );
-    matrices[0].coarse = None;
-    assert!(
-        kernel
-            .step(&pool, &mut matrices, &mut Workspace::new())
-            .is_err()
     );
 }

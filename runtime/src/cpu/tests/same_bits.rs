@@ -2,7 +2,7 @@
 
 use super::inputs::Normal;
 use super::maps::{recurrences, sized};
-use crate::cpu::{ApplyScale, CpuKernel, InstructionSet, Pool, Workspace};
+use crate::cpu::{ApplyScale, CpuKernel, CpuVariant, InstructionSet, Pool, Workspace};
 use crate::tensor::TensorRef;
 use himuon_templates::{KernelSpec, Mode, Tile};
 
@@ -30,25 +30,13 @@ fn bits(
     output.iter().map(|x| x.to_bits()).collect()
 }
 
-#[test]
-fn every_variant_and_thread_count_gives_the_same_bits() {
+fn every_variant_and_thread_count(shapes: &[(Tile, usize, usize)]) {
     for set in InstructionSet::ALL {
         if !set.is_available() {
             eprintln!("SKIPPED: this processor has no {}", set.name());
         }
     }
-    let shapes = [
-        (Tile::square(16), 40, 36),
-        (Tile::square(32), 33, 64),
-        (Tile::square(64), 64, 70),
-        (sized(9, 50), 10, 60),
-        (sized(70, 33), 70, 40),
-        // Pieces of six rows and four panels end where two, four or five rows are left.
-        (sized(80, 64), 80, 70),
-        (sized(95, 64), 95, 64),
-        (Tile::Full, 40, 144),
-    ];
-    for (tile, rows, columns) in shapes {
+    for &(tile, rows, columns) in shapes {
         let input = Normal::new(21).numbers(rows * columns);
         let mut specs = recurrences(tile);
         specs.push(KernelSpec {
@@ -74,6 +62,53 @@ fn every_variant_and_thread_count_gives_the_same_bits() {
                 assert!(found == expected, "{threads} threads {spec:?}");
             }
         }
+    }
+}
+
+#[test]
+fn every_variant_and_thread_count_gives_the_same_bits_of_square_tiles() {
+    every_variant_and_thread_count(&[
+        (Tile::square(16), 40, 36),
+        (Tile::square(32), 33, 64),
+        (Tile::square(64), 64, 70),
+        (sized(9, 50), 10, 60),
+    ]);
+}
+
+#[test]
+fn every_variant_and_thread_count_gives_the_same_bits_of_other_tiles() {
+    every_variant_and_thread_count(&[
+        (sized(70, 33), 70, 40),
+        // Pieces of six rows and four panels end where two, four or five rows are left.
+        (sized(80, 64), 80, 70),
+        (sized(95, 64), 95, 64),
+        (Tile::Full, 40, 144),
+    ]);
+}
+
+#[test]
+fn what_is_no_variant_is_refused() {
+    let spec = KernelSpec::new(Tile::square(16));
+    let of = |change: fn(&mut CpuVariant)| {
+        let mut variant = CpuVariant::new(InstructionSet::Portable);
+        change(&mut variant);
+        CpuKernel::with_variant(&spec, variant)
+    };
+    assert!(of(|_| ()).is_ok());
+    let changes: [fn(&mut CpuVariant); 6] = [
+        |variant| variant.batch = 0,
+        |variant| variant.batch = 9,
+        |variant| variant.blocking.sum = 0,
+        |variant| variant.blocking.sum = 100,
+        |variant| variant.blocking.update = 0,
+        |variant| variant.blocking.symmetric = 8,
+    ];
+    for change in changes {
+        let error = of(change).unwrap_err().to_string();
+        assert!(
+            error.contains("portable") && error.contains("CpuKernel::variants"),
+            "{error}"
+        );
     }
 }
 
