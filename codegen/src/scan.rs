@@ -2,7 +2,7 @@
 
 use crate::attr::{Entries, layer_args};
 use himuon_templates::KernelSpec;
-use syn::{Attribute, File, Item, ItemStruct, Meta, Stmt, Token};
+use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 /// A struct with `#[himuon(...)]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,90 +28,126 @@ pub enum ScanError {
         /// The macro's words.
         reason: String,
     },
+    /// An attribute in a macro, with parts that the macro's callers say.
+    #[error(
+        "#[himuon] on `{name}`: a macro fills in its arguments, which only a compiler can read; declare the layer outside of it"
+    )]
+    InMacro {
+        /// The struct's name.
+        name: String,
+    },
 }
 
-/// Every struct of a source file, in modules and functions too, with `#[himuon(...)]`, plain or inside `cfg_attr`.
+/// Every struct of a source file with `#[himuon(...)]`, at any depth (in modules, functions and macros), plain or inside
+/// `cfg_attr`, whatever its condition; for an attribute that says no specifications, why not.
 ///
 /// # Errors
-/// The text is no Rust, or the attribute would not compile.
+/// The text is no Rust.
 ///
 /// ```
 /// let text = "mod layers { #[himuon(tiles = [64, \"full\"], element = \"bf16\")] struct Attention; }";
 /// let layers = himuon_codegen::declared_layers(text)?;
-/// assert_eq!((layers[0].name.as_str(), layers[0].specs.len()), ("Attention", 2));
+/// let attention = layers[0].as_ref().unwrap();
+/// assert_eq!((attention.name.as_str(), attention.specs.len()), ("Attention", 2));
 /// # Ok::<(), himuon_codegen::ScanError>(())
 /// ```
-pub fn declared_layers(text: &str) -> Result<Vec<DeclaredLayer>, ScanError> {
-    let file: File = syn::parse_str(text).map_err(|error| ScanError::Source(error.to_string()))?;
-    let mut layers = Vec::new();
-    items(&file.items, &mut layers)?;
-    Ok(layers)
+pub fn declared_layers(text: &str) -> Result<Vec<Result<DeclaredLayer, ScanError>>, ScanError> {
+    let tokens: TokenStream = text
+        .parse()
+        .map_err(|error: proc_macro2::LexError| ScanError::Source(error.to_string()))?;
+    let mut attributes = Vec::new();
+    search(tokens, &mut attributes);
+    Ok(attributes.into_iter().map(Attribute::read).collect())
 }
 
-fn items(list: &[Item], layers: &mut Vec<DeclaredLayer>) -> Result<(), ScanError> {
-    for item in list {
-        match item {
-            Item::Struct(item) => layers.extend(layer(item)?),
-            Item::Mod(module) => {
-                if let Some((_, inner)) = &module.content {
-                    items(inner, layers)?;
+/// An attribute as it was found.
+struct Attribute {
+    /// The struct that it stands on; empty where none follows.
+    name: String,
+    arguments: TokenStream,
+}
+
+impl Attribute {
+    fn read(self) -> Result<DeclaredLayer, ScanError> {
+        let is_dollar = |token| matches!(token, TokenTree::Punct(punct) if punct.as_char() == '$');
+        if self.arguments.clone().into_iter().any(is_dollar) {
+            return Err(ScanError::InMacro { name: self.name });
+        }
+        let parsed = syn::parse2::<Entries>(self.arguments);
+        match parsed.and_then(|entries| layer_args(&entries).1) {
+            Ok(args) => Ok(DeclaredLayer {
+                name: self.name,
+                specs: args.specs,
+            }),
+            Err(error) => Err(ScanError::Attribute {
+                name: self.name,
+                reason: error.to_string(),
+            }),
+        }
+    }
+}
+
+fn search(tokens: TokenStream, found: &mut Vec<Attribute>) {
+    let mut first_without_name = found.len();
+    let (mut after_hash, mut after_struct) = (false, false);
+    for token in tokens {
+        match &token {
+            TokenTree::Group(group) => {
+                let is_attribute = after_hash && group.delimiter() == Delimiter::Bracket;
+                let arguments = is_attribute.then(|| arguments(group.stream())).flatten();
+                match arguments {
+                    Some(arguments) => found.push(Attribute {
+                        name: String::new(),
+                        arguments,
+                    }),
+                    None => search(group.stream(), found),
                 }
             }
-            Item::Fn(function) => {
-                for statement in &function.block.stmts {
-                    if let Stmt::Item(item) = statement {
-                        items(std::slice::from_ref(item), layers)?;
+            TokenTree::Ident(name) if after_struct => {
+                for attribute in &mut found[first_without_name..] {
+                    if attribute.name.is_empty() {
+                        attribute.name = name.to_string();
                     }
                 }
+                first_without_name = found.len();
             }
             _ => {}
         }
+        after_hash = matches!(&token, TokenTree::Punct(punct) if punct.as_char() == '#');
+        after_struct = matches!(&token, TokenTree::Ident(word) if *word == "struct");
     }
-    Ok(())
 }
 
-fn layer(item: &ItemStruct) -> Result<Option<DeclaredLayer>, ScanError> {
-    let name = item.ident.to_string();
-    let refused = |error: syn::Error| ScanError::Attribute {
-        name: name.clone(),
-        reason: error.to_string(),
+/// The arguments of an attribute whose path ends in `himuon`, or that `cfg_attr` puts there.
+fn arguments(attribute: TokenStream) -> Option<TokenStream> {
+    let tokens: Vec<TokenTree> = attribute.into_iter().collect();
+    let [
+        path @ ..,
+        TokenTree::Ident(name),
+        TokenTree::Group(arguments),
+    ] = tokens.as_slice()
+    else {
+        return None;
     };
-    for attribute in &item.attrs {
-        if let Some(entries) = arguments(attribute) {
-            let entries = entries.map_err(refused)?;
-            let args = layer_args(&entries).1.map_err(refused)?;
-            return Ok(Some(DeclaredLayer {
-                name,
-                specs: args.specs,
-            }));
-        }
+    let is_path = path.iter().all(|token| match token {
+        TokenTree::Ident(_) => true,
+        TokenTree::Punct(punct) => punct.as_char() == ':',
+        _ => false,
+    });
+    if !is_path || arguments.delimiter() != Delimiter::Parenthesis {
+        return None;
     }
-    Ok(None)
-}
-
-/// The arguments of an attribute that is ours.
-fn arguments(attribute: &Attribute) -> Option<syn::Result<Entries>> {
-    match &attribute.meta {
-        Meta::List(list) if is_named(&attribute.meta, "cfg_attr") => {
-            let parser = syn::punctuated::Punctuated::<Meta, Token![,]>::parse_terminated;
-            let inner = list.parse_args_with(parser).ok()?;
-            inner.iter().skip(1).find_map(of_meta)
-        }
-        meta => of_meta(meta),
+    if *name == "himuon" {
+        return Some(arguments.stream());
     }
-}
-
-fn of_meta(meta: &Meta) -> Option<syn::Result<Entries>> {
-    match meta {
-        Meta::List(list) if is_named(meta, "himuon") => Some(list.parse_args()),
-        _ => None,
+    if *name != "cfg_attr" {
+        return None;
     }
-}
-
-/// Whether a path ends with this name.
-fn is_named(meta: &Meta, name: &str) -> bool {
-    let last = meta.path().segments.last();
-    last.is_some_and(|segment| segment.ident == name)
+    let inner: Vec<TokenTree> = arguments.stream().into_iter().collect();
+    let is_comma =
+        |token: &TokenTree| matches!(token, TokenTree::Punct(punct) if punct.as_char() == ',');
+    let mut attributes = inner.split(is_comma).skip(1);
+    attributes.find_map(|tokens| self::arguments(tokens.iter().cloned().collect()))
 }
 
 #[cfg(test)]
@@ -120,38 +156,50 @@ mod tests {
 
     #[test]
     fn every_place_where_an_attribute_may_stand() {
-        let text = r#"
+        let text = r##"
             use himuon::himuon;
-            /// Documented.
+            /// Documented: #[himuon(tile = 8)]
             #[derive(Debug)]
             #[himuon(tile = 128, steps = 4)]
-            struct A { width: usize }
-            #[cfg_attr(feature = "muon", himuon::himuon(tile = (64, 256), power = "1/2"))]
+            pub struct A { width: usize }
+            #[cfg_attr(all(feature = "muon", unix), derive(Debug), himuon::himuon(tile = (64, 256), power = "1/2"))]
             struct B;
             struct Plain;
             #[other(tile = 3)]
             struct Other;
-            fn main() { #[himuon(tiles = [16, "full"])] struct C; }
-        "#;
+            // #[himuon(tile = 16)]
+            const TEXT: &str = "#[himuon(tile = 32)] struct Text;";
+            impl Plain {
+                fn main() { if true { #[himuon(tiles = [16, "full"])] struct C; } }
+            }
+            made! { #[himuon(tile = 24)] struct D<T>(T); }
+        "##;
         let layers = declared_layers(text).unwrap();
+        let layers: Vec<_> = layers.into_iter().map(Result::unwrap).collect();
         let found: Vec<_> = layers
             .iter()
             .map(|layer| (layer.name.as_str(), layer.specs.len()))
             .collect();
-        assert_eq!(found, [("A", 1), ("B", 1), ("C", 2)]);
+        assert_eq!(found, [("A", 1), ("B", 1), ("C", 2), ("D", 1)]);
         assert_eq!(layers[0].specs[0].steps, 4);
         assert_eq!(layers[1].specs[0].power.to_string(), "1/2");
     }
 
     #[test]
     fn what_the_macro_refuses_is_refused() {
-        let error = declared_layers("#[himuon(tile = 0)] struct Zero;").unwrap_err();
+        let refused = |text: &str| declared_layers(text).unwrap().remove(0).unwrap_err();
+        let error = refused("#[himuon(tile = 0)] struct Zero;");
         assert!(
             error.to_string().starts_with("#[himuon] on `Zero`: "),
             "{error}"
         );
+        let filled_in = "macro_rules! m { ($t:expr) => { #[himuon(tile = $t)] struct Filled; } }";
         assert!(matches!(
-            declared_layers("not rust"),
+            refused(filled_in),
+            ScanError::InMacro { name } if name == "Filled"
+        ));
+        assert!(matches!(
+            declared_layers("no { rust"),
             Err(ScanError::Source(_))
         ));
     }

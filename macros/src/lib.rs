@@ -33,7 +33,7 @@ use proc_macro::TokenStream;
 /// | `criterion` | `"fro_norm(t)"`, `"effective_rank(t)"`, `"nuclear_rank(t)"`, `"min_gap(t)"`: orthogonalise only where it holds | `"always"` |
 /// | `scope`, `otherwise` | `"tile"` or `"matrix"`; `"momentum"` or `"rms-matched"` | `"tile"`, `"momentum"` |
 /// | `coarse` | rank 1 to 512 of the coarse part that couples the tiles, 0: tiles alone. Not with tile `"full"` (in `tiles` that one has none), mode `"reference"`, power 1 or a criterion; on CUDA only at power 0 | 0 |
-/// | `fine` | what the tiles add to the coarse part: `"projected"` (the tiles of the remainder, orthogonal to it), `"fused"` (the same tiles as they are, cheaper) or `"none"` (the coarse part alone); only with `coarse` | `"projected"` |
+/// | `fine` | what the tiles add to the coarse part: `"fused"` (their own maps), `"projected"` (the maps of what the coarse part leaves, orthogonal to it; more work) or `"none"` (nothing); only with `coarse` | `"fused"` |
 /// | `crate` | path of the crate `himuon`, if it is renamed or re-exported | `"::himuon"` |
 #[proc_macro_attribute]
 pub fn himuon(args: TokenStream, item: TokenStream) -> TokenStream {

@@ -15,8 +15,8 @@ pub trait LayerConfig {
 #[macro_export]
 macro_rules! bundles {
     () => {{
-        const BUNDLES: &[$crate::templates::CompiledKernel] =
-            include!(concat!(env!("OUT_DIR"), "/himuon_bundles.rs"));
+        use $crate::templates::CompiledKernel;
+        const BUNDLES: &[CompiledKernel] = include!(concat!(env!("OUT_DIR"), "/himuon_bundles.rs"));
         BUNDLES
     }};
 }

@@ -1,7 +1,7 @@
 //! Files that are whole or absent, whatever happens while they are written: the one writer of the project.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use tempfile::{Builder, NamedTempFile};
@@ -16,7 +16,8 @@ const MOST_LINKS: usize = 40;
 /// the file that it names is written, and the link stays. What is no file, as a pipe or `/dev/null`, is written as it is.
 ///
 /// # Errors
-/// The system's; the old file is untouched.
+/// The system's; the old file is untouched. Where only the last step fails, which makes sure that the new name outlives a loss of
+/// power, the new file stands.
 pub fn write(
     path: &Path,
     fill: impl FnOnce(&mut BufWriter<&mut File>) -> io::Result<()>,
@@ -126,7 +127,18 @@ fn permissions_of(path: &Path) -> fs::Permissions {
 /// The rename itself must reach the device too.
 #[cfg(unix)]
 fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
+    match File::open(folder)?.sync_all() {
+        // Some network file systems have no such request for folders.
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::InvalidInput | ErrorKind::Unsupported
+            ) =>
+        {
+            Ok(())
+        }
+        result => result,
+    }
 }
 
 #[cfg(not(unix))]

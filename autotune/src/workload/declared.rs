@@ -2,7 +2,7 @@
 
 use super::WorkloadError;
 use himuon::KernelSpec;
-use himuon_codegen::declared_layers;
+use himuon_codegen::{ScanError, declared_layers};
 use std::path::Path;
 use walkdir::{DirEntry, WalkDir};
 
@@ -11,7 +11,7 @@ use walkdir::{DirEntry, WalkDir};
 pub struct DeclaredSpecs {
     /// Each specification once, in the order of the files, with the names of the structs that declare it.
     pub specs: Vec<(KernelSpec, Vec<String>)>,
-    /// Files that were left out, and why: they name the attribute and do not parse.
+    /// What was left out, and why: files that name the attribute and do not parse, and attributes that a macro fills in.
     pub warnings: Vec<String>,
 }
 
@@ -52,20 +52,28 @@ pub fn declared_specs(path: &Path) -> Result<DeclaredSpecs, WorkloadError> {
 }
 
 fn add(path: &Path, text: &str, found: &mut DeclaredSpecs) -> Result<(), WorkloadError> {
+    let warning = |error: ScanError| format!("{}: {error}", path.display());
     let layers = match declared_layers(text) {
         Ok(layers) => layers,
-        Err(error @ himuon_codegen::ScanError::Source(_)) => {
-            found.warnings.push(format!("{}: {error}", path.display()));
+        Err(error) => {
+            found.warnings.push(warning(error));
             return Ok(());
-        }
-        Err(source) => {
-            return Err(WorkloadError::Source {
-                path: path.to_owned(),
-                source,
-            });
         }
     };
     for layer in layers {
+        let layer = match layer {
+            Ok(layer) => layer,
+            Err(error @ ScanError::InMacro { .. }) => {
+                found.warnings.push(warning(error));
+                continue;
+            }
+            Err(source) => {
+                return Err(WorkloadError::Source {
+                    path: path.to_owned(),
+                    source,
+                });
+            }
+        };
         for spec in layer.specs {
             match found.specs.iter_mut().find(|(known, _)| *known == spec) {
                 Some((_, names)) => names.push(layer.name.clone()),

@@ -1,9 +1,8 @@
 //! Finding `#[himuon(...)]` in the files of a crate, with the attribute's own parser.
 
 use super::BuildError;
-use crate::attr::{Entries, layer_args};
+use crate::scan::declared_layers;
 use himuon_templates::KernelSpec;
-use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use std::path::{Path, PathBuf};
 
 /// What a crate declares.
@@ -52,68 +51,29 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), BuildError> {
 }
 
 impl Declared {
+    /// What does not read is the compiler's to report, at its place.
     fn read(&mut self, path: &Path, text: &str) {
-        // What does not read is the compiler's to report, at its place.
-        match text.parse::<TokenStream>() {
-            Ok(tokens) => self.search(path, tokens),
-            Err(error) => self.warn(path, &error.to_string()),
+        let found = match declared_layers(text) {
+            Ok(found) => found,
+            Err(error) => return self.warn(path, &error.to_string()),
+        };
+        for layer in found {
+            match layer {
+                Ok(layer) => {
+                    for spec in layer.specs {
+                        if !self.specs.contains(&spec) {
+                            self.specs.push(spec);
+                        }
+                    }
+                }
+                Err(error) => self.warn(path, &format!("left out: {error}")),
+            }
         }
     }
 
     fn warn(&mut self, path: &Path, what: &str) {
         self.warnings.push(format!("{}: {what}", path.display()));
     }
-
-    /// Attributes at any depth: in modules, functions and macros.
-    fn search(&mut self, path: &Path, tokens: TokenStream) {
-        let mut after_hash = false;
-        for token in tokens {
-            if let TokenTree::Group(group) = &token {
-                let arguments = (after_hash && group.delimiter() == Delimiter::Bracket)
-                    .then(|| himuon_arguments(group.stream()))
-                    .flatten();
-                match arguments {
-                    Some(arguments) => self.declare(path, arguments),
-                    None => self.search(path, group.stream()),
-                }
-            }
-            after_hash = matches!(&token, TokenTree::Punct(punct) if punct.as_char() == '#');
-        }
-    }
-
-    fn declare(&mut self, path: &Path, arguments: TokenStream) {
-        let parsed = syn::parse2::<Entries>(arguments).and_then(|entries| layer_args(&entries).1);
-        match parsed {
-            Ok(args) => {
-                for spec in args.specs {
-                    if !self.specs.contains(&spec) {
-                        self.specs.push(spec);
-                    }
-                }
-            }
-            Err(error) => self.warn(path, &format!("#[himuon(...)] is left out: {error}")),
-        }
-    }
-}
-
-/// The arguments of an attribute whose path ends in `himuon`.
-fn himuon_arguments(attribute: TokenStream) -> Option<TokenStream> {
-    let tokens: Vec<TokenTree> = attribute.into_iter().collect();
-    let [
-        path @ ..,
-        TokenTree::Ident(name),
-        TokenTree::Group(arguments),
-    ] = tokens.as_slice()
-    else {
-        return None;
-    };
-    let is_path = path.iter().all(|token| match token {
-        TokenTree::Ident(_) => true,
-        TokenTree::Punct(punct) => punct.as_char() == ':',
-        _ => false,
-    });
-    let found = is_path && *name == "himuon" && arguments.delimiter() == Delimiter::Parenthesis;
-    found.then(|| arguments.stream())
 }
 
 #[cfg(test)]
@@ -127,14 +87,11 @@ mod tests {
     }
 
     #[test]
-    fn attributes_are_found_at_any_depth_and_under_any_path() {
+    fn each_specification_counts_once() {
         let found = declared(
-            "use himuon::himuon;\n\
-             #[himuon(tile = 64, steps = 5)] struct A;\n\
+            "#[himuon(tile = 64, steps = 5)] struct A;\n\
              mod inner { #[derive(Debug)] #[himuon::himuon(tiles = [128, \"full\"])] struct B; }\n\
-             fn f() { #[himuon(tile = 64)] struct Again; }\n\
-             // #[himuon(tile = 16)]\n\
-             const TEXT: &str = \"#[himuon(tile = 32)]\";\n",
+             fn f() { #[cfg_attr(all(), himuon(tile = 64))] struct Again; }\n",
         );
         let specs: Vec<String> = found.specs.iter().map(ToString::to_string).collect();
         assert_eq!(specs.len(), 3, "{specs:?}");

@@ -59,7 +59,7 @@ impl Bundle<'_> {
         // Writing to a string cannot fail.
         let _ = writeln!(
             text,
-            "    ::himuon::templates::CompiledKernel {{\n        id: {:?},\n        specification: {:?},\n        \
+            "    CompiledKernel {{\n        id: {:?},\n        specification: {:?},\n        \
              target: {:?},\n        text: include_str!({}),\n        manifest: {manifest},\n        ptx: \
              {ptx},\n        cubin: {cubin},\n    }},",
             self.id,

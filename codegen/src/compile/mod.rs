@@ -31,7 +31,7 @@ pub enum CompileError {
         looked_at: String,
     },
     /// The library exists and cannot be used.
-    #[error("{}: {source}; it must be NVRTC 12.8 or newer", path.display())]
+    #[error("{}: {source}; it must be the NVRTC library of a CUDA toolkit from 12.0 on, no newer than the driver", path.display())]
     Load {
         /// The library.
         path: PathBuf,
