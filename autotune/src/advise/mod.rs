@@ -14,7 +14,7 @@ use crate::apply::ApplyError;
 use himuon::KernelSpec;
 use himuon::cpu::{ApplyScale, CpuKernel, Pool, Workspace};
 use himuon::launch::MatrixDemand;
-use himuon::templates::Tile;
+use himuon::templates::{Power, Tile};
 use himuon::tensor::TensorRef;
 use himuon::tuning::{CacheState, CpuTarget, TuningTable, TuningTarget, cpu_digest_of};
 
@@ -119,9 +119,13 @@ pub fn advise(
     Ok(points)
 }
 
-/// The updates of all matrices, one after the other, each tile scaled as a step scales it.
+/// The updates of all matrices, one after the other, scaled as a step scales them: tile by tile, or with a power each matrix.
 fn updates(spec: &KernelSpec, momentum: &Momentum, pool: &Pool) -> Result<Vec<f32>, AdviseError> {
     let kernel = CpuKernel::new(spec)?;
+    let scale = match spec.power == Power::ZERO {
+        true => ApplyScale::Tile,
+        false => ApplyScale::Rms,
+    };
     let mut workspace = Workspace::new();
     let mut all = Vec::new();
     for matrix in &momentum.matrices {
@@ -133,7 +137,7 @@ fn updates(spec: &KernelSpec, momentum: &Momentum, pool: &Pool) -> Result<Vec<f3
             rows,
             columns,
             &mut output,
-            ApplyScale::Tile,
+            scale,
             &mut workspace,
         )?;
         all.append(&mut output);

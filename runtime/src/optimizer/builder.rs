@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use himuon_templates::Element;
 
+use super::check::check_learning_rate;
 use super::error::BuildError;
 use super::group::{AdamWOptions, GroupOptions, Layout, LearningRate, MuonOptions};
 use super::placement::{check_groups, check_names, check_parameters, route};
@@ -165,7 +166,8 @@ impl HiMuonBuilder {
         self
     }
 
-    /// Threads of the CPU backend; all that the system offers by default.
+    /// Threads of the CPU backend that [`build`](Self::build) makes, 0 for all that the system offers, as by default. A backend
+    /// that is passed has its own.
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = Some(threads);
         self
@@ -201,7 +203,7 @@ impl HiMuonBuilder {
         self
     }
 
-    /// Another device than the CPU.
+    /// What computes the steps of [`build`](Self::build), instead of the CPU kernels. [`build_on`](Self::build_on) is told anew.
     pub fn backend(mut self, backend: Box<dyn Backend>) -> Self {
         self.backend = Some(backend);
         self
@@ -271,6 +273,7 @@ impl HiMuonBuilder {
             ..
         } = self;
         check_parameters(&parameters)?;
+        check_learning_rate(self.learning_rate)?;
         if let Some(probe) = &self.probe {
             probe.check()?;
         }

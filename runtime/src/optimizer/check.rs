@@ -118,9 +118,20 @@ pub(crate) fn check_decay(group: &str, decay: f64) -> Result<(), BuildError> {
     Ranges(group).not_negative("the weight decay", decay)
 }
 
-/// Refuses a learning rate that is out of range.
-pub(crate) fn check_learning_rate(group: &str, rate: LearningRate) -> Result<(), BuildError> {
+/// Refuses a group's learning rate, or its factor, that is out of range.
+pub(crate) fn check_group_rate(group: &str, rate: LearningRate) -> Result<(), BuildError> {
     Ranges(group).learning_rate(rate)
+}
+
+/// Refuses a learning rate that no step would take, where it is said and not only by the next step.
+///
+/// # Errors
+/// [`BuildError::LearningRate`] for one that is negative or not finite, also as the f32 that kernels get.
+pub fn check_learning_rate(rate: f64) -> Result<(), BuildError> {
+    match (rate as f32).is_finite() && rate >= 0.0 {
+        true => Ok(()),
+        false => Err(BuildError::LearningRate { found: rate }),
+    }
 }
 
 /// Refuses options of AdamW that are out of range.

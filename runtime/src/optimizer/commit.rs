@@ -10,6 +10,15 @@ use crate::backend::BackendError;
 use crate::error::Error;
 use crate::memory::Memory;
 
+/// A step that was not submitted to its end.
+struct Failure {
+    /// Launches before the one that failed; `None`: it had not come to any.
+    launched: Option<usize>,
+    /// Launches of the step.
+    total: usize,
+    source: BackendError,
+}
+
 impl<M: Memory> HiMuon<M> {
     pub(super) fn commit(
         &mut self,
@@ -23,9 +32,8 @@ impl<M: Memory> HiMuon<M> {
             ..StepReport::default()
         };
         if ready.skipped_for.is_none() {
-            if let Err((launched, total, source)) = self.submit(&ready, parameters, &mut report) {
-                return Err(self.failed(parameters, launched, total, source));
-            }
+            let submitted = self.submit(&ready, parameters, &mut report);
+            submitted.map_err(|failure| self.failed(parameters, failure))?;
             self.count_updates(&ready.takes_part);
         }
         self.counts.non_finite_tiles += report.non_finite_tiles as u64;
@@ -41,15 +49,22 @@ impl<M: Memory> HiMuon<M> {
         ready: &Ready,
         parameters: &mut [ParameterStep<'_, M>],
         report: &mut StepReport,
-    ) -> Result<(), (usize, usize, BackendError)> {
+    ) -> Result<(), Failure> {
         let mut work = gather(&mut self.parameters, &self.groups, ready, parameters);
         let chunks = work.launches.iter().flatten();
         let total = chunks.filter(|chunk| !chunk.is_empty()).count()
             + usize::from(!work.elementwise.is_empty());
+        let failed_after = |launched| {
+            move |source| Failure {
+                launched,
+                total,
+                source,
+            }
+        };
         let mut submitted = 0;
         if total > 0 {
             let begun = self.backend.begin_step();
-            report.launches += begun.map_err(|source| (submitted, total, source))?;
+            report.launches += begun.map_err(failed_after(None))?;
         }
         for (launch, chunks) in ready.plan.launches.iter().zip(&mut work.launches) {
             for (chunk, matrices) in launch.chunks.iter().zip(chunks) {
@@ -59,7 +74,7 @@ impl<M: Memory> HiMuon<M> {
                 let done = self
                     .backend
                     .launch(launch, chunk, matrices)
-                    .map_err(|source| (submitted, total, source))?;
+                    .map_err(failed_after(Some(submitted)))?;
                 submitted += 1;
                 report.launches += done.kernels;
                 report.counts_pending |= done.pending;
@@ -72,7 +87,7 @@ impl<M: Memory> HiMuon<M> {
         if !work.elementwise.is_empty() {
             self.backend
                 .adamw(&mut work.elementwise)
-                .map_err(|source| (submitted, total, source))?;
+                .map_err(failed_after(Some(submitted)))?;
             report.launches += 1;
         }
         Ok(())
@@ -100,20 +115,21 @@ impl<M: Memory> HiMuon<M> {
     }
 
     /// Puts a snapshot back, or marks the optimizer as torn where anything may have changed.
-    fn failed(
-        &mut self,
-        parameters: &mut [ParameterStep<'_, M>],
-        launched: usize,
-        total: usize,
-        source: BackendError,
-    ) -> Error {
-        if launched == 0 && matches!(source, BackendError::Refused { .. }) {
-            return source.into();
-        }
+    fn failed(&mut self, parameters: &mut [ParameterStep<'_, M>], failure: Failure) -> Error {
+        let Failure {
+            launched: begun,
+            total,
+            source,
+        } = failure;
+        let launched = begun.unwrap_or(0);
         if matches!(source, BackendError::Device { lost: true, .. }) {
             // The snapshot lies in the memory that is gone.
             self.torn = Some(TornStep { launched, total });
             return StepError::Lost { source }.into();
+        }
+        let refused = matches!(source, BackendError::Refused { .. });
+        if begun.is_none() || (launched == 0 && refused) {
+            return source.into();
         }
         if self.protection == Protection::Snapshot
             && let Some(snapshot) = &self.snapshot

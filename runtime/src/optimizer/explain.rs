@@ -191,7 +191,9 @@ impl<M: Memory> HiMuon<M> {
             let weight = storage.map_or(undeclared, |storage| storage.weight.bytes() as u64);
             let momentum = storage.map_or(0, |storage| storage.momentum.bytes() as u64);
             weight_bytes += len * weight;
-            if storage.is_none() || self.non_finite != NonFinitePolicy::SkipTile {
+            let skips_alone = self.non_finite == NonFinitePolicy::SkipTile
+                && (storage.is_some() || self.backend.adamw_skips_non_finite());
+            if !skips_alone {
                 totals.scanned_bytes += len * (weight + momentum);
             }
         }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use himuon_templates::{Coarse, Criterion, Fine, KernelSource, KernelSpec, Mode, Otherwise, Tile};
+use himuon_templates::{Coarse, Criterion, Fine, KernelSpec, Mode, Otherwise, Tile};
 
 use super::coarse::{COARSE_FACTOR, COARSE_MOMENTUM, CoarseSchedule};
 pub use super::group_options::{AdamWOptions, GroupOptions};
@@ -45,7 +45,8 @@ pub enum Layout {
     /// Rows are outputs: torch, candle (the default).
     #[default]
     OutIn,
-    /// Rows are inputs: burn, flax. Tiles and scale rules are applied as if the matrix were transposed.
+    /// Rows are inputs: burn, dense layers of flax. Tiles and scale rules are applied as if the matrix were transposed. Of
+    /// convolutions the outputs are the first dimension all the same, as burn has them; those of flax must be turned.
     InOut,
 }
 
@@ -82,7 +83,6 @@ impl Default for NorMuon {
 #[derive(Clone, Debug)]
 pub struct MuonOptions {
     pub(crate) specs: Cow<'static, [KernelSpec]>,
-    pub(crate) sources: &'static [KernelSource],
     pub(crate) schedule: Option<TileSchedule>,
     pub(crate) learning_rate: LearningRate,
     pub(crate) weight_decay: f64,
@@ -106,9 +106,7 @@ impl MuonOptions {
     /// the optimizer's learning rate, decay 0.1, heavy-ball Nesterov momentum of 0.95, scale
     /// [`ScaleRule::Exact`] with factor 0.2.
     pub fn of<C: LayerConfig>() -> Self {
-        let mut options = Self::from_cow(Cow::Borrowed(C::SPECS));
-        options.sources = C::SOURCES;
-        options
+        Self::from_cow(Cow::Borrowed(C::SPECS))
     }
 
     /// Specifications made at run time, one per tile that a schedule may use; the first is the default.
@@ -129,7 +127,6 @@ impl MuonOptions {
     fn from_cow(specs: Cow<'static, [KernelSpec]>) -> Self {
         MuonOptions {
             specs,
-            sources: &[],
             schedule: None,
             learning_rate: LearningRate::Factor(1.0),
             weight_decay: 0.1,

@@ -12,6 +12,7 @@ mod fallback;
 mod gather;
 mod group;
 mod group_options;
+mod metadata;
 mod parameter;
 mod persist;
 mod placement;
@@ -29,6 +30,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use builder::HiMuonBuilder;
+pub use check::check_learning_rate;
 pub(crate) use coarse::CoarsePhase;
 pub use coarse::CoarseSchedule;
 pub use error::{BuildError, StepError};

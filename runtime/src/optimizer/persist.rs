@@ -1,21 +1,18 @@
 //! Saving the state, and resuming with the same bits.
 
-use std::collections::BTreeMap;
 use std::io::{Read, Seek};
 use std::path::Path;
 
 use super::buffers::ParameterState;
+use super::check::check_learning_rate;
 use super::coarse::basis_columns;
 use super::group::GroupOptions;
+use super::metadata::method_of;
 use super::report::LoadReport;
-use super::{Group, HiMuon, Parameter};
+use super::{HiMuon, Parameter};
 use crate::error::Error;
 use crate::memory::Memory;
-use crate::plan::Plan;
-use crate::state::{
-    Content, Entry, GroupRecord, KernelRecord, Metadata, ParameterRecord, ScheduleRecord,
-    StateError, StateFile,
-};
+use crate::state::{Content, Entry, Metadata, StateError, StateFile};
 use crate::tensor::TensorView;
 
 impl<M: Memory> HiMuon<M> {
@@ -27,7 +24,7 @@ impl<M: Memory> HiMuon<M> {
     /// [`master_weight`](crate::master_weight)); a parameter that was never updated has none. Equal states give equal files.
     ///
     /// # Errors
-    /// The file cannot be written; an earlier step was torn.
+    /// The file cannot be written; an earlier step was torn; the stream is being captured; the device fails.
     pub fn save_state(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         Ok(self.state_content()?.write_file(path.as_ref())?)
     }
@@ -35,7 +32,7 @@ impl<M: Memory> HiMuon<M> {
     /// What [`save_state`](Self::save_state) would write, for a trainer that keeps its checkpoints in its own way.
     ///
     /// # Errors
-    /// An earlier step was torn.
+    /// As [`save_state`](Self::save_state), but for the file.
     pub fn save_state_to_bytes(&self) -> Result<Vec<u8>, Error> {
         Ok(self.state_content()?.to_bytes())
     }
@@ -59,7 +56,7 @@ impl<M: Memory> HiMuon<M> {
     /// factors and rates of their own among them, stay the present ones; [`LoadReport::differences`] names those that were others.
     ///
     /// # Errors
-    /// See [`StateError`].
+    /// [`StateError`]; the stream is being captured; a kernel of an earlier step failed, or the device does.
     pub fn load_state(&mut self, path: impl AsRef<Path>) -> Result<LoadReport, Error> {
         self.take_over(StateFile::open(path.as_ref())?)
     }
@@ -67,7 +64,7 @@ impl<M: Memory> HiMuon<M> {
     /// As [`load_state`](Self::load_state), from what [`save_state_to_bytes`](Self::save_state_to_bytes) gave or such a file holds.
     ///
     /// # Errors
-    /// See [`StateError`].
+    /// [`StateError`]; the stream is being captured; a kernel of an earlier step failed, or the device does.
     pub fn load_state_from_bytes(&mut self, bytes: &[u8]) -> Result<LoadReport, Error> {
         self.take_over(StateFile::in_memory(bytes)?)
     }
@@ -78,6 +75,8 @@ impl<M: Memory> HiMuon<M> {
         self.backend.check()?;
         let metadata =
             Metadata::from_texts(file.metadata()).map_err(|reason| file.no_state(reason))?;
+        check_learning_rate(metadata.learning_rate)
+            .map_err(|error| file.no_state(error.to_string()))?;
         self.check_parameters(&file, &metadata)?;
         let mut states = Vec::with_capacity(self.parameters.len());
         for parameter in &self.parameters {
@@ -110,75 +109,6 @@ impl<M: Memory> HiMuon<M> {
             tracing::warn!("{path}: {difference}");
         }
         Ok(report)
-    }
-
-    fn metadata(&self) -> Metadata {
-        // Those of earlier steps stay known, also where this run has not met them again.
-        let mut kernels = self.resumed_kernels.clone();
-        for plan in self.plans.values() {
-            kernels.extend(self.kernels_of(plan));
-        }
-        // A step that cannot be planned is no reason to lose the earlier ones.
-        if let Ok((plan, _)) = self.planned(self.step) {
-            kernels.extend(self.kernels_of(&plan));
-        }
-        Metadata {
-            step: self.step,
-            learning_rate: self.learning_rate,
-            backend: self.backend.name().to_owned(),
-            groups: self.group_records(),
-            kernels,
-            parameters: self
-                .parameters
-                .iter()
-                .map(|parameter| parameter_record(parameter, &self.groups[parameter.group]))
-                .collect(),
-            schedule: self.schedule_records(),
-        }
-    }
-
-    fn kernels_of(&self, plan: &Plan) -> Vec<(String, KernelRecord)> {
-        let launches = plan.launches.iter();
-        launches
-            .map(|launch| {
-                // A variant is a way to compute tiles, whatever couples them.
-                let tiles = launch.spec.tiles_alone();
-                let record = KernelRecord {
-                    id: self.backend.kernel_id(&tiles, launch.variant.as_deref()),
-                    variant: launch.variant.clone(),
-                };
-                (tiles.to_string(), record)
-            })
-            .collect()
-    }
-
-    pub(super) fn group_records(&self) -> Vec<GroupRecord> {
-        let groups = self.groups.iter();
-        groups
-            .map(|group| GroupRecord {
-                pattern: group.pattern.clone(),
-                options: group.options.record(),
-            })
-            .collect()
-    }
-
-    fn schedule_records(&self) -> BTreeMap<String, ScheduleRecord> {
-        let mut records = BTreeMap::new();
-        for group in &self.groups {
-            if let GroupOptions::Muon(options) = &group.options
-                && let Some(schedule) = &options.schedule
-            {
-                let phase = schedule.resolve(&group.pattern, self.step, &options.specs);
-                let record = ScheduleRecord {
-                    schedule: schedule.to_string(),
-                    spec: phase
-                        .ok()
-                        .map(|phase| options.specs[phase.spec].to_string()),
-                };
-                records.insert(group.pattern.clone(), record);
-            }
-        }
-        records
     }
 
     /// Refuses the state of other parameters.
@@ -327,6 +257,8 @@ impl<M: Memory> HiMuon<M> {
     /// Goes on with the kernels that the saved run used, where this backend has them.
     fn pin_kernels(&mut self, metadata: &Metadata, differences: &mut Vec<String>) {
         self.resumed_kernels.clear();
+        self.tuning.unpin_all();
+        self.plans.clear();
         if metadata.backend != self.backend.name() {
             differences.push(format!(
                 "saved by the {} backend, resumed by {}: other orders of summation",
@@ -347,7 +279,6 @@ impl<M: Memory> HiMuon<M> {
                 differences.push(format!("kernel {} of {spec} is not available", kernel.id));
             }
         }
-        self.plans.clear();
     }
 }
 
@@ -364,35 +295,6 @@ fn check_moments<R: Read + Seek>(
         )));
     }
     Ok(())
-}
-
-fn method_of<M: Memory>(parameter: &Parameter<M>) -> &'static str {
-    match parameter.state {
-        ParameterState::Muon { .. } => "muon",
-        ParameterState::AdamW { .. } => "adamw",
-    }
-}
-
-fn parameter_record<M: Memory>(
-    parameter: &Parameter<M>,
-    group: &Group,
-) -> (String, ParameterRecord) {
-    let raised = match &group.options {
-        GroupOptions::Muon(options) => parameter.raised.map(|spec| options.specs[spec].to_string()),
-        GroupOptions::AdamW(_) => None,
-    };
-    let updates = match parameter.state {
-        ParameterState::Muon { .. } => 0,
-        ParameterState::AdamW { updates, .. } => updates,
-    };
-    let record = ParameterRecord {
-        group: group.pattern.clone(),
-        method: method_of(parameter).to_owned(),
-        raised,
-        shape: parameter.shape.clone(),
-        updates,
-    };
-    (parameter.name.clone(), record)
 }
 
 fn tensor_names<M: Memory>(parameter: &Parameter<M>) -> Vec<String> {

@@ -1,7 +1,7 @@
 //! Learning rates, weight decay, momentum and betas over the steps: their schedules come from outside.
 
 use super::HiMuon;
-use super::check::{check_adamw, check_decay, check_learning_rate, check_muon};
+use super::check::{check_adamw, check_decay, check_group_rate, check_muon};
 use super::error::BuildError;
 use super::group::{GroupOptions, LearningRate, MuonOptions};
 use crate::memory::Memory;
@@ -13,7 +13,7 @@ impl<M: Memory> HiMuon<M> {
     }
 
     /// Sets the learning rate that groups follow: schedules of the learning rate come from outside.
-    /// A value that is not finite is refused by the next step.
+    /// A value that [`check_learning_rate`](super::check_learning_rate) refuses is refused by the next step.
     pub fn set_learning_rate(&mut self, rate: f64) {
         self.learning_rate = rate;
     }
@@ -43,7 +43,7 @@ impl<M: Memory> HiMuon<M> {
         group: &str,
         rate: LearningRate,
     ) -> Result<(), BuildError> {
-        check_learning_rate(group, rate)?;
+        check_group_rate(group, rate)?;
         match self.options_of(group)? {
             GroupOptions::Muon(options) => options.learning_rate = rate,
             GroupOptions::AdamW(options) => options.learning_rate = rate,

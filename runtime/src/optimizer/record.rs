@@ -41,7 +41,8 @@ fn refused(reason: impl Into<String>) -> Error {
 
 impl<M: Memory> HiMuon<M> {
     /// Does everything for recording the steps `steps` that may fail or wait: kernels of every phase, state,
-    /// tables. [`record`](Self::record) only submits after that. Nothing that the caller can see changes.
+    /// tables. [`record`](Self::record) only submits after that. Of weights and state nothing changes; an earlier recording is
+    /// given up once its tables are replaced, even where that fails.
     ///
     /// # Errors
     /// What a recording cannot follow, each with a name: a parameter without a gradient, a policy or criterion
@@ -93,7 +94,11 @@ impl<M: Memory> HiMuon<M> {
             of_step,
             kernels: 0,
         });
-        self.bind_phases(parameters)
+        let bound = self.bind_phases(parameters);
+        if bound.is_err() {
+            self.recorded = None;
+        }
+        bound
     }
 
     /// Submits the recorded steps' launches: to be called once, while the stream is being captured, after

@@ -218,7 +218,7 @@ typedef struct himuon_tile_change {
 // Outputs, as torch stores them.
 #define HIMUON_LAYOUT_OUT_IN 0
 
-// Inputs, as flax does.
+// Inputs, as dense layers of flax have them.
 #define HIMUON_LAYOUT_IN_OUT 1
 
 // Four dimensions are a convolution, three are refused.

@@ -4,7 +4,7 @@ use std::ffi::c_char;
 
 use himuon::HiMuon;
 use himuon::memory::Memory;
-use himuon::optimizer::{BuildError, LearningRate};
+use himuon::optimizer::{BuildError, LearningRate, check_learning_rate};
 
 use crate::optimizer::Optimizer;
 use crate::place::{in_place, optimizer_at};
@@ -13,12 +13,7 @@ use crate::text::borrowed;
 
 /// Refuses a learning rate of the optimizer that no step would take.
 pub(crate) fn check_rate(rate: f64) -> Result<(), Failure> {
-    match (rate as f32).is_finite() && rate >= 0.0 {
-        true => Ok(()),
-        false => Err(Failure::argument(format!(
-            "the learning rate is {rate}, expected a finite number of at least 0"
-        ))),
-    }
+    check_learning_rate(rate).map_err(|error| Failure::argument(error.to_string()))
 }
 
 /// What may change of a group.

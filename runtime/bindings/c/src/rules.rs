@@ -24,7 +24,7 @@ pub type Layout = u32;
 
 /// Outputs, as torch stores them.
 pub const HIMUON_LAYOUT_OUT_IN: Layout = 0;
-/// Inputs, as flax does.
+/// Inputs, as dense layers of flax have them.
 pub const HIMUON_LAYOUT_IN_OUT: Layout = 1;
 
 /// What a parameter of three or more dimensions holds.

@@ -161,7 +161,8 @@ pub(crate) fn word<T: Copy>(what: &str, found: &str, words: &[(&str, T)]) -> PyR
 ///     scale: of a mapped h x w tile of an H x W matrix: ``exact`` (f sqrt(max(h, w))), ``paper`` (f sqrt of the longer edge
 ///         of a whole tile, ragged or not), ``match_rms_adamw`` (f sqrt(max(H, W))), ``original`` (sqrt(max(1, H / W))) or
 ///         ``none`` (1), with f = ``scale_factor``.
-///     layout: ``out_in`` where rows are outputs (torch), ``in_out`` where they are inputs (flax).
+///     layout: ``out_in`` where rows are outputs (torch), ``in_out`` where they are inputs (dense layers of flax; not
+///         its convolutions, whose outputs are the last dimension: turn those).
 ///     view: what three or more dimensions are: ``convolution``, (out, in, kh, kw) as out x (in kh kw); ``stack``,
 ///         (experts, H, W) as matrices of their own; ``automatic`` takes four for a convolution and refuses three.
 ///     schedule: ``{"tile": 64, "every": "full", "period": 5, "factor": 0.5}`` (period and factor of the learning rate of

@@ -233,9 +233,9 @@ class Refusals(unittest.TestCase):
 
     def test_rates(self):
         for rate in (-1.0, float("nan")):
-            with self.assertRaisesRegex(ValueError, "lr is .*, expected a finite number"):
+            with self.assertRaisesRegex(ValueError, "the learning rate is .*, expected a finite number"):
                 tiled(self.weights, lr=rate)
-            with self.assertRaisesRegex(ValueError, "lr is"):
+            with self.assertRaisesRegex(ValueError, "the learning rate is"):
                 self.optimizer.lr = rate
         with self.assertRaisesRegex(himuon.BuildError, "budget"):
             tiled(self.weights, memory_budget=1)

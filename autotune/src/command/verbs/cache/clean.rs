@@ -93,7 +93,9 @@ fn collect(
     let before = table.clone();
     if table.device == here {
         let stale = |_: &str, record: &himuon::tuning::CandidateRecord| {
-            cpu_digest_of(&record.variant).is_none_or(|digest| digest != record.digest)
+            // What somebody chose by hand holds for any version of a variant.
+            let chosen = record.digest.is_empty();
+            cpu_digest_of(&record.variant).is_none_or(|digest| !chosen && digest != record.digest)
         };
         removed.candidates += table.retain_current(stale);
     }

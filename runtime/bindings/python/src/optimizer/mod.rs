@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, TryLockError};
 
 use himuon::HiMuon;
 use himuon::messages::silenced;
-use himuon::optimizer::{BuildError as Build, LearningRate, NonFinitePolicy};
+use himuon::optimizer::{BuildError as Build, LearningRate, NonFinitePolicy, check_learning_rate};
 use pyo3::exceptions::{PyKeyError, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -312,10 +312,5 @@ fn built(done: Result<(), Build>) -> PyResult<()> {
 }
 
 fn check_rate(lr: f64) -> PyResult<()> {
-    match (lr as f32).is_finite() && lr >= 0.0 {
-        true => Ok(()),
-        false => Err(argument(format!(
-            "lr is {lr}, expected a finite number of at least 0"
-        ))),
-    }
+    check_learning_rate(lr).map_err(|error| argument(error.to_string()))
 }
