@@ -4,9 +4,9 @@ use super::device::{Device, Memory};
 use super::kernels::{Kernels, Loaded};
 use super::range::Range;
 use super::session::Session;
-use super::tables::{OnDevice, diagnosed, group_table, matrix_table};
+use super::tables::{OnDevice, group_table, matrix_table};
 use crate::backend::{Backend, Refusal};
-use crate::storage::{bytes, bytes_mut, filled};
+use crate::storage::{bytes, filled};
 use half::{bf16, f16};
 use himuon::KernelSpec;
 use himuon::launch::{GroupScalars, LaunchReport, MatrixStep, ScaleRule};
@@ -29,7 +29,7 @@ pub struct CudaBackend {
     /// Whether tiles are reported one by one.
     pub(super) reports: bool,
     /// Whether maps are kept in the gradient between launches where that is possible.
-    consumes_gradient: bool,
+    pub(super) consumes_gradient: bool,
     /// Tiles that are worked on together, at most.
     range: usize,
     /// Blocks of launches that take any number.
@@ -137,25 +137,30 @@ impl CudaBackend {
     }
 
     /// A tensor on the device, its first number `shift` numbers behind an aligned address.
-    fn tensor(&self, element: Element, numbers: &[u8]) -> Result<Memory, String> {
+    pub(super) fn tensor(&self, element: Element, numbers: &[u8]) -> Result<Memory, String> {
         let mut padded = vec![0xff; self.shift * element.bytes()];
         padded.extend_from_slice(numbers);
         self.device.upload(&padded)
     }
 
-    fn address(&self, memory: &Memory, element: Element) -> u64 {
+    pub(super) fn address(&self, memory: &Memory, element: Element) -> u64 {
         memory.address() + (self.shift * element.bytes()) as u64
     }
 
     /// Copies a tensor back.
-    fn fetch(&self, memory: &Memory, element: Element, to: &mut [u8]) -> Result<(), String> {
+    pub(super) fn fetch(
+        &self,
+        memory: &Memory,
+        element: Element,
+        to: &mut [u8],
+    ) -> Result<(), String> {
         let found = self.device.download(memory)?;
         to.copy_from_slice(&found[self.shift * element.bytes()..]);
         Ok(())
     }
 
     /// Runs the launches of `purpose` on matrices that are on the device.
-    fn run(
+    pub(super) fn run(
         &self,
         loaded: &Loaded,
         purpose: &str,
@@ -205,9 +210,9 @@ impl CudaBackend {
 }
 
 /// What a launch left behind besides the tensors.
-struct Outcome {
-    report: LaunchReport,
-    tile_reports: Vec<u8>,
+pub(super) struct Outcome {
+    pub(super) report: LaunchReport,
+    pub(super) tile_reports: Vec<u8>,
 }
 
 /// A step that leaves `factor` times the scaled map of the gradient in a zero weight.
@@ -305,90 +310,6 @@ impl Backend for CudaBackend {
         let loaded = self.kernels.load(&self.device, spec, self.variant)?;
         self.step_loaded(spec, &loaded, matrices)
             .map_err(Refusal::Failed)
-    }
-}
-
-/// The tensors of one matrix on the device.
-struct Tensors {
-    gradient: Memory,
-    momentum: Memory,
-    weight: Memory,
-    mapped: Memory,
-    /// Of master weights.
-    remainder: Option<Memory>,
-}
-
-impl CudaBackend {
-    fn step_loaded(
-        &self,
-        spec: &KernelSpec,
-        loaded: &Loaded,
-        matrices: &mut [MatrixStep<'_>],
-    ) -> Result<LaunchReport, String> {
-        let Storage {
-            weight, momentum, ..
-        } = spec.storage;
-        let (mut tensors, mut on_device, mut groups) = (Vec::new(), Vec::new(), Vec::new());
-        for matrix in matrices.iter() {
-            let placed = Tensors {
-                gradient: self.tensor(weight, bytes(matrix.gradient))?,
-                momentum: self.tensor(momentum, bytes(matrix.momentum.as_ref()))?,
-                weight: self.tensor(weight, bytes(matrix.weight.as_ref()))?,
-                mapped: self
-                    .device
-                    .uninitialised(4 * matrix.rows * matrix.columns)?,
-                remainder: match &matrix.remainder {
-                    Some(kept) => Some(self.tensor(Element::Bf16, bytemuck::cast_slice(kept))?),
-                    None => None,
-                },
-            };
-            let gradient = self.address(&placed.gradient, weight);
-            let consumed = self.consumes_gradient
-                && weight == Element::F32
-                && matrix.gradient_leading == matrix.columns;
-            on_device.push(OnDevice {
-                rows: matrix.rows as u32,
-                columns: matrix.columns as u32,
-                gradient,
-                gradient_leading: matrix.gradient_leading as u32,
-                momentum: self.address(&placed.momentum, momentum),
-                weight: self.address(&placed.weight, weight),
-                weight_leading: matrix.weight_leading as u32,
-                mapped: if consumed {
-                    gradient
-                } else {
-                    placed.mapped.address()
-                },
-                group: groups.len() as u32,
-                remainder: match &placed.remainder {
-                    Some(kept) => self.address(kept, Element::Bf16),
-                    None => 0,
-                },
-            });
-            groups.push(matrix.scalars);
-            tensors.push(placed);
-        }
-        let outcome = self.run(loaded, "step", &on_device, &groups)?;
-        let mut first_tile = 0;
-        for ((matrix, placed), shape) in matrices.iter_mut().zip(&tensors).zip(&on_device) {
-            self.fetch(
-                &placed.momentum,
-                momentum,
-                bytes_mut(matrix.momentum.reborrow()),
-            )?;
-            self.fetch(&placed.weight, weight, bytes_mut(matrix.weight.reborrow()))?;
-            if let (Some(kept), Some(remainder)) = (&placed.remainder, &mut matrix.remainder) {
-                self.fetch(kept, Element::Bf16, bytemuck::cast_slice_mut(remainder))?;
-            }
-            let manifest = &loaded.bundle.manifest;
-            if let Some(diagnostics) = &mut matrix.diagnostics {
-                for (tile, place) in diagnostics.iter_mut().enumerate() {
-                    *place = diagnosed(manifest, &outcome.tile_reports, first_tile + tile)?;
-                }
-            }
-            first_tile += manifest.tiles(shape.rows, shape.columns) as usize;
-        }
-        Ok(outcome.report)
     }
 }
 

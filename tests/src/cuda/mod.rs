@@ -2,7 +2,7 @@
 //!
 //! Nothing here knows how a kernel is launched but from the bundle that the code generator writes: [`bundle`] reads
 //! `manifest.json`, [`record`] lays out table entries by the offsets stated there, [`device`] is the driver's side
-//! (cudarc), [`kernels`] compiles and loads, [`backend`] puts the matrices of a launch into tables, and
+//! (cudarc), [`kernels`] compiles and loads, [`backend`] puts the matrices of a launch into tables (`step`: those of the host, there and back), and
 //! [`figures`] counts what a tile costs.
 
 pub mod backend;
@@ -13,6 +13,7 @@ pub mod kernels;
 pub mod range;
 pub mod record;
 mod session;
+mod step;
 mod tables;
 
 pub use backend::CudaBackend;
