@@ -109,15 +109,14 @@ pub(super) fn odd<E: Products>(engine: &E, steps: &[[f32; 3]], mut gram_ready: b
     let (mut x, mut other) = (X, Y);
     for step in steps {
         let &[a, b, c] = step;
-        if is_cubic(step, engine.rounds()) {
-            if !gram_ready {
-                engine.gram(x, Slot::Gram, 1.0);
-            }
+        let cubic = is_cubic(step, engine.rounds());
+        // In one place, since some engines are compiled into every place.
+        if !gram_ready {
+            engine.gram(x, if cubic { Slot::Gram } else { other }, 1.0);
+        }
+        if cubic {
             engine.update(x, Slot::Gram, other, a, b);
         } else {
-            if !gram_ready {
-                engine.gram(x, other, 1.0);
-            }
             engine.polynomial(other, Slot::Gram, b, c);
             engine.update(x, Slot::Gram, other, a, 1.0);
         }

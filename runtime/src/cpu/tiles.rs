@@ -12,7 +12,8 @@ use super::team::Team;
 use super::tile::ahead::Ahead;
 use std::ops::Range;
 
-/// `INLINE`: products are compiled into the caller for this very size, which needs the set's features; never rounds.
+/// `INLINE`: products are compiled into the caller for this very size, which needs the set's features; never rounds, and no
+/// step is without its linear term.
 #[derive(Clone, Copy)]
 pub(super) struct Tiles<'a, S, D, const INLINE: bool> {
     pub(super) simd: S,
@@ -273,7 +274,7 @@ impl<S: Simd, D: Shape, const INLINE: bool> Products for Tiles<'_, S, D, INLINE>
         for tile in 0..self.tiles {
             let base = self.tall(tile, left);
             let (right, output) = (self.small(tile, gram), self.tall(tile, output));
-            if linear == 0.0 {
+            if !INLINE && linear == 0.0 {
                 self.multiply(base, right, output, Finish::Scaled(Scaled { factor }));
             } else if self.rounds() {
                 // The product is rounded before it is added.

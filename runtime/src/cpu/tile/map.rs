@@ -51,6 +51,7 @@ impl<'a, S: Simd> Work<'a, S> {
         if let StepTable::Odd(steps) = table
             && rows == columns
             && !active.rounds()
+            && steps.iter().all(|[linear, ..]| *linear != 0.0)
         {
             // SAFETY: the shape was compared; `active` is idle meanwhile.
             unsafe {
