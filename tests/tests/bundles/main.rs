@@ -154,21 +154,32 @@ fn the_launches_of_a_coarse_part_assemble(storage: &str, targets: &[&str]) {
     }
 }
 
+/// Each architecture and each type that they are rendered for.
 #[test]
-fn launches_of_a_coarse_part_assemble_for_every_architecture() {
-    let targets = TARGETS.map(|(target, _)| target);
-    the_launches_of_a_coarse_part_assemble("element=bf16", &targets);
-}
-
-/// The other types that they are rendered for.
-#[test]
-fn launches_of_a_coarse_part_assemble_for_every_type() {
-    for (storage, target) in [
-        ("element=f32", "sm_90a"),
+fn launches_of_a_coarse_part_assemble() {
+    let masters = "element=bf16 momentum=f32 master_weights=true";
+    let cases = [
+        ("element=bf16", "sm_75"),
         ("element=f16 momentum=f32 operand=f16", "sm_80"),
-        ("element=bf16 momentum=f32 master_weights=true", "sm_90a"),
-    ] {
-        the_launches_of_a_coarse_part_assemble(storage, &[target]);
+        ("element=bf16", "sm_86"),
+        (masters, "sm_89"),
+        ("element=f32", "sm_90a"),
+        ("element=bf16", "sm_100a"),
+        ("element=bf16", "sm_120"),
+    ];
+    assert_eq!(
+        cases.map(|(_, target)| target),
+        TARGETS.map(|(target, _)| target)
+    );
+    let every_target = long_tests("each type of a coarse part for each architecture");
+    for (storage, target) in cases {
+        match every_target {
+            false => the_launches_of_a_coarse_part_assemble(storage, &[target]),
+            true => {
+                let targets = TARGETS.map(|(target, _)| target);
+                the_launches_of_a_coarse_part_assemble(storage, &targets);
+            }
+        }
     }
 }
 
@@ -181,7 +192,8 @@ fn coupled_steps_assemble() {
         let targets: &[&str] = match tile {
             64 => &all,
             _ if long_tests("other targets of coupled steps") => &all,
-            _ => &["sm_80", "sm_90a"],
+            32 | 96 => &["sm_90a"],
+            _ => &["sm_80"],
         };
         for target in targets.iter().filter(|target| **target != "sm_75") {
             let spec = spec(&format!("tile={tile} element=bf16")).coupled_step();

@@ -1,9 +1,6 @@
 //! Where specifications and matrices come from, and what is only estimated or advised.
-#![allow(clippy::unwrap_used, reason = "a test without its files fails")]
 
-mod common;
-
-use common::{Folder, f32_bytes, himuon, himuon_with_cache};
+use crate::common::{Folder, f32_bytes, himuon, himuon_with_cache};
 use safetensors::Dtype;
 use serde_json::Value;
 

@@ -1,9 +1,6 @@
 //! `himuon cache`: moved between machines, compared, cleaned.
-#![allow(clippy::unwrap_used, reason = "a test without its files fails")]
 
-mod common;
-
-use common::{Folder, Run, himuon_with_cache};
+use crate::common::{Folder, Run, himuon_with_cache};
 use himuon::tuning::{
     CandidateRecord, DeviceFingerprint, ShapeClass, TuningEntry, TuningTable, Verdict,
     cpu_digest_of,
@@ -148,7 +145,7 @@ fn a_read_only_cache_is_read_and_not_written() {
         .save(&cache)
         .unwrap();
     let read_only = |arguments: &[&str]| {
-        common::run_with(
+        crate::common::run_with(
             arguments,
             &[
                 ("HIMUON_CACHE_DIR", cache.to_str().unwrap()),

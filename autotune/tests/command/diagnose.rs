@@ -1,13 +1,6 @@
 //! `himuon diagnose` on whole, odd and damaged files.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test without its files fails"
-)]
 
-mod common;
-
-use common::{Folder, f32_bytes, himuon};
+use crate::common::{Folder, f32_bytes, himuon};
 use himuon::optimizer::MuonOptions;
 use himuon::reference::Matrix;
 use himuon::tensor::{TensorMut, TensorRef};
@@ -18,7 +11,7 @@ use safetensors::Dtype;
 
 const QUICK: [&str; 4] = ["--tiles", "8..16,full", "--powers", "0,1/2"];
 
-fn diagnose(file: &std::path::Path, more: &[&str]) -> common::Run {
+fn diagnose(file: &std::path::Path, more: &[&str]) -> crate::common::Run {
     let file = file.to_str().unwrap();
     himuon(
         ["diagnose", file]

@@ -1,13 +1,6 @@
 //! `himuon tune`, what it keeps, `himuon explain` and `himuon bench`.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test without its files fails"
-)]
 
-mod common;
-
-use common::{Folder, f32_bytes, himuon, himuon_with_cache};
+use crate::common::{Folder, f32_bytes, himuon, himuon_with_cache};
 use himuon::tuning::{DeviceFingerprint, TuningTable};
 use safetensors::Dtype;
 

@@ -1,10 +1,6 @@
 //! Tuners that meet, are stopped, or are killed.
-#![allow(clippy::unwrap_used, reason = "a test without its files fails")]
-#![cfg(unix)]
 
-mod common;
-
-use common::{Folder, himuon_with_cache};
+use crate::common::{Folder, himuon_with_cache};
 use himuon::tuning::{DeviceFingerprint, TuningTable};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};

@@ -1,11 +1,4 @@
 //! Running the command and making files for it.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "each test uses a part of this, and fails without its files"
-)]
 
 use himuon::reference::Matrix;
 use safetensors::tensor::TensorView;
@@ -16,46 +9,46 @@ use std::process::Command;
 use tempfile::TempDir;
 
 /// What a run of the command left.
-pub struct Run {
-    pub code: i32,
-    pub out: String,
-    pub err: String,
+pub(crate) struct Run {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Run {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.out).unwrap_or_else(|e| panic!("{e}: {}", self.out))
     }
 }
 
 /// Runs `himuon`.
-pub fn himuon<A: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = A>) -> Run {
+pub(crate) fn himuon<A: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = A>) -> Run {
     run(Command::new(env!("CARGO_BIN_EXE_himuon")).args(arguments))
 }
 
 /// Runs `himuon` with more in its environment.
-pub fn himuon_with(environment: &[(&str, &std::ffi::OsStr)], arguments: &[&str]) -> Run {
+pub(crate) fn himuon_with(environment: &[(&str, &std::ffi::OsStr)], arguments: &[&str]) -> Run {
     run(Command::new(env!("CARGO_BIN_EXE_himuon"))
         .args(arguments)
         .envs(environment.iter().copied()))
 }
 
 /// Runs `himuon` with its cache in `cache`.
-pub fn himuon_with_cache(cache: &Path, arguments: &[&str]) -> Run {
+pub(crate) fn himuon_with_cache(cache: &Path, arguments: &[&str]) -> Run {
     run(Command::new(env!("CARGO_BIN_EXE_himuon"))
         .args(arguments)
         .env("HIMUON_CACHE_DIR", cache))
 }
 
 /// Runs `himuon` with these variables.
-pub fn run_with(arguments: &[&str], environment: &[(&str, &str)]) -> Run {
+pub(crate) fn run_with(arguments: &[&str], environment: &[(&str, &str)]) -> Run {
     run(Command::new(env!("CARGO_BIN_EXE_himuon"))
         .args(arguments)
         .envs(environment.iter().copied()))
 }
 
 /// Runs a command.
-pub fn run(command: &mut Command) -> Run {
+pub(crate) fn run(command: &mut Command) -> Run {
     let output = command.output().unwrap();
     Run {
         code: output.status.code().unwrap(),
@@ -65,18 +58,18 @@ pub fn run(command: &mut Command) -> Run {
 }
 
 /// A folder that goes away, with files in it.
-pub struct Folder(TempDir);
+pub(crate) struct Folder(TempDir);
 
 impl Folder {
-    pub fn new() -> Folder {
+    pub(crate) fn new() -> Folder {
         Folder(TempDir::new().unwrap())
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
-    pub fn files(&self) -> Vec<String> {
+    pub(crate) fn files(&self) -> Vec<String> {
         let mut names: Vec<String> = std::fs::read_dir(self.0.path())
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -86,7 +79,11 @@ impl Folder {
     }
 
     /// Writes a safetensors file of tensors (name, type, shape, bytes).
-    pub fn write(&self, name: &str, tensors: &[(&str, Dtype, Vec<usize>, Vec<u8>)]) -> PathBuf {
+    pub(crate) fn write(
+        &self,
+        name: &str,
+        tensors: &[(&str, Dtype, Vec<usize>, Vec<u8>)],
+    ) -> PathBuf {
         let views = tensors.iter().map(|(name, dtype, shape, bytes)| {
             (
                 *name,
@@ -101,7 +98,7 @@ impl Folder {
     }
 
     /// Writes a safetensors file with one f32 matrix `w`.
-    pub fn write_matrix(&self, name: &str, matrix: &Matrix) -> PathBuf {
+    pub(crate) fn write_matrix(&self, name: &str, matrix: &Matrix) -> PathBuf {
         let shape = vec![matrix.rows(), matrix.columns()];
         self.write(
             name,
@@ -110,12 +107,12 @@ impl Folder {
     }
 }
 
-pub fn f32_bytes(values: &[f32]) -> Vec<u8> {
+pub(crate) fn f32_bytes(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|v| v.to_le_bytes()).collect()
 }
 
 /// A tensor of a file: type, shape, bytes.
-pub fn read(path: &Path, tensor: &str) -> (Dtype, Vec<usize>, Vec<u8>) {
+pub(crate) fn read(path: &Path, tensor: &str) -> (Dtype, Vec<usize>, Vec<u8>) {
     let bytes = std::fs::read(path).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
     let view = file.tensor(tensor).unwrap();
@@ -123,7 +120,7 @@ pub fn read(path: &Path, tensor: &str) -> (Dtype, Vec<usize>, Vec<u8>) {
 }
 
 /// An f32 tensor of a file seen as a matrix.
-pub fn read_matrix(path: &Path, tensor: &str, rows: usize, columns: usize) -> Matrix {
+pub(crate) fn read_matrix(path: &Path, tensor: &str, rows: usize, columns: usize) -> Matrix {
     let (dtype, _, bytes) = read(path, tensor);
     assert_eq!(dtype, Dtype::F32);
     let (values, rest) = bytes.as_chunks::<4>();
@@ -134,7 +131,7 @@ pub fn read_matrix(path: &Path, tensor: &str, rows: usize, columns: usize) -> Ma
 }
 
 /// The arguments of `himuon apply` from `input` to `output`, with more after them.
-pub fn apply(input: &Path, output: &Path, more: &[&str]) -> Run {
+pub(crate) fn apply(input: &Path, output: &Path, more: &[&str]) -> Run {
     let paths = [
         "apply",
         "--in",

@@ -1,9 +1,6 @@
 //! What every verb has in common.
-#![allow(clippy::unwrap_used, reason = "a test without its output fails")]
 
-mod common;
-
-use common::{Folder, apply, f32_bytes, himuon, himuon_with_cache, run_with};
+use crate::common::{Folder, apply, f32_bytes, himuon, himuon_with_cache, run_with};
 use himuon::reference::Matrix;
 use safetensors::Dtype;
 

@@ -1,13 +1,6 @@
 //! `himuon apply` against numpy's decomposition.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test without its files fails"
-)]
 
-mod common;
-
-use common::{Folder, apply};
+use crate::common::{Folder, apply};
 use himuon::templates::Element;
 use himuon_tests::inputs::{gaussian, rounded};
 use himuon_tests::random::Random;

@@ -1,14 +1,6 @@
 //! `himuon devices`, and `himuon apply` and `himuon tune` with `--device cuda`, on the emulated driver.
-#![cfg(unix)]
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test without its files fails"
-)]
 
-mod common;
-
-use common::{Folder, read_matrix, run};
+use crate::common::{Folder, read_matrix, run};
 use himuon::reference::{Matrix, Normalisation, ReferenceMap};
 use himuon::templates::KernelSpec;
 use himuon_tests::inputs::{gaussian, rounded};
@@ -19,7 +11,7 @@ use himuon_toolkit::emulated::EmulatedDriver;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-fn emulated(arguments: &[&str]) -> common::Run {
+fn emulated(arguments: &[&str]) -> crate::common::Run {
     emulated_with_cache(&shared_cache(), arguments)
 }
 
@@ -28,7 +20,7 @@ fn shared_cache() -> PathBuf {
     himuon_toolkit::target_folder().join("cuda-test-cache")
 }
 
-fn emulated_with_cache(cache: &Path, arguments: &[&str]) -> common::Run {
+fn emulated_with_cache(cache: &Path, arguments: &[&str]) -> crate::common::Run {
     let mut command = Command::new(env!("CARGO_BIN_EXE_himuon"));
     EmulatedDriver::build().unwrap().provide_to(&mut command);
     let toolkit = Toolkit::locate_or_install().unwrap();

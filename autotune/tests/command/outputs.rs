@@ -1,10 +1,6 @@
 //! What the command writes: whole, with the rights of any file, and never over what it reads.
-#![cfg(unix)]
-#![allow(clippy::unwrap_used, reason = "a test without its files fails")]
 
-mod common;
-
-use common::{Folder, apply, himuon, himuon_with_cache};
+use crate::common::{Folder, apply, himuon, himuon_with_cache};
 use himuon::reference::Matrix;
 use himuon::tuning::{DeviceFingerprint, ShapeClass, TuningEntry, TuningTable};
 use himuon::{KernelSpec, Tile};
@@ -83,8 +79,8 @@ fn writers(folder: &Folder, output: &Path) -> Vec<(PathBuf, Vec<OsString>)> {
     ]
 }
 
-fn run(folder: &Folder, arguments: &[OsString]) -> common::Run {
-    common::run(
+fn run(folder: &Folder, arguments: &[OsString]) -> crate::common::Run {
+    crate::common::run(
         std::process::Command::new(env!("CARGO_BIN_EXE_himuon"))
             .args(arguments)
             .env("HIMUON_CACHE_DIR", folder.path("cache")),
@@ -207,7 +203,7 @@ fn paths_need_not_be_unicode() {
         &emitted,
     ];
     for arguments in commands {
-        let ran = common::run(
+        let ran = crate::common::run(
             std::process::Command::new(env!("CARGO_BIN_EXE_himuon"))
                 .args(arguments)
                 .envs(environment)

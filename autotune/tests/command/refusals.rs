@@ -1,13 +1,6 @@
 //! What `himuon apply` refuses: it says why, exits with 1 or 2, and leaves no file behind.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test without its files fails"
-)]
 
-mod common;
-
-use common::{Folder, Run, apply, himuon};
+use crate::common::{Folder, Run, apply, himuon};
 use himuon::reference::Matrix;
 
 fn matrix() -> Matrix {

@@ -1,13 +1,6 @@
 //! `himuon batch-size` on tables of runs.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test without its files fails"
-)]
 
-mod common;
-
-use common::{Folder, Run, himuon};
+use crate::common::{Folder, Run, himuon};
 use std::fmt::Write;
 
 fn run(folder: &Folder, table: &str, more: &[&str]) -> Run {

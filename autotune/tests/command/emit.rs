@@ -1,9 +1,6 @@
 //! `himuon emit`: bundles and resource tables.
-#![allow(clippy::unwrap_used, reason = "a test without its output fails")]
 
-mod common;
-
-use common::{Folder, Run, himuon, himuon_with};
+use crate::common::{Folder, Run, himuon, himuon_with};
 use himuon_toolkit::Toolkit;
 use std::path::{Path, PathBuf};
 

@@ -1,13 +1,6 @@
 //! `himuon apply` against an independent decomposition and against the map in f64.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test without its files fails"
-)]
 
-mod common;
-
-use common::{Folder, apply, f32_bytes, read, read_matrix};
+use crate::common::{Folder, apply, f32_bytes, read, read_matrix};
 use half::bf16;
 use himuon::reference::{Matrix, Normalisation, ReferenceMap};
 use himuon::templates::KernelSpec;
