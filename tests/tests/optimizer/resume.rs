@@ -188,6 +188,25 @@ fn the_learning_rate_is_the_state_s_and_rates_of_groups_are_the_present_ones() {
     model.step(&mut other);
 }
 
+/// What a state says of its kernels ends with the next one, which may not name them.
+#[test]
+fn kernels_of_an_earlier_state_are_not_kept_for_a_later_one() {
+    let model = Model::new(&[("blocks.0.w", &[40, 24])]);
+    let of = |tile: Tile| {
+        let tiles = MuonOptions::specs([Tile::square(16), Tile::Full].map(KernelSpec::new));
+        let schedule = TileSchedule::list([(0, tile)]).unwrap();
+        let builder = model.builder().group_with("*", tiles).schedule(schedule);
+        builder.build().unwrap()
+    };
+    let states = [Tile::square(16), Tile::Full].map(|tile| of(tile).save_state_to_bytes().unwrap());
+    let mut optimizer = of(Tile::square(16));
+    let reasons = |optimizer: &HiMuon| optimizer.plan(0).unwrap().launches[0].reasons.join(" ");
+    optimizer.load_state_from_bytes(&states[0]).unwrap();
+    assert!(reasons(&optimizer).contains("as in the saved run"));
+    optimizer.load_state_from_bytes(&states[1]).unwrap();
+    assert!(!reasons(&optimizer).contains("as in the saved run"));
+}
+
 #[test]
 fn parameters_that_another_group_takes_are_reported() {
     let mut model = Model::new(&[("a", &[24, 24]), ("b", &[24, 24])]);
