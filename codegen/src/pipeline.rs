@@ -4,7 +4,7 @@ use crate::bundle::{self, Manifest};
 use crate::compile::{CompileError, Compiled, Compiler};
 use crate::render::{Companion, Coupling, RenderError, Rendered, companion, coupling, render};
 use himuon_templates::variant::Resident;
-use himuon_templates::{Architecture, Coarse, KernelSpec, ParseError, Power, Variant};
+use himuon_templates::{Architecture, Coarse, Criterion, KernelSpec, ParseError, Power, Variant};
 use std::path::{Path, PathBuf};
 
 /// Why a bundle was not made.
@@ -151,7 +151,14 @@ pub fn kernel_of_tiles(spec: &KernelSpec, architecture: Architecture) -> KernelS
     }
 }
 
-/// Renders the launches that couple the tiles of `spec` by its coarse part, compiles them for `target` if there is a compiler, and
+/// The specification whose kernel maps the tiles of `spec` in a step that normalises rows, which the launches of
+/// [`emit_coupling`] do after it; `None` at other powers than 0 and with a criterion, where it is done on the CPU alone.
+pub fn kernel_of_normalised_rows(spec: &KernelSpec) -> Option<KernelSpec> {
+    let on_device = spec.power == Power::ZERO && spec.criterion == Criterion::Always;
+    on_device.then(|| spec.remainder_map())
+}
+
+/// Renders the launches that couple the tiles of `spec` by its coarse part and normalise rows, compiles them for `target` if there is a compiler, and
 /// writes them below `folder`. The tiles have the kernel of [`kernel_of_tiles`].
 ///
 /// # Errors

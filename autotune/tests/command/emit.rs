@@ -123,6 +123,22 @@ fn complete_is_all_that_a_step_launches() {
         assert!(text.contains(entry), "{entry}");
         assert!(folder.join("kernel.cubin").is_file(), "{entry}");
     }
+    // With the map alone, which the launches around it take where rows are normalised.
+    let normalised = ["--row-normalised"];
+    let run = with_compiler(&[&arguments[..], &normalised].concat());
+    assert_eq!(run.code, 0, "{}", run.err);
+    let json = run.json();
+    assert_eq!(json["bundles"].as_array().unwrap().len(), 4, "{json}");
+    let map = json["bundles"][1]["spec"].as_str().unwrap();
+    assert!(map.contains("tile=16") && map.contains("coarse=0"), "{map}");
+    let run = himuon(
+        [
+            &arguments[..],
+            &["--row-normalised", "--criterion", "nuclear_rank(0.2)"],
+        ]
+        .concat(),
+    );
+    assert!(run.err.contains("normalised on the CPU"), "{}", run.err);
     // Without a compiler it would be of no use.
     let nowhere = folder.path("nowhere");
     let run = himuon_with(&[("HIMUON_NVRTC_PATH", nowhere.as_os_str())], &arguments);

@@ -1,6 +1,7 @@
 //! For a user's `build.rs`: every kernel that the crate's `#[himuon(...)]` attributes declare, and the companion that every
 //! program needs (AdamW, the search for non-finite numbers), compiled ahead, so that the shipped program needs no CUDA
-//! compiler. Of a specification with a coarse part these are the kernel of its tiles and the launches that couple them.
+//! compiler. Of a specification with a coarse part these are the kernel of its tiles and the launches that couple them; a
+//! program that normalises rows says so by [`Build::row_normalised`].
 //!
 //! ```no_run
 //! // build.rs
@@ -20,7 +21,7 @@ mod index;
 use crate::compile::{CompileError, Compiler};
 use crate::pipeline::{
     EmitError, Emitted, EmittedCompanion, class_of, emit, emit_companion, emit_coupling,
-    is_coupled, kernel_of_tiles,
+    is_coupled, kernel_of_normalised_rows, kernel_of_tiles,
 };
 use crate::render::RenderError;
 use attributes::Declared;
@@ -85,22 +86,7 @@ pub struct Built {
 /// # Errors
 /// [`BuildError`].
 pub fn kernels<'a>(targets: impl IntoIterator<Item = &'a str>) -> Result<Built, BuildError> {
-    let folder = |variable: &'static str| {
-        env::var_os(variable)
-            .map(PathBuf::from)
-            .ok_or(BuildError::NotABuildScript { variable })
-    };
-    let built = Build::new(folder("CARGO_MANIFEST_DIR")?, folder("OUT_DIR")?)
-        .targets(targets)
-        .run(Compiler::locate())?;
-    println!("cargo:rerun-if-changed=src");
-    for variable in VARIABLES {
-        println!("cargo:rerun-if-env-changed={variable}");
-    }
-    for warning in &built.warnings {
-        println!("cargo:warning={}", warning.replace('\n', " "));
-    }
-    Ok(built)
+    Build::of_this_crate()?.targets(targets).kernels()
 }
 
 /// A build of one crate.
@@ -109,15 +95,33 @@ pub struct Build {
     crate_folder: PathBuf,
     out: PathBuf,
     targets: Vec<String>,
+    row_normalised: bool,
 }
 
 impl Build {
+    /// Of the crate whose build script calls this, into its `OUT_DIR`; for `sm_80` unless told otherwise.
+    ///
+    /// # Errors
+    /// [`BuildError::NotABuildScript`].
+    pub fn of_this_crate() -> Result<Build, BuildError> {
+        let folder = |variable: &'static str| {
+            env::var_os(variable)
+                .map(PathBuf::from)
+                .ok_or(BuildError::NotABuildScript { variable })
+        };
+        Ok(Build::new(
+            folder("CARGO_MANIFEST_DIR")?,
+            folder("OUT_DIR")?,
+        ))
+    }
+
     /// Of the crate in `crate_folder`, whose `src` is searched, into `out`; for `sm_80` unless told otherwise.
     pub fn new(crate_folder: impl Into<PathBuf>, out: impl Into<PathBuf>) -> Build {
         Build {
             crate_folder: crate_folder.into(),
             out: out.into(),
             targets: vec!["sm_80".to_owned()],
+            row_normalised: false,
         }
     }
 
@@ -127,6 +131,31 @@ impl Build {
             targets: targets.into_iter().map(str::to_owned).collect(),
             ..self
         }
+    }
+
+    /// With what a group launches besides whose rows are normalised (`MuonOptions::row_normalisation`), of which the attributes
+    /// say nothing.
+    pub fn row_normalised(self) -> Build {
+        Build {
+            row_normalised: true,
+            ..self
+        }
+    }
+
+    /// Does it with the compiler that [`Compiler::locate`] finds, and tells cargo when to do so again.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn kernels(&self) -> Result<Built, BuildError> {
+        let built = self.run(Compiler::locate())?;
+        println!("cargo:rerun-if-changed=src");
+        for variable in VARIABLES {
+            println!("cargo:rerun-if-env-changed={variable}");
+        }
+        for warning in &built.warnings {
+            println!("cargo:warning={}", warning.replace('\n', " "));
+        }
+        Ok(built)
     }
 
     /// Does it, with what [`Compiler::locate`] or the caller found.
@@ -157,25 +186,7 @@ impl Build {
             warnings
                 .push("kernels are shipped as PTX without cubins: no ptxas beside NVRTC".into());
         }
-        let mut kernels = Vec::new();
-        let mut of_tiles = Vec::new();
-        for spec in &specs {
-            let mut without = None;
-            for target in &self.targets {
-                let tiles = (target, kernel_of_tiles(spec, class_of(target)?));
-                if of_tiles.contains(&tiles) {
-                    continue;
-                }
-                match self.emit(&tiles.1, target, compiler.as_ref())? {
-                    Ok(emitted) => kernels.push(emitted),
-                    Err(reason) => without = Some(reason),
-                }
-                of_tiles.push(tiles);
-            }
-            if let Some(reason) = without {
-                warnings.push(format!("{spec} has no kernel and is left out: {reason}"));
-            }
-        }
+        let kernels = self.emit_tiles(&specs, compiler.as_ref(), &mut warnings)?;
         let companions = match specs.is_empty() {
             true => Vec::new(),
             false => self.emit_companions(&specs, compiler.as_ref())?,
@@ -196,6 +207,47 @@ impl Build {
         })
     }
 
+    /// The kernels of the tiles of all specifications, each once for each target.
+    fn emit_tiles(
+        &self,
+        specs: &[KernelSpec],
+        compiler: Option<&Compiler>,
+        warnings: &mut Vec<String>,
+    ) -> Result<Vec<Emitted>, BuildError> {
+        let mut kernels = Vec::new();
+        let mut done = Vec::new();
+        for spec in specs {
+            let normalised = self.normalised(spec);
+            if self.row_normalised && normalised.is_none() {
+                warnings.push(format!("{spec}: its rows are normalised on the CPU alone"));
+            }
+            let mut without = None;
+            for target in &self.targets {
+                let step = kernel_of_tiles(spec, class_of(target)?);
+                for tiles in [step].into_iter().chain(normalised.clone()) {
+                    let tiles = (target, tiles);
+                    if done.contains(&tiles) {
+                        continue;
+                    }
+                    match self.emit(&tiles.1, target, compiler)? {
+                        Ok(emitted) => kernels.push(emitted),
+                        Err(reason) => without = Some(reason),
+                    }
+                    done.push(tiles);
+                }
+            }
+            if let Some(reason) = without {
+                warnings.push(format!("{spec} has no kernel and is left out: {reason}"));
+            }
+        }
+        Ok(kernels)
+    }
+
+    /// What maps the tiles where rows are normalised, as far as that is wanted.
+    fn normalised(&self, spec: &KernelSpec) -> Option<KernelSpec> {
+        kernel_of_normalised_rows(spec).filter(|_| self.row_normalised)
+    }
+
     /// One kernel; why there is none, where a specification has no kernel of its own.
     fn emit(
         &self,
@@ -212,14 +264,16 @@ impl Build {
         }
     }
 
-    /// The companion, and what couples the tiles of each specification with a coarse part, once for each storage.
+    /// The companion, and what couples tiles or normalises rows, once for each storage.
     fn emit_companions(
         &self,
         specs: &[KernelSpec],
         compiler: Option<&Compiler>,
     ) -> Result<Vec<EmittedCompanion>, BuildError> {
         let mut coupled: Vec<&KernelSpec> = Vec::new();
-        for spec in specs.iter().filter(|spec| is_coupled(spec)) {
+        let has_launches_around =
+            |spec: &&KernelSpec| is_coupled(spec) || self.normalised(spec).is_some();
+        for spec in specs.iter().filter(has_launches_around) {
             if coupled.iter().all(|known| known.storage != spec.storage) {
                 coupled.push(spec);
             }

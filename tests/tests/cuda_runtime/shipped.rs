@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::process::Command;
 
-use himuon::KernelSpec;
 use himuon::cuda::CudaBackend;
+use himuon::optimizer::{HiMuonBuilder, MuonOptions, NorMuon};
 use himuon::templates::CompiledKernel;
+use himuon::{HiMuon, KernelSpec};
 use himuon_codegen::build::{Build, Built};
 use himuon_codegen::compile::{CompileError, Compiler};
 use himuon_toolkit::Toolkit;
@@ -31,18 +32,22 @@ const BLOCKS: &str = "#[himuon::himuon(tile = 16)] struct Blocks;";
 const COUPLED: &str = "#[himuon::himuon(tile = 16, coarse = 4, fine = \"projected\")] struct Coupled; \
      #[himuon::himuon(tile = 16, coarse = 2, fine = \"fused\")] struct Fused;";
 
-/// What a build script makes of a crate with this source, in `folder`.
+/// The build script of a crate with this source, in `folder`.
+fn build_of(folder: &Path, text: &str, targets: &[&str]) -> Build {
+    let source = folder.join("src");
+    std::fs::create_dir_all(&source).unwrap();
+    std::fs::write(source.join("lib.rs"), text).unwrap();
+    Build::new(folder, folder).targets(targets.iter().copied())
+}
+
+/// What it makes.
 fn build(
     folder: &Path,
     text: &str,
     targets: &[&str],
     compiler: Result<Compiler, CompileError>,
 ) -> Built {
-    let source = folder.join("src");
-    std::fs::create_dir_all(&source).unwrap();
-    std::fs::write(source.join("lib.rs"), text).unwrap();
-    let build = Build::new(folder, folder).targets(targets.iter().copied());
-    build.run(compiler).unwrap()
+    build_of(folder, text, targets).run(compiler).unwrap()
 }
 
 /// What `himuon::bundles!()` would give.
@@ -76,19 +81,26 @@ fn bundles(folder: &Path) -> &'static [CompiledKernel] {
 
 /// A step of a model with blocks of `specs`, in so many launches, with what the environment names.
 fn step(specs: &[KernelSpec], launches: usize) {
+    let model = Model::mixed();
+    let builder = || model.builder(specs);
+    step_of(&model, &builder, launches);
+}
+
+/// As `step`, of an optimizer that `builder` declares.
+fn step_of(model: &Model, builder: &dyn Fn() -> HiMuonBuilder, launches: usize) {
     let expected = std::env::var(EXPECTED).unwrap();
     let folder = std::env::var(BUNDLES).unwrap();
-    let mut model = Model::mixed();
+    let mut model = model.clone();
     let start = model.weights.clone();
     let mut device = OnDevice::new(&model);
     let backend = CudaBackend::new(&device.stream).unwrap();
     let backend = Box::new(backend.kernels(bundles(Path::new(&folder))));
-    let mut optimizer = model.builder(specs).build_on(backend).unwrap();
+    let mut optimizer = builder().build_on(backend).unwrap();
     match device.try_step(&mut optimizer) {
         Ok(report) => {
             assert_eq!(expected, "", "the step went well");
             assert_eq!(report.launches, launches);
-            model.step_on_cpu(&mut model.builder(specs).build().unwrap());
+            model.step_on_cpu(&mut builder().build().unwrap());
             let gap = update_gap(&start, &model.weights, &device.read());
             assert!(gap < 2e-5, "{gap:e}");
         }
@@ -112,12 +124,20 @@ fn a_step_with_carried_kernels_needs_no_compiler() {
             step(&[spec("tile=16 coarse=4 fine=projected")], 25);
             // Of whatever rank.
             step(&[spec("tile=16 coarse=4 fine=fused")], 18);
+            let model = Model::new(&[("blocks.0.q.weight", &[20, 20])], 3);
+            let normalised = || {
+                let options = MuonOptions::specs([tile(16)]).row_normalisation(NorMuon::default());
+                let builder = HiMuon::builder().parameters(model.parameters.iter().cloned());
+                builder.threads(1).group_with("blocks.*", options)
+            };
+            step_of(&model, &normalised, 6);
         });
         return;
     }
     let folder = tempfile::tempdir().unwrap();
     let source = format!("{BLOCKS} {COUPLED}");
-    build(folder.path(), &source, &["sm_80", "sm_90a"], Ok(compiler()));
+    let build = build_of(folder.path(), &source, &["sm_80", "sm_90a"]).row_normalised();
+    build.run(Ok(compiler())).unwrap();
     let bundles = (BUNDLES, folder.path().to_str().unwrap());
     let cache = tempfile::tempdir().unwrap();
     let cache_folder = ("HIMUON_CACHE_DIR", cache.path().to_str().unwrap());

@@ -11,7 +11,7 @@ use himuon::templates::{Architecture, Variant};
 use himuon_codegen::compile::{Compiler, Resources};
 use himuon_codegen::pipeline::{
     Emitted, EmittedCompanion, class_of, emit, emit_companion, emit_coupling, is_coupled,
-    kernel_of_tiles, stock_specs,
+    kernel_of_normalised_rows, kernel_of_tiles, stock_specs,
 };
 use himuon_codegen::render::{self, Coupling, coupling};
 use serde_json::{Value, json};
@@ -27,8 +27,9 @@ use std::path::{Path, PathBuf};
 /// With --coarse the kernel is that of the tiles, with their coarse part where one kernel does both, and the launches that
 /// couple the tiles are a text of their own, which --out writes beside it.
 ///
-/// With --complete the folder holds all that a step launches, AdamW's kernel too, unless rows are normalised. A program that
-/// is given it needs no NVRTC: `himuon_builder_kernels` in C, `read_bundles` in Rust. One folder is for one architecture.
+/// With --complete the folder holds all that a step launches, AdamW's kernel too, and with --row-normalised what groups launch
+/// besides whose rows are normalised. A program that is given it needs no NVRTC: `himuon_builder_kernels` in C, `read_bundles`
+/// in Rust. One folder is for one architecture.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
     himuon emit --tile 128 --element bf16 --arch sm_90a\n  \
@@ -61,6 +62,9 @@ pub(in super::super) struct Arguments {
     /// Write all that a step launches, to be used where there is no CUDA compiler
     #[arg(long, requires = "out", conflicts_with_all = ["variant", "explain"])]
     complete: bool,
+    /// With what a step launches whose rows are normalised (NorMuon)
+    #[arg(long, requires = "complete", conflicts_with = "all")]
+    row_normalised: bool,
     /// Compile, and print what each kernel takes of the device instead of its text
     #[arg(long)]
     explain: bool,
@@ -69,7 +73,7 @@ pub(in super::super) struct Arguments {
 /// The kernels that are asked for.
 struct Wanted {
     kernels: Vec<KernelSpec>,
-    /// Whose tiles are coupled by launches around the kernel.
+    /// Whose tiles are coupled, or rows normalised, by launches around the kernel.
     coupled: Option<KernelSpec>,
 }
 
@@ -103,9 +107,18 @@ pub(in super::super) fn run(
 fn wanted(arguments: &Arguments, class: Architecture) -> Result<Wanted, CommandError> {
     if !arguments.all {
         let spec = arguments.spec.resolve()?;
+        let mut kernels = vec![kernel_of_tiles(&spec, class)];
+        if arguments.row_normalised {
+            let map = kernel_of_normalised_rows(&spec).ok_or_else(|| {
+                CommandError::Request(format!(
+                    "--row-normalised goes with power 0 and no criterion, found {spec}; rows of others are normalised on the CPU"
+                ))
+            })?;
+            kernels.extend(Some(map).filter(|map| *map != kernels[0]));
+        }
         return Ok(Wanted {
-            kernels: vec![kernel_of_tiles(&spec, class)],
-            coupled: is_coupled(&spec).then_some(spec),
+            kernels,
+            coupled: (arguments.row_normalised || is_coupled(&spec)).then_some(spec),
         });
     }
     if arguments.spec.is_stated() {
