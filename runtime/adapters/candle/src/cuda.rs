@@ -22,7 +22,9 @@ use crate::weights::{separate_gradient, storage_addresses};
 
 /// HiMuon over the variables of a [`VarMap`](candle_nn::VarMap) that lie on one CUDA device.
 ///
-/// Steps are submitted to the device's stream in candle's order and not waited for.
+/// Steps are submitted to the device's stream in candle's order and not waited for. More than 64 variables are stepped on a thread
+/// of their own, whose work candle's default stream, which each thread has for itself, is made to follow: such a step first waits for
+/// the device.
 pub struct CudaHiMuon {
     variables: Vec<NamedVariable>,
     stream: Arc<CudaStream>,
@@ -69,11 +71,11 @@ impl CudaHiMuon {
                 None => None,
             });
         }
-        let (variables, inner) = (&self.variables, &mut self.inner);
-        with_stack_for(variables.len(), || {
+        let (variables, inner, stream) = (&self.variables, &mut self.inner, &self.stream);
+        let (report, submitted) = with_stack_for(variables.len(), || {
             let inner = RefCell::new(inner);
             let report = RefCell::new(None);
-            descend(variables, Vec::new(), &|weights| {
+            let stepped = descend(variables, Vec::new(), &|weights| {
                 let mut parameters: Vec<_> = weights
                     .into_iter()
                     .zip(&values)
@@ -88,11 +90,20 @@ impl CudaHiMuon {
                     .map_err(Error::wrap)?;
                 report.replace(Some(done));
                 Ok(())
-            })?;
-            report
+            });
+            if let Err(error) = stepped {
+                // What was submitted before the error may be another thread's, as below.
+                stream.synchronize().map_err(Error::wrap)?;
+                return Err(error);
+            }
+            let report = report
                 .into_inner()
-                .ok_or_else(|| Error::msg("the step ran without reaching the variables"))
-        })
+                .ok_or_else(|| Error::msg("the step ran without reaching the variables"))?;
+            Ok((report, stream.record_event(None).map_err(Error::wrap)?))
+        })?;
+        // candle's stream is another one in each thread, and many variables are stepped on a thread with a larger stack.
+        stream.wait(&submitted).map_err(Error::wrap)?;
+        Ok(report)
     }
 }
 
