@@ -1,11 +1,14 @@
 //! What happens when a tuned variant does not load.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use himuon_templates::KernelSpec;
 
 use super::HiMuon;
-use super::group::GroupOptions;
+use super::coarse::CoarsePhase;
+use super::group::{GroupOptions, MuonOptions};
+use super::parameter::MatrixView;
 use crate::backend::BackendError;
 use crate::error::Error;
 use crate::launch::MatrixDemand;
@@ -14,7 +17,7 @@ use crate::plan::Plan;
 use crate::schedule::GroupPhase;
 
 impl<M: Memory> HiMuon<M> {
-    /// The kernels of every tile that a schedule may ask for, once. Whether a tuned variant did not load and was dropped, so
+    /// The kernels of every tile and rank that a schedule may ask for, once. Whether a tuned variant did not load and was dropped, so
     /// that plans are to be made anew.
     pub(super) fn load_ahead(&mut self) -> Result<bool, BackendError> {
         let mut dropped = false;
@@ -32,7 +35,7 @@ impl<M: Memory> HiMuon<M> {
                 row_normalised,
                 ..MatrixDemand::new(view.rows, view.columns)
             }];
-            for spec in options.specs.iter().map(|spec| view.spec(spec)) {
+            for spec in specs_of(options, *view) {
                 loop {
                     let variant = self.tuning.variant_for(&spec, &shapes);
                     // A tuned variant that the device lacks is passed over by the plan, with a warning.
@@ -81,6 +84,23 @@ impl<M: Memory> HiMuon<M> {
             plan = self.plan_for(self.step)?.0;
         }
     }
+}
+
+/// The specifications of a matrix at any step: every tile of its group, with every rank of the coarse part.
+fn specs_of(options: &MuonOptions, view: MatrixView) -> BTreeSet<KernelSpec> {
+    let later = options.coarse.known_steps();
+    let phases = later.map(|step| options.coarse.phase(step));
+    let phases: Vec<_> = [CoarsePhase::DECLARED].into_iter().chain(phases).collect();
+    let specs = options.specs.iter().map(|spec| view.spec(spec));
+    specs
+        .flat_map(|spec| {
+            phases.iter().map(move |phase| {
+                let mut spec = spec.clone().into_owned();
+                phase.apply(&mut spec);
+                spec
+            })
+        })
+        .collect()
 }
 
 /// Says that a variant of the tuning table is dropped.

@@ -75,26 +75,35 @@ impl<M: Memory> HiMuon<M> {
         self.backend.check()?;
         let metadata =
             Metadata::from_texts(file.metadata()).map_err(|reason| file.no_state(reason))?;
-        check_learning_rate(metadata.learning_rate)
-            .map_err(|error| file.no_state(error.to_string()))?;
         self.check_parameters(&file, &metadata)?;
         let mut states = Vec::with_capacity(self.parameters.len());
         for parameter in &self.parameters {
             states.push(self.read_state(&mut file, &metadata, parameter)?);
         }
+        // One that a scheduler got wrong is no reason to lose the rest.
+        let learning_rate = match check_learning_rate(metadata.learning_rate) {
+            Ok(()) => metadata.learning_rate,
+            Err(_) => self.learning_rate,
+        };
         let mut report = LoadReport {
             step: metadata.step,
             differences: self.differences(&metadata),
-            replaced_learning_rate: (metadata.learning_rate != self.learning_rate)
+            replaced_learning_rate: (learning_rate != self.learning_rate)
                 .then_some(self.learning_rate),
         };
+        if learning_rate != metadata.learning_rate {
+            report.differences.push(format!(
+                "its learning rate {} is none that a step takes; {learning_rate} stays",
+                metadata.learning_rate
+            ));
+        }
         for (parameter, state) in self.parameters.iter_mut().zip(states) {
             parameter.state = state;
             parameter.raised = None;
         }
         self.raise_as_saved(&metadata, &mut report.differences);
         self.step = metadata.step;
-        self.learning_rate = metadata.learning_rate;
+        self.learning_rate = learning_rate;
         self.torn = None;
         self.snapshot = None;
         self.pin_kernels(&metadata, &mut report.differences);

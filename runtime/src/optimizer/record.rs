@@ -17,6 +17,9 @@ use crate::memory::Memory;
 use crate::plan::Plan;
 use crate::schedule::GroupPhase;
 
+/// Steps of a recording, at most: the device has a word for each.
+const MOST_STEPS: u64 = 1 << 24;
+
 /// The phases of the recorded steps, each once.
 #[derive(Debug)]
 pub(crate) struct RecordedSteps {
@@ -24,12 +27,20 @@ pub(crate) struct RecordedSteps {
     #[cfg(feature = "cuda")]
     identity: Arc<()>,
     steps: Range<u64>,
+    /// As [`HiMuon::raised`] gave it.
+    raised: Vec<Option<usize>>,
     phases: Vec<(Vec<GroupPhase>, Arc<Plan>)>,
     /// Which of the phases each step is in.
     #[cfg(feature = "cuda")]
     of_step: Vec<u32>,
     /// Kernels of a graph of all phases, those that do not run included.
     kernels: usize,
+}
+
+/// The plan that takes the most workspace.
+fn largest(phases: &[(Vec<GroupPhase>, Arc<Plan>)]) -> Option<Arc<Plan>> {
+    let plans = phases.iter().map(|(_, plan)| plan);
+    plans.max_by_key(|plan| plan.workspace_bytes).cloned()
 }
 
 fn refused(reason: impl Into<String>) -> Error {
@@ -75,8 +86,8 @@ impl<M: Memory> HiMuon<M> {
             self.backend.check_recordable(plan)?;
         }
         // A plan that had to be made smaller leaves less workspace than another phase wants; the largest is enough for all.
-        if let Some((_, plan)) = phases.iter().max_by_key(|(_, plan)| plan.workspace_bytes) {
-            self.backend.prepare(plan)?;
+        if let Some(plan) = largest(&phases) {
+            self.backend.prepare(&plan)?;
         }
         // Graphs of an earlier recording point to tables that go now.
         self.recorded = None;
@@ -89,6 +100,7 @@ impl<M: Memory> HiMuon<M> {
             #[cfg(feature = "cuda")]
             identity: Arc::new(()),
             steps,
+            raised: self.raised(),
             phases,
             #[cfg(feature = "cuda")]
             of_step,
@@ -199,7 +211,18 @@ impl<M: Memory> HiMuon<M> {
                 self.step, steps.start, steps.end
             )));
         }
+        if recorded.raised != self.raised() {
+            return Err(refused(
+                "the state that was loaded has other tiles than the recording; record again",
+            ));
+        }
+        let largest = largest(&recorded.phases);
         self.check_recordable(parameters, &(self.step..steps.end))?;
+        // A state that was loaded may lack what no step had touched, and a step that failed its workspace.
+        self.allocate_state(&vec![true; parameters.len()])?;
+        if let Some(plan) = largest {
+            self.backend.prepare(&plan)?;
+        }
         self.bind_phases(parameters)?;
         self.backend.set_clock(self.step)?;
         let report = StepReport {
@@ -215,6 +238,11 @@ impl<M: Memory> HiMuon<M> {
         self.count_updates(&vec![true; parameters.len()]);
         self.step += 1;
         Ok(report)
+    }
+
+    /// The specification of its group that each parameter was raised to.
+    fn raised(&self) -> Vec<Option<usize>> {
+        self.parameters.iter().map(|p| p.raised).collect()
     }
 
     /// The other end of the present recording's identity; of none where there is no recording.
@@ -324,9 +352,16 @@ impl<M: Memory> HiMuon<M> {
                 "reports of tiles are waited for by the host; build without diagnostics",
             ));
         }
-        if steps.start != self.step || steps.is_empty() || steps.end > u64::from(u32::MAX) {
+        if self.probe.is_some() {
+            return Err(refused(
+                "the probe reads momenta and decides on the host; build without it",
+            ));
+        }
+        let fits =
+            steps.end <= u64::from(u32::MAX) && steps.end.saturating_sub(steps.start) <= MOST_STEPS;
+        if steps.start != self.step || steps.is_empty() || !fits {
             return Err(refused(format!(
-                "steps {} to {}: expected to begin with the next step {}, to hold at least one, and to end below 2^32",
+                "steps {} to {}: expected to begin with the next step {}, to hold 1 to {MOST_STEPS}, and to end below 2^32",
                 steps.start, steps.end, self.step
             )));
         }

@@ -328,7 +328,7 @@ fn a_kernel_that_faults_takes_the_snapshot_with_it() {
 /// A capture with one fault, and what its graph does: two phases, whose workspaces differ.
 fn capture_outcome() {
     const STEPS: u64 = 2;
-    let model = Model::new(&[("blocks.0.experts", &[6, 20, 30])], 5);
+    let model = Model::new(&[("blocks.0.experts", &[12, 20, 30])], 5);
     let specs = ["tile=16 power=1/2", "tile=full power=1/2"].map(spec);
     let build = || {
         let tiles = [(0, Tile::square(16)), (1, Tile::Full)];

@@ -8,6 +8,7 @@ mod discovery;
 mod emulator;
 mod faults;
 mod gpu;
+mod graph_states;
 mod graphs;
 mod master_weights;
 mod model;

@@ -162,7 +162,7 @@ fn a_gradient_of_another_type_than_its_weight_is_refused() {
 #[test]
 fn slices_of_another_device_or_stream_are_refused() {
     let test = "refusals::slices_of_another_device_or_stream_are_refused";
-    emulated(test, &[("HIMUON_EMULATOR_DEVICES", "sm_80,sm_80")], || {
+    emulated(test, &[("HIMUON_EMULATOR_DEVICES", "sm_80;sm_80")], || {
         let model = Model::new(&[("blocks.0.q.weight", &[20, 20])], 1);
         let mut device = OnDevice::new(&model);
         let mut optimizer = device.optimizer(model.builder(&[tile(16)]));

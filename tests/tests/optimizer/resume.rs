@@ -207,6 +207,27 @@ fn kernels_of_an_earlier_state_are_not_kept_for_a_later_one() {
     assert!(!reasons(&optimizer).contains("as in the saved run"));
 }
 
+/// A scheduler's mistake is not to cost the checkpoint.
+#[test]
+fn a_learning_rate_that_no_step_takes_is_left_out_of_a_state() {
+    let model = Model::mixed();
+    let mut optimizer = configured(&model).build().unwrap();
+    advance(&mut model.clone(), &mut optimizer);
+    for rate in [f64::NAN, f64::INFINITY, -1.0] {
+        optimizer.set_learning_rate(rate);
+        let state = optimizer.save_state_to_bytes().unwrap();
+        let mut other = configured(&model).learning_rate(0.25).build().unwrap();
+        let report = other.load_state_from_bytes(&state).unwrap();
+        assert_eq!((other.steps_taken(), other.learning_rate()), (1, 0.25));
+        assert_eq!(report.replaced_learning_rate, None);
+        let named = report.differences.join(" ");
+        assert!(
+            named.contains("learning rate") && named.contains("0.25 stays"),
+            "{named}"
+        );
+    }
+}
+
 #[test]
 fn parameters_that_another_group_takes_are_reported() {
     let mut model = Model::new(&[("a", &[24, 24]), ("b", &[24, 24])]);
