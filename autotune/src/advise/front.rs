@@ -9,8 +9,8 @@ pub struct Point {
     pub spec: KernelSpec,
     /// Seconds of one step over all matrices.
     pub seconds: f64,
-    /// Bytes of scratch memory.
-    pub workspace_bytes: u64,
+    /// Bytes of scratch memory; `None` where times are another device's, whose model does not tell.
+    pub workspace_bytes: Option<u64>,
     /// Cosine between the tiled update and that of whole matrices.
     pub closeness: f64,
     /// No other choice is better in one of the three and as good in the others.
@@ -44,7 +44,7 @@ mod tests {
         let point = |edge, seconds, workspace_bytes, closeness| Point {
             spec: KernelSpec::new(Tile::square(edge)),
             seconds,
-            workspace_bytes,
+            workspace_bytes: Some(workspace_bytes),
             closeness,
             on_front: false,
         };

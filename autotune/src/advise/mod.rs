@@ -110,7 +110,9 @@ pub fn advise(
                     measure(&mut target, spec, &variant, &shapes).map_err(AdviseError::Run)?
                 }
             },
-            workspace_bytes: kernel.workspace_bytes(&demands, pool.threads()) as u64,
+            workspace_bytes: seconds
+                .is_none()
+                .then(|| kernel.workspace_bytes(&demands, pool.threads()) as u64),
             closeness: cosine(&update, &reference),
             on_front: false,
         });

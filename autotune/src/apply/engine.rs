@@ -5,6 +5,7 @@ use himuon::cpu::{ApplyScale, CpuKernel, Pool, Workspace};
 use himuon::cuda::{self, CudaMap};
 use himuon::launch::TileDiagnostics;
 use himuon::reference::{TileBounds, tiles};
+use himuon::templates::{Criterion, Otherwise};
 
 use super::ApplyError;
 use super::matrices::Values;
@@ -96,14 +97,7 @@ impl Engine {
             Engine::Cuda { map, spec } => {
                 let reports = map.map(&values.to_f32(), rows, columns, output)?;
                 let bounds = tiles(spec.tile, rows, columns);
-                rescale(
-                    scale,
-                    spec.power.to_f64(),
-                    columns,
-                    &bounds,
-                    &reports,
-                    output,
-                );
+                rescale(scale, spec, columns, &bounds, &reports, output);
                 Ok(reports.iter().filter(|report| report.non_finite).count())
             }
         }
@@ -113,13 +107,13 @@ impl Engine {
 /// Scales mapped tiles by the norms that the device reported.
 fn rescale(
     scale: ApplyScale,
-    power: f64,
+    spec: &KernelSpec,
     columns: usize,
     bounds: &[TileBounds],
     reports: &[TileDiagnostics],
     output: &mut [f32],
 ) {
-    let factors: Vec<f64> = match scale {
+    let mut factors: Vec<f64> = match scale {
         ApplyScale::None => return,
         ApplyScale::Tile => {
             let edge = |tile: &TileBounds| tile.rows.max(tile.columns) as f64;
@@ -128,8 +122,13 @@ fn rescale(
                 .map(|tile| FACTOR * edge(tile).sqrt())
                 .collect()
         }
-        ApplyScale::Rms => rms_factors(power, bounds, reports),
+        ApplyScale::Rms => rms_factors(spec, bounds, reports),
     };
+    for (factor, report) in factors.iter_mut().zip(reports) {
+        if is_plain(spec, report) {
+            *factor = 1.0;
+        }
+    }
     for (tile, factor) in bounds.iter().zip(factors) {
         for row in tile.row..tile.row + tile.rows {
             let start = row * columns + tile.column;
@@ -140,8 +139,18 @@ fn rescale(
     }
 }
 
-/// Each tile times f_t^p, then the RMS of all finite tiles set to [`FACTOR`]. The largest f_t cancels.
-fn rms_factors(power: f64, bounds: &[TileBounds], reports: &[TileDiagnostics]) -> Vec<f64> {
+/// Whether the criterion left a tile as it is, which no scale touches.
+fn is_plain(spec: &KernelSpec, report: &TileDiagnostics) -> bool {
+    let Criterion::Tested { otherwise, .. } = spec.criterion else {
+        return false;
+    };
+    otherwise == Otherwise::Momentum && !report.non_finite && !report.orthogonalised
+}
+
+/// Each tile times f_t^p, then the RMS of all finite tiles set to [`FACTOR`], but for those that the criterion left as they are.
+/// The largest f_t cancels.
+fn rms_factors(spec: &KernelSpec, bounds: &[TileBounds], reports: &[TileDiagnostics]) -> Vec<f64> {
+    let power = spec.power.to_f64();
     let largest = reports.iter().map(|report| report.norm).fold(0.0, f32::max);
     let part = |report: &TileDiagnostics| {
         if largest > 0.0 && !report.non_finite {
@@ -152,8 +161,8 @@ fn rms_factors(power: f64, bounds: &[TileBounds], reports: &[TileDiagnostics]) -
     };
     let (mut squares, mut numbers) = (0.0, 0.0);
     for (tile, report) in bounds.iter().zip(reports) {
-        if !report.non_finite {
-            squares += part(report).powi(2) * f64::from(report.mapped_norm_squared);
+        if !report.non_finite && !is_plain(spec, report) {
+            squares += part(report).powi(2) * mapped_square(tile, report);
             numbers += (tile.rows * tile.columns) as f64;
         }
     }
@@ -163,4 +172,15 @@ fn rms_factors(power: f64, bounds: &[TileBounds], reports: &[TileDiagnostics]) -
         0.0
     };
     reports.iter().map(|report| whole * part(report)).collect()
+}
+
+/// ||O||_F^2 of a tile's map. What the criterion scales instead of mapping it has the norm of an orthogonal factor, or none.
+fn mapped_square(tile: &TileBounds, report: &TileDiagnostics) -> f64 {
+    if report.orthogonalised {
+        f64::from(report.mapped_norm_squared)
+    } else if report.norm > 0.0 {
+        tile.rows.min(tile.columns) as f64
+    } else {
+        0.0
+    }
 }

@@ -109,14 +109,15 @@ impl Values {
         }
     }
 
-    /// Puts every tile with a NaN or an infinity into `output` as it is here.
+    /// Puts every tile in which `mapped`, what was mapped of these numbers, has a NaN or an infinity into `output` as it is here.
     pub(crate) fn restore_non_finite(
         &self,
+        mapped: &Values,
         tiles: &[TileBounds],
         columns: usize,
         output: &mut [f32],
     ) {
-        let values = self.to_f32();
+        let (values, mapped) = (self.to_f32(), mapped.to_f32());
         for bounds in tiles {
             let rows = || {
                 (bounds.row..bounds.row + bounds.rows).map(|row| {
@@ -124,7 +125,7 @@ impl Values {
                     start..start + bounds.columns
                 })
             };
-            let finite = rows().all(|row| values[row].iter().all(|value| value.is_finite()));
+            let finite = rows().all(|row| mapped[row].iter().all(|value| value.is_finite()));
             if !finite {
                 for row in rows() {
                     output[row.clone()].copy_from_slice(&values[row]);

@@ -286,7 +286,7 @@ impl Mapper<'_> {
             if skipped > 0 {
                 non_finite_tiles += skipped;
                 let original = Values::read(bytes, element, None);
-                original.restore_non_finite(&bounds, columns, output);
+                original.restore_non_finite(&values, &bounds, columns, output);
             }
             done(size as u64);
         }

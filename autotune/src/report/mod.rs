@@ -73,7 +73,9 @@ pub fn report(sections: &[Section<'_>], advice: &[Point]) -> Result<String, Repo
                 vec![
                     point.spec.tile.to_string(),
                     format!("{:.3}", 1e3 * point.seconds),
-                    point.workspace_bytes.to_string(),
+                    point
+                        .workspace_bytes
+                        .map_or("-".to_owned(), |bytes| bytes.to_string()),
                     format!("{:.5}", point.closeness),
                     if point.on_front { "yes" } else { "" }.to_owned(),
                 ]

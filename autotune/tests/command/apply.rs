@@ -195,6 +195,28 @@ fn element_rounds_what_is_mapped() {
     assert!(error < 2.3e-6, "{error}");
 }
 
+/// What rounds to an infinity is no number to map: its tile stays as the file has it.
+#[test]
+fn a_tile_that_element_makes_infinite_is_left_as_it_is() {
+    let folder = Folder::new();
+    let normal = normal(32, 32, 7);
+    let matrix = Matrix::from_fn(32, 32, |row, column| match (row, column) {
+        (3, 20) => 1e5,
+        _ => normal.get(row, column),
+    });
+    let input = folder.write_matrix("m.safetensors", &matrix);
+    let output = folder.path("o.safetensors");
+    let run = apply(&input, &output, &["--tile", "16", "--element", "f16"]);
+    assert_eq!(run.code, 0, "{}", run.err);
+    assert!(run.err.contains("left as they are"), "{}", run.err);
+    let found = read_matrix(&output, "w", 32, 32);
+    let original = read_matrix(&input, "w", 32, 32);
+    for (row, column) in (0..16).flat_map(|row| (16..32).map(move |column| (row, column))) {
+        assert_eq!(found.get(row, column), original.get(row, column));
+    }
+    assert_ne!(found.get(0, 0), original.get(0, 0));
+}
+
 /// Both levels from a cold start against the same map in f64, in every form and orientation.
 #[test]
 fn coupled_tiles_agree_with_the_reference() {

@@ -58,10 +58,25 @@ fn apply_on_a_device_is_the_map_in_f64() {
     });
     let input = folder.write_matrix("m.safetensors", &matrix);
     let output = folder.path("o.safetensors");
-    for (scale, power, normalisation) in [
-        ("none", "0", Normalisation::None),
-        ("tile", "0", Normalisation::Tile { factor: 0.2 }),
-        ("rms", "1/2", Normalisation::Rms { factor: 0.2 }),
+    let tile = Normalisation::Tile { factor: 0.2 };
+    let rms = Normalisation::Rms { factor: 0.2 };
+    for (scale, text, normalisation) in [
+        ("none", "tile=16", Normalisation::None),
+        ("tile", "tile=16", tile),
+        ("rms", "tile=16 power=1/2", rms),
+        // Some tiles fail the criterion, and are left as they are or scaled.
+        ("tile", "tile=16 criterion=nuclear_rank(0.6)", tile),
+        ("rms", "tile=16 criterion=nuclear_rank(0.6)", rms),
+        (
+            "tile",
+            "tile=16 criterion=nuclear_rank(0.6) otherwise=rms-matched",
+            tile,
+        ),
+        (
+            "rms",
+            "tile=16 criterion=nuclear_rank(0.6) otherwise=rms-matched",
+            rms,
+        ),
     ] {
         let run = emulated(&[
             "apply",
@@ -69,24 +84,22 @@ fn apply_on_a_device_is_the_map_in_f64() {
             input.to_str().unwrap(),
             "--out",
             output.to_str().unwrap(),
-            "--tile",
-            "16",
-            "--power",
-            power,
+            "--spec",
+            text,
             "--scale",
             scale,
             "--device",
             "cuda",
         ]);
         assert_eq!(run.code, 0, "{}", run.err);
-        let spec: KernelSpec = format!("tile=16 power={power}").parse().unwrap();
+        let spec: KernelSpec = text.parse().unwrap();
         let expected = ReferenceMap::new(&spec)
             .unwrap()
             .apply(&matrix, normalisation);
         let error = relative_error(&read_matrix(&output, "w", 40, 50), &expected);
-        println!("{scale} {power}: {error:.1e}");
+        println!("{scale} {text}: {error:.1e}");
         // Relative Frobenius distance, Gaussian input; worst measured 1.1e-6.
-        assert!(error < 3.3e-6, "{scale} {power}: {error}");
+        assert!(error < 3.3e-6, "{scale} {text}: {error}");
     }
 }
 

@@ -4,6 +4,7 @@ use super::matrix::Matrix;
 use super::scale::{exact_scale, rms_factor};
 use super::tile_map::{MappedTile, ReferenceMap};
 use super::tiling::{TileBounds, tiles};
+use himuon_templates::{Criterion, Otherwise};
 
 /// A matrix whose tiles have been mapped.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,21 +73,50 @@ impl ReferenceMap {
         self.mapped(matrix, |_| false)
     }
 
-    /// The map of every tile, scaled.
+    /// Whether the criterion left a tile as M itself, which nothing scales.
+    pub(crate) fn leaves_momentum(&self, tile: &MappedTile) -> bool {
+        let momentum_instead = matches!(
+            self.spec().criterion,
+            Criterion::Tested {
+                otherwise: Otherwise::Momentum,
+                ..
+            }
+        );
+        momentum_instead && !tile.orthogonalised && !tile.non_finite
+    }
+
+    /// The map of every tile, scaled, but for those that the criterion leaves as they are.
     pub fn apply(&self, matrix: &Matrix, normalisation: Normalisation) -> Matrix {
         let mapped = self.matrix(matrix);
         match normalisation {
             Normalisation::None => mapped.values,
             Normalisation::Tile { factor } => {
-                mapped.assembled(|bounds, _| factor * exact_scale(bounds))
+                mapped.assembled(|bounds, tile| match self.leaves_momentum(tile) {
+                    true => 1.0,
+                    false => factor * exact_scale(bounds),
+                })
             }
-            Normalisation::Rms { factor } => {
-                let unscaled = mapped.unscaled(self.spec().power.to_f64());
-                let elements = mapped.tiles.iter().filter(|(_, t)| !t.non_finite);
-                let count = elements.map(|(b, _)| b.rows * b.columns).sum();
-                unscaled.scaled(rms_factor(&unscaled, factor, count))
-            }
+            Normalisation::Rms { factor } => self.whole(&mapped, factor),
         }
+    }
+
+    /// The tiles times f_t^p with one RMS over all that are scaled.
+    fn whole(&self, mapped: &MappedMatrix, factor: f64) -> Matrix {
+        let left = |tile: &MappedTile| self.leaves_momentum(tile);
+        let mut update = mapped.unscaled(self.spec().power.to_f64());
+        for (bounds, tile) in mapped.tiles.iter().filter(|(_, tile)| left(tile)) {
+            update.paste(bounds, &tile.values.map(|_| 0.0));
+        }
+        let scaled = mapped
+            .tiles
+            .iter()
+            .filter(|(_, tile)| !tile.non_finite && !left(tile));
+        let count = scaled.map(|(bounds, _)| bounds.rows * bounds.columns).sum();
+        let mut update = update.scaled(rms_factor(&update, factor, count));
+        for (bounds, tile) in mapped.tiles.iter().filter(|(_, tile)| left(tile)) {
+            update.paste(bounds, &tile.values);
+        }
+        update
     }
 
     /// The map of every tile; those for which `skip` holds count as non-finite.

@@ -8,7 +8,6 @@ use super::row_normalisation::normalise_rows;
 use super::scale::{rms_factor, tile_scale};
 use super::tile_map::{MappedTile, ReferenceMap};
 use crate::launch::GroupScalars;
-use himuon_templates::{Criterion, Otherwise};
 
 /// A weight matrix and its optimizer state, all H x W.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,7 +40,7 @@ pub struct RowMoments {
 ///   the whole matrix set to `scale_factor`.
 /// * A tile whose gradient or momentum holds a NaN or an infinity keeps weight and momentum, decay
 ///   included; it counts in no norm and no mean.
-/// * A tile that the criterion leaves as M ([`Otherwise::Momentum`]) is subtracted as it is, and counts in
+/// * A tile that the criterion leaves as M ([`Otherwise::Momentum`](himuon_templates::Otherwise::Momentum)) is subtracted as it is, and counts in
 ///   no norm and no mean either.
 ///
 /// Returns what became of the tiles.
@@ -66,7 +65,7 @@ pub fn step(
     } else {
         let (rows, columns) = state.weight.shape();
         mapped.assembled(|bounds, tile| {
-            if is_plain_momentum(map, tile) {
+            if map.leaves_momentum(tile) {
                 1.0
             } else {
                 tile_scale(scalars, map.spec().tile, rows, columns, bounds)
@@ -93,7 +92,7 @@ fn whole_matrix_update(
 ) -> Matrix {
     let power = map.spec().power.to_f64();
     let (rows, columns) = mapped.values.shape();
-    let takes_part = |tile: &MappedTile| !tile.non_finite && !is_plain_momentum(map, tile);
+    let takes_part = |tile: &MappedTile| !tile.non_finite && !map.leaves_momentum(tile);
     let mut mask = Matrix::zeros(rows, columns);
     for (bounds, tile) in mapped.tiles.iter().filter(|(_, tile)| takes_part(tile)) {
         mask.paste(bounds, &tile.values.map(|_| 1.0));
@@ -119,23 +118,11 @@ fn whole_matrix_update(
     let target = f64::from(scalars.scale_factor);
     let mut update = update.scaled(rms_factor(&update, target, count));
     for (bounds, tile) in &mapped.tiles {
-        if is_plain_momentum(map, tile) {
+        if map.leaves_momentum(tile) {
             update.paste(bounds, &tile.values);
         }
     }
     update
-}
-
-/// Whether the tile is M itself, to be subtracted without a scale.
-fn is_plain_momentum(map: &ReferenceMap, tile: &MappedTile) -> bool {
-    let momentum_instead = matches!(
-        map.spec().criterion,
-        Criterion::Tested {
-            otherwise: Otherwise::Momentum,
-            ..
-        }
-    );
-    momentum_instead && !tile.orthogonalised && !tile.non_finite
 }
 
 fn check_shapes(gradient: &Matrix, state: &StepState) -> Result<(), ReferenceError> {

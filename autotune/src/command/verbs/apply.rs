@@ -10,7 +10,7 @@ use crate::apply::{Applied, Place, Request, apply};
 use clap::{Args, ValueEnum};
 use himuon::coarse::COLD_START_ITERATIONS;
 use himuon::cpu::ApplyScale;
-use himuon::templates::Coarse;
+use himuon::templates::{Coarse, Element};
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -102,7 +102,7 @@ pub(in super::super) fn run(
     if let Some(progress) = progress {
         progress.finish();
     }
-    warn(&applied, console);
+    warn(&applied, arguments.spec.element(), console);
     Ok(Outcome {
         text: text(arguments, &applied),
         json: json!({
@@ -134,20 +134,21 @@ pub(in super::super) fn run(
     })
 }
 
-fn warn(applied: &Applied, console: &Console) {
+fn warn(applied: &Applied, element: Option<Element>, console: &Console) {
     for copied in &applied.copied {
         console.warn(&format!(
             "{} {:?} copied: {}",
             copied.name, copied.shape, copied.why
         ));
     }
+    let read_as = element.map_or(String::new(), |element| format!(" as {element}"));
     for matrix in applied
         .matrices
         .iter()
         .filter(|matrix| matrix.non_finite_tiles > 0)
     {
         console.warn(&format!(
-            "{}: {} of {} tiles hold a NaN or an infinity and are left as they are",
+            "{}: {} of {} tiles hold a NaN or an infinity{read_as} and are left as they are",
             matrix.name, matrix.non_finite_tiles, matrix.tiles
         ));
     }

@@ -68,7 +68,7 @@ pub(in super::super) struct Arguments {
     /// How many times as fast as the winner so far, or the default, a variant must be to take its place
     #[arg(long, value_name = "FACTOR", default_value_t = 1.02, value_parser = arguments::speedup)]
     least_speedup: f64,
-    /// The most variants that are measured, those that the model puts first [default: 16; patient: all]
+    /// The most variants that are measured, those that the model puts first [default: 16; patient: all, on a GPU 64]
     #[arg(long, value_name = "N")]
     candidates: Option<usize>,
     /// Measure what is known again

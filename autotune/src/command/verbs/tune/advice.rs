@@ -106,7 +106,9 @@ fn rendered(points: &[Point]) -> String {
             vec![
                 point.spec.tile.to_string(),
                 format!("{:.3}", 1e3 * point.seconds),
-                format!("{:.1}", point.workspace_bytes as f64 / 1024.0),
+                point.workspace_bytes.map_or("-".to_owned(), |bytes| {
+                    format!("{:.1}", bytes as f64 / 1024.0)
+                }),
                 format!("{:.4}", point.closeness),
                 if point.on_front { "*" } else { "" }.to_owned(),
             ]
