@@ -160,7 +160,8 @@ pub(crate) fn word<T: Copy>(what: &str, found: &str, words: &[(&str, T)]) -> PyR
 ///     moving_average: ``buf = mu buf + (1 - mu) g`` instead of ``buf = mu buf + g``.
 ///     scale: of a mapped h x w tile of an H x W matrix: ``exact`` (f sqrt(max(h, w))), ``paper`` (f sqrt of the longer edge
 ///         of a whole tile, ragged or not), ``match_rms_adamw`` (f sqrt(max(H, W))), ``original`` (sqrt(max(1, H / W))) or
-///         ``none`` (1), with f = ``scale_factor``.
+///         ``none`` (1), with f = ``scale_factor``. With a power above 0, or with row normalisation, none is read: the update
+///         of each matrix is brought to the root mean square f.
 ///     layout: ``out_in`` where rows are outputs (torch), ``in_out`` where they are inputs (dense layers of flax; not
 ///         its convolutions, whose outputs are the last dimension: turn those).
 ///     view: what three or more dimensions are: ``convolution``, (out, in, kh, kw) as out x (in kh kw); ``stack``,

@@ -34,6 +34,31 @@ class States(unittest.TestCase):
             advance(resumed, other, step)
         self.assertTrue(same(model, resumed))
 
+    def test_hooks_see_the_whole_state_and_what_they_change_counts(self):
+        model = network()
+        optimizer = make(model)
+        advance(model, optimizer, 0)
+        kept = optimizer.state_dict()
+        seen = []
+
+        def packed(_, state):
+            seen.append(len(state["state"][1]))
+            return {**state, "extra": 3}
+
+        def unpacked(_, state):
+            seen.append(len(state["state"][1]))
+            return {**kept, "param_groups": [{**kept["param_groups"][0], "lr": 0.5}, *kept["param_groups"][1:]]}
+
+        optimizer.register_state_dict_post_hook(packed)
+        state = optimizer.state_dict()
+        self.assertEqual(state["extra"], 3)
+        other = make(network(seed=9))
+        other.register_load_state_dict_pre_hook(unpacked)
+        other.register_load_state_dict_post_hook(lambda itself: seen.append(itself.param_groups[0]["lr"]))
+        other.load_state_dict(state)
+        self.assertEqual(seen, [1, 1, 0.5])
+        self.assertEqual(other.state_dict()["himuon"]["metadata"]["himuon.step"], "1")
+
     def test_the_order_of_parameters_is_that_of_the_state(self):
         model = network()
         optimizer = make(model)

@@ -33,6 +33,7 @@ from torch.optim.optimizer import ParamsT
 
 from . import Error, Optimizer, StepReport, TileCounts
 from ._torch_groups import Kept, Nothing, made
+from ._torch_hooks import BEFORE_LOADING, LOADED, SAVED, held_back, passed_through
 from ._torch_state import bare, is_keyed_by_name, joined, keep_names, keep_tuples, keys_of, separated, with_more_parameters
 from ._torch_tensors import WEIGHTS, form, gradient_of, in_order, local, refuse_capture
 from ._torch_warnings import (
@@ -61,7 +62,8 @@ class HiMuon(torch.optim.Optimizer):
         momentum, nesterov, weight_decay: as in ``torch.optim.Muon``, with a heavy ball unless ``moving_average``.
         moving_average: whether ``buf = mu buf + (1 - mu) g``, as in ``torch.optim.Muon``.
         scale: ``exact`` (as large for every tile), ``paper``, ``original`` or ``match_rms_adamw`` (for whole matrices), or
-            ``none``; ``scale_factor`` is its factor.
+            ``none``; ``scale_factor`` is its factor. With a power above 0, or with row normalisation, none is read: the update of
+            each matrix is brought to the root mean square ``scale_factor``.
         row_normalisation: NorMuon's ``(beta2, epsilon)``; None for none.
         coarse_factor, coarse_momentum: of what ``coarse=r`` in ``spec`` adds to the tiles; None for the default.
         view: what parameters of three or more dimensions are: ``automatic``, ``convolution`` or ``stack``.
@@ -207,17 +209,19 @@ class HiMuon(torch.optim.Optimizer):
         except (Error, TypeError, ValueError):
             # An option that the next step will refuse is no reason to lose the earlier ones.
             pass
-        packed = super().state_dict()
+        with held_back(self, SAVED):
+            packed = super().state_dict()
         named = self._named()
         metadata, state = separated(self._current().state_bytes(), named, self._kept, self._updates)
         packed["state"] = state
         packed["himuon"] = {"metadata": metadata, "names": [name for name, _ in named]}
-        return packed
+        return passed_through(self, SAVED, packed)
 
     @torch.no_grad()
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes over what ``state_dict`` gave, for the same parameters in the same order, or what
         ``torch.distributed.checkpoint`` made of it; one that does not fit is refused, and nothing changes."""
+        state_dict = passed_through(self, BEFORE_LOADING, dict(state_dict))
         missing = {"state", "param_groups", "himuon"} - set(state_dict)
         apart = missing == {"himuon"} and all("step" in group for group in state_dict["param_groups"])
         if missing and not apart:
@@ -227,7 +231,8 @@ class HiMuon(torch.optim.Optimizer):
             )
         before = self.param_groups, self.state
         try:
-            super().load_state_dict({"state": {}, "param_groups": state_dict["param_groups"]})
+            with held_back(self, BEFORE_LOADING, LOADED):
+                super().load_state_dict({"state": {}, "param_groups": state_dict["param_groups"]})
             for old, new in zip(before[0], self.param_groups):
                 keep_names(old, new, in_order=not is_keyed_by_name(state_dict))
                 keep_tuples(new)
@@ -242,6 +247,8 @@ class HiMuon(torch.optim.Optimizer):
         for difference in differences:
             warn(f"resumed with another option: {difference}")
         warn_of_replaced_options(before[0], self.param_groups, self._structural_options())
+        for hook in getattr(self, LOADED).values():
+            hook(self)
 
     def __getstate__(self) -> Any:
         raise TypeError("a HiMuon is neither copied nor pickled: keep its state_dict() and load it into a new one")
