@@ -5,7 +5,8 @@ use crate::memory::{Host, Memory};
 
 /// How a mapped tile is scaled before it is subtracted from the weight.
 ///
-/// `h`, `w`: rows and columns of the tile as cut (a ragged tile is smaller); `H`, `W`: of the matrix.
+/// `h`, `w`: rows and columns of the tile as cut (a ragged tile is smaller); `H`, `W`: of the matrix. With a power above 0, or
+/// with row normalisation, no rule is read: the update of each matrix is brought to the root mean square `scale_factor`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum ScaleRule {
     /// factor * sqrt(max(h, w)): every tile, ragged ones too, has the same RMS.

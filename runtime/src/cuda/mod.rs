@@ -26,8 +26,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A step is one launch per kernel specification (three for powers above 0) and one for AdamW, all of them
-//! asynchronous. See `docs/cuda-runtime.md`.
+//! A step is one launch for each specification whose tiles fit on chip (three for powers above 0), a sequence for each of
+//! larger tiles, and one launch for AdamW; a coarse part adds 16 to 23, row normalisation 3 to 5. All of them are asynchronous.
+//! See `docs/cuda-runtime.md`.
 
 mod address;
 mod arguments;

@@ -181,7 +181,8 @@ impl MuonOptions {
         self
     }
 
-    /// How a mapped tile is scaled.
+    /// How a mapped tile is scaled. With a power above 0, or with row normalisation, no rule is read: the update of each matrix
+    /// is brought to the root mean square `scale_factor`.
     pub fn scale(mut self, rule: ScaleRule) -> Self {
         self.scale = rule;
         self

@@ -74,7 +74,8 @@ typedef struct himuon_muon_options {
   double row_beta2;
   // Added to its root.
   double row_epsilon;
-  // How mapped tiles are scaled: one of `HIMUON_SCALE_...`.
+  // How mapped tiles are scaled: one of `HIMUON_SCALE_...`. With a power above 0, or with normalised rows, none is read: the
+  // update of each matrix is brought to the root mean square `scale_factor`.
   himuon_scale scale;
   // What the rows of a matrix are: one of `HIMUON_LAYOUT_...`.
   himuon_layout layout;
@@ -343,8 +344,8 @@ enum himuon_status himuon_build(struct himuon_builder *builder,
                                 struct himuon_optimizer **optimizer);
 
 // Kernels that were compiled elsewhere, in preference to those of the cache and of NVRTC: those in `folder`, which
-// `himuon emit --complete --out FOLDER` has filled for the device's architecture. Called again, it adds to them. Each call's
-// stay in memory for as long as the process runs. Those of normalised rows are not among them. Without effect on the CPU.
+// `himuon emit --complete --out FOLDER` has filled for the device's architecture (with `--row-normalised`, where rows are).
+// Called again, it adds to them. Each call's stay in memory for as long as the process runs. Without effect on the CPU.
 //
 // # Safety
 // `builder` is a builder, `folder` ends with a zero.

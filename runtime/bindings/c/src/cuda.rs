@@ -14,8 +14,8 @@ use crate::text::borrowed;
 const PER_THREAD: usize = 2;
 
 /// Kernels that were compiled elsewhere, in preference to those of the cache and of NVRTC: those in `folder`, which
-/// `himuon emit --complete --out FOLDER` has filled for the device's architecture. Called again, it adds to them. Each call's
-/// stay in memory for as long as the process runs. Those of normalised rows are not among them. Without effect on the CPU.
+/// `himuon emit --complete --out FOLDER` has filled for the device's architecture (with `--row-normalised`, where rows are).
+/// Called again, it adds to them. Each call's stay in memory for as long as the process runs. Without effect on the CPU.
 ///
 /// # Safety
 /// `builder` is a builder, `folder` ends with a zero.

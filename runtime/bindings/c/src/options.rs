@@ -34,7 +34,8 @@ pub struct MuonOptions {
     pub row_beta2: f64,
     /// Added to its root.
     pub row_epsilon: f64,
-    /// How mapped tiles are scaled: one of `HIMUON_SCALE_...`.
+    /// How mapped tiles are scaled: one of `HIMUON_SCALE_...`. With a power above 0, or with normalised rows, none is read: the
+    /// update of each matrix is brought to the root mean square `scale_factor`.
     pub scale: Scale,
     /// What the rows of a matrix are: one of `HIMUON_LAYOUT_...`.
     pub layout: Layout,

@@ -24,8 +24,8 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value_t = OptimizerChoice::All)]
     pub(crate) optimizer: OptimizerChoice,
 
-    /// HiMuon's tile for all matrices: an edge (64), rows x columns (64x256) or full; without --coarse alone. By default
-    /// 64 for attention and 32 for the feed-forward part, both coupled at rank 32.
+    /// HiMuon's tile for all matrices: an edge (64), rows x columns (64x256) or full, uncoupled unless --coarse is given too. By
+    /// default 64 for attention and 32 for the feed-forward part, both with a coarse part of rank 32.
     #[arg(long, conflicts_with = "schedule")]
     pub(crate) tile: Option<Tile>,
 
