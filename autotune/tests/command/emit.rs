@@ -131,13 +131,7 @@ fn complete_is_all_that_a_step_launches() {
     assert_eq!(json["bundles"].as_array().unwrap().len(), 4, "{json}");
     let map = json["bundles"][1]["spec"].as_str().unwrap();
     assert!(map.contains("tile=16") && map.contains("coarse=0"), "{map}");
-    let run = himuon(
-        [
-            &arguments[..],
-            &["--row-normalised", "--criterion", "nuclear_rank(0.2)"],
-        ]
-        .concat(),
-    );
+    let run = himuon([&arguments[..], &["--row-normalised", "--power", "1/2"]].concat());
     assert!(run.err.contains("normalised on the CPU"), "{}", run.err);
     // Without a compiler it would be of no use.
     let nowhere = folder.path("nowhere");

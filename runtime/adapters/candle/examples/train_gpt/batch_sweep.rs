@@ -5,7 +5,7 @@ use crate::corpus::{Batch, BatchShape};
 use crate::model::GptConfig;
 use crate::output::{self, say};
 use crate::session::Session;
-use crate::settings::{Choices, OptimizerKind, RunSettings};
+use crate::settings::{Choices, OptimizerKind, REST_LEARNING_RATE, RunSettings};
 use crate::trainer::Trainer;
 use anyhow::Result;
 use std::fmt::Write;
@@ -107,7 +107,6 @@ fn settings(
     batch: usize,
     seed: u64,
 ) -> RunSettings {
-    let rest = session.rest_learning_rate();
     RunSettings {
         model: MODEL,
         batch,
@@ -121,7 +120,7 @@ fn settings(
         ..session.settings(
             kind,
             session.args.learning_rate.unwrap_or(LEARNING_RATE),
-            rest,
+            REST_LEARNING_RATE,
             seed,
         )
     }

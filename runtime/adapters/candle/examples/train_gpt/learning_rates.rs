@@ -2,7 +2,7 @@
 
 use crate::output::{self, say};
 use crate::session::Session;
-use crate::settings::OptimizerKind;
+use crate::settings::{OptimizerKind, REST_LEARNING_RATE};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -56,33 +56,21 @@ impl Sweep {
 fn first_rates(optimizer: OptimizerKind) -> &'static [f64] {
     match optimizer {
         OptimizerKind::HiMuon | OptimizerKind::Muon => &[0.005, 0.01, 0.02],
-        OptimizerKind::AdamW => &[0.001, 0.002, 0.004],
+        OptimizerKind::AdamW => &[0.00025, 0.0005, 0.001],
     }
 }
 
 /// Factors of two beyond the first rates that a sweep goes at most.
 const MOST_EXTENSIONS: usize = 4;
 
-/// Tries learning rates: the first ones, then further ones by factors of two until the best lies inside. AdamW comes
-/// first, since the other two train the rest of the model with its rate.
+/// Tries learning rates of the matrices of blocks: the first ones, then further ones by factors of two until the best lies inside.
 pub(crate) fn sweep(session: &mut Session) -> Result<Sweep> {
     let mut optimizers = BTreeMap::new();
-    let mut rest_rate = session.rest_learning_rate();
-    let mut kinds = session.args.optimizers();
-    kinds.sort_by_key(|kind| *kind != OptimizerKind::AdamW);
-    for kind in kinds {
+    for kind in session.args.optimizers() {
         let found = sweep_one(kind, |rate| {
-            let rest = if kind == OptimizerKind::AdamW {
-                rate
-            } else {
-                rest_rate
-            };
-            let settings = session.settings(kind, rate, rest, session.args.seed);
+            let settings = session.settings(kind, rate, REST_LEARNING_RATE, session.args.seed);
             Ok(session.run(settings)?.validation_loss())
         })?;
-        if kind == OptimizerKind::AdamW {
-            rest_rate = found.chosen;
-        }
         say!(
             "{kind}: {} is best of {}",
             found.chosen,

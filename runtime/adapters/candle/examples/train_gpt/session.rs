@@ -7,7 +7,9 @@ use crate::learning_rates::Sweep;
 use crate::output::say;
 use crate::progress::Progress;
 use crate::record::RunRecord;
-use crate::settings::{Choices, CoarseChoice, MOMENTUM, OptimizerKind, RunSettings};
+use crate::settings::{
+    Choices, CoarseChoice, MOMENTUM, OptimizerKind, REST_LEARNING_RATE, RunSettings,
+};
 use crate::trainer::Trainer;
 use crate::tuning::{Workload, tuned, workload};
 use anyhow::Result;
@@ -59,11 +61,6 @@ impl Session {
             runs_planned: (!args.sweep_lr && args.experiment.is_none()).then_some(runs),
             args,
         })
-    }
-
-    /// The learning rate of AdamW on what is not a matrix of a block: that of the committed sweep.
-    pub(crate) fn rest_learning_rate(&self) -> f64 {
-        self.sweep.chosen(OptimizerKind::AdamW).unwrap_or(1e-3)
     }
 
     /// The kernels of this machine.
@@ -145,8 +142,7 @@ impl Session {
         for seed in self.args.seed..self.args.seed + self.args.seeds {
             for optimizer in self.args.optimizers() {
                 let learning_rate = self.chosen_rate(self.swept_as(optimizer))?;
-                let settings =
-                    self.settings(optimizer, learning_rate, self.rest_learning_rate(), seed);
+                let settings = self.settings(optimizer, learning_rate, REST_LEARNING_RATE, seed);
                 records.push(self.run(settings)?);
             }
         }

@@ -110,6 +110,9 @@ pub(crate) struct CoarseChoice {
     pub(crate) momentum: Option<f64>,
 }
 
+/// Learning rate of what is no matrix of a block, under AdamW beside whatever trains the matrices.
+pub(crate) const REST_LEARNING_RATE: f64 = 2e-3;
+
 /// One run. Two runs of equal settings on one machine give the same weights, bit for bit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct RunSettings {
@@ -184,7 +187,7 @@ pub(crate) mod tests {
             } else {
                 1e-2
             },
-            rest_learning_rate: 2e-3,
+            rest_learning_rate: REST_LEARNING_RATE,
             tile: None,
             schedule: None,
             power: None,

@@ -4,7 +4,7 @@
 
 use super::{Figure, Row, figure};
 use crate::session::Session;
-use crate::settings::{Choices, OptimizerKind, RunSettings};
+use crate::settings::{Choices, OptimizerKind, REST_LEARNING_RATE, RunSettings};
 use crate::trainer::Trainer;
 use anyhow::{Context, Result};
 use himuon::diagnose::spectral_norm;
@@ -18,7 +18,6 @@ const STRONG: f64 = 3.0;
 const LAST: u64 = 20;
 
 pub(super) fn rows(session: &Session) -> Result<Vec<Row>> {
-    let rest = session.rest_learning_rate();
     let rate = session.chosen_rate(OptimizerKind::Muon)?;
     let mut rows = Vec::new();
     for nesterov in [true, false] {
@@ -34,7 +33,7 @@ pub(super) fn rows(session: &Session) -> Result<Vec<Row>> {
                         constant_rate: true,
                         ..Choices::default()
                     },
-                    ..session.settings(OptimizerKind::HiMuon, rate, rest, 0)
+                    ..session.settings(OptimizerKind::HiMuon, rate, REST_LEARNING_RATE, 0)
                 },
             });
         }

@@ -4,7 +4,7 @@
 use super::{Figure, Row, figure};
 use crate::corpus::Corpus;
 use crate::session::Session;
-use crate::settings::{OptimizerKind, RunSettings};
+use crate::settings::{OptimizerKind, REST_LEARNING_RATE, RunSettings};
 use crate::trainer::Trainer;
 use anyhow::{Context, Result};
 
@@ -21,7 +21,6 @@ pub(super) fn rows(session: &Session) -> Result<Vec<Row>> {
         .other
         .as_ref()
         .context("--experiment fine-tuning needs --other FILE, a second text")?;
-    let rest = session.rest_learning_rate();
     let rate = session.chosen_rate(OptimizerKind::Muon)?;
     let mut rows = Vec::new();
     for power in POWERS {
@@ -32,7 +31,12 @@ pub(super) fn rows(session: &Session) -> Result<Vec<Row>> {
                     tile: Some("full".into()),
                     power: Some(power.to_owned()),
                     steps: session.args.steps.div_ceil(LENGTH),
-                    ..session.settings(OptimizerKind::HiMuon, factor * rate, factor * rest, 0)
+                    ..session.settings(
+                        OptimizerKind::HiMuon,
+                        factor * rate,
+                        factor * REST_LEARNING_RATE,
+                        0,
+                    )
                 },
             });
         }
@@ -71,12 +75,7 @@ fn trained(session: &mut Session, seed: u64) -> Result<std::path::PathBuf> {
         return Ok(path);
     }
     let rate = session.chosen_rate(OptimizerKind::Muon)?;
-    let settings = session.settings(
-        OptimizerKind::Muon,
-        rate,
-        session.rest_learning_rate(),
-        seed,
-    );
+    let settings = session.settings(OptimizerKind::Muon, rate, REST_LEARNING_RATE, seed);
     let mut trainer = Trainer::new(settings, session.tuning())?;
     while !trainer.is_done() {
         trainer.step(&session.corpus)?;

@@ -3,7 +3,7 @@
 
 use super::{Figure, Row, figure};
 use crate::session::Session;
-use crate::settings::{Choices, OptimizerKind, RunSettings};
+use crate::settings::{Choices, OptimizerKind, REST_LEARNING_RATE, RunSettings};
 use crate::trainer::Trainer;
 use anyhow::Result;
 
@@ -38,7 +38,6 @@ const ROWS: [(&str, OptimizerKind, Option<&str>); 6] = [
 ];
 
 pub(super) fn rows(session: &Session) -> Result<Vec<Row>> {
-    let rest = session.rest_learning_rate();
     ROWS.iter()
         .map(|(key, kind, criterion)| {
             Ok(Row {
@@ -50,7 +49,12 @@ pub(super) fn rows(session: &Session) -> Result<Vec<Row>> {
                         training_blocks: 1,
                         ..Choices::default()
                     },
-                    ..session.settings(*kind, session.chosen_rate(OptimizerKind::Muon)?, rest, 0)
+                    ..session.settings(
+                        *kind,
+                        session.chosen_rate(OptimizerKind::Muon)?,
+                        REST_LEARNING_RATE,
+                        0,
+                    )
                 },
             })
         })

@@ -3,7 +3,7 @@
 use super::{Figure, Row, figure};
 use crate::record::median;
 use crate::session::Session;
-use crate::settings::{OptimizerKind, RunSettings};
+use crate::settings::{OptimizerKind, REST_LEARNING_RATE, RunSettings};
 use anyhow::Result;
 
 /// A name, and what it takes: tile, schedule and power, as the command line writes them.
@@ -29,7 +29,6 @@ const TILES: [Choice; 10] = [
 ];
 
 pub(super) fn rows(session: &Session) -> Result<Vec<Row>> {
-    let rest = session.rest_learning_rate();
     TILES
         .iter()
         .map(|(key, tile, schedule, power)| {
@@ -46,7 +45,7 @@ pub(super) fn rows(session: &Session) -> Result<Vec<Row>> {
                     tile: own(tile),
                     schedule: own(schedule),
                     power: own(power),
-                    ..session.settings(kind, rate, rest, 0)
+                    ..session.settings(kind, rate, REST_LEARNING_RATE, 0)
                 },
             })
         })

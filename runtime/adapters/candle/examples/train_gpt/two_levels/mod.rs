@@ -15,6 +15,7 @@ mod store;
 use crate::output::{self, say};
 use crate::record::{RunRecord, median};
 use crate::session::Session;
+use crate::settings::REST_LEARNING_RATE;
 use anyhow::{Context, Result};
 use report::Finished;
 use rows::{Family, Row, chosen};
@@ -121,8 +122,7 @@ fn train(
     row: &Row,
     (rate, seed): (f64, u64),
 ) -> Result<RunRecord> {
-    let rest = session.rest_learning_rate();
-    let settings = row.settings(session, rate, rest, seed);
+    let settings = row.settings(session, rate, REST_LEARNING_RATE, seed);
     store.run(
         session,
         &format!("{}-lr{rate}-seed{seed}", row.key()),
@@ -134,8 +134,7 @@ fn train(
 pub(crate) fn times(session: &mut Session) -> Result<()> {
     let settings = |session: &Session, row: &Row| {
         let [_, rate, _] = row.family.rates();
-        let rest = session.rest_learning_rate();
-        let mut settings = row.settings(session, rate, rest, session.args.seed);
+        let mut settings = row.settings(session, rate, REST_LEARNING_RATE, session.args.seed);
         settings.choices.undiagnosed = true;
         settings
     };
