@@ -104,11 +104,11 @@ fn apply_on_a_device_is_the_map_in_f64() {
 }
 
 #[test]
-fn a_device_that_is_not_there_is_named() {
+fn a_device_that_is_not_there_is_named_and_threads_on_one_are_refused() {
     let folder = Folder::new();
     let input = folder.write_matrix("m.safetensors", &Matrix::zeros(4, 4));
     let output = folder.path("o.safetensors");
-    let run = emulated(&[
+    let arguments = [
         "apply",
         "--in",
         input.to_str().unwrap(),
@@ -118,7 +118,11 @@ fn a_device_that_is_not_there_is_named() {
         "16",
         "--device",
         "cuda:2",
-    ]);
+    ];
+    let run = emulated(&[&arguments[..], &["--threads", "2"]].concat());
+    assert_eq!(run.code, 2, "{}", run.err);
+    assert!(run.err.contains("--threads is of the CPU"), "{}", run.err);
+    let run = emulated(&arguments);
     assert_eq!(run.code, 1);
     assert!(run.err.contains("no CUDA device 2: 2 found"), "{}", run.err);
     assert!(!output.exists());

@@ -78,6 +78,11 @@ pub(in super::super) fn run(
                     .to_owned(),
             ));
         }
+        Device::Cuda(_) if arguments.threads > 0 => {
+            return Err(CommandError::Request(
+                "--threads is of the CPU: leave it out with --device cuda".to_owned(),
+            ));
+        }
         Device::Cuda(ordinal) => (arguments.spec.resolve()?, Place::Cuda { ordinal }, "cuda"),
     };
     console.detail(&format!("specification: {spec}"));
