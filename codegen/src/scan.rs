@@ -69,8 +69,9 @@ struct Attribute {
 
 impl Attribute {
     fn read(self) -> Result<DeclaredLayer, ScanError> {
-        let is_dollar = |token| matches!(token, TokenTree::Punct(punct) if punct.as_char() == '$');
-        if self.arguments.clone().into_iter().any(is_dollar) {
+        // As macros by example and `quote!` mark what they fill in.
+        let is_filled_in = |token| matches!(token, TokenTree::Punct(punct) if ['$', '#'].contains(&punct.as_char()));
+        if self.arguments.clone().into_iter().any(is_filled_in) {
             return Err(ScanError::InMacro { name: self.name });
         }
         let parsed = syn::parse2::<Entries>(self.arguments);
@@ -100,14 +101,18 @@ fn search(tokens: TokenStream, found: &mut Vec<Attribute>) {
                         name: String::new(),
                         arguments,
                     }),
-                    None => search(group.stream(), found),
+                    None => {
+                        search(group.stream(), found);
+                        // Those within belong to nothing that follows.
+                        if group.delimiter() != Delimiter::Bracket {
+                            first_without_name = found.len();
+                        }
+                    }
                 }
             }
-            TokenTree::Ident(name) if after_struct => {
+            name if after_struct => {
                 for attribute in &mut found[first_without_name..] {
-                    if attribute.name.is_empty() {
-                        attribute.name = name.to_string();
-                    }
+                    attribute.name = name.to_string();
                 }
                 first_without_name = found.len();
             }
@@ -198,6 +203,11 @@ mod tests {
             refused(filled_in),
             ScanError::InMacro { name } if name == "Filled"
         ));
+        let quoted = "quote! { #[himuon(tile = #tile)] struct Quoted; }";
+        assert!(matches!(refused(quoted), ScanError::InMacro { .. }));
+        // The name of one that a macro names is not that of the next.
+        let named = "m! { #[himuon(tile = 8)] struct $name; struct Next; } struct Outer;";
+        assert_eq!(declared_layers(named).unwrap().remove(0).unwrap().name, "$");
         assert!(matches!(
             declared_layers("no { rust"),
             Err(ScanError::Source(_))

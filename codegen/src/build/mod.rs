@@ -26,6 +26,7 @@ use crate::pipeline::{
 use crate::render::RenderError;
 use attributes::Declared;
 use himuon_templates::{KernelSpec, VariantError, files};
+use std::collections::BTreeMap;
 use std::env;
 use std::io::Write;
 use std::path::PathBuf;
@@ -221,23 +222,26 @@ impl Build {
             if self.row_normalised && normalised.is_none() {
                 warnings.push(format!("{spec}: its rows are normalised on the CPU alone"));
             }
-            let mut without = None;
+            let mut without = BTreeMap::new();
             for target in &self.targets {
-                let step = kernel_of_tiles(spec, class_of(target)?);
-                for tiles in [step].into_iter().chain(normalised.clone()) {
+                let step = ("", kernel_of_tiles(spec, class_of(target)?));
+                let map = normalised.clone().map(|map| (" for normalised rows", map));
+                for (what, tiles) in [step].into_iter().chain(map) {
                     let tiles = (target, tiles);
                     if done.contains(&tiles) {
                         continue;
                     }
                     match self.emit(&tiles.1, target, compiler)? {
                         Ok(emitted) => kernels.push(emitted),
-                        Err(reason) => without = Some(reason),
+                        Err(reason) => drop(without.insert(what, reason)),
                     }
                     done.push(tiles);
                 }
             }
-            if let Some(reason) = without {
-                warnings.push(format!("{spec} has no kernel and is left out: {reason}"));
+            for (what, reason) in without {
+                warnings.push(format!(
+                    "{spec} has no kernel{what}, which is left out: {reason}"
+                ));
             }
         }
         Ok(kernels)

@@ -6,6 +6,8 @@ use std::sync::Arc;
 #[cfg(feature = "cuda")]
 use std::sync::Weak;
 
+use himuon_templates::KernelSpec;
+
 use super::error::StepError;
 use super::gather::gather;
 use super::prepare::Ready;
@@ -35,6 +37,12 @@ pub(crate) struct RecordedSteps {
     of_step: Vec<u32>,
     /// Kernels of a graph of all phases, those that do not run included.
     kernels: usize,
+}
+
+/// How each launch of a plan is computed.
+fn variants(plan: &Plan) -> impl Iterator<Item = (&KernelSpec, Option<&str>)> {
+    let launches = plan.launches.iter();
+    launches.map(|launch| (&launch.spec, launch.variant.as_deref()))
 }
 
 /// The plan that takes the most workspace.
@@ -217,6 +225,7 @@ impl<M: Memory> HiMuon<M> {
             ));
         }
         let largest = largest(&recorded.phases);
+        self.check_kernels()?;
         self.check_recordable(parameters, &(self.step..steps.end))?;
         // A state that was loaded may lack what no step had touched, and a step that failed its workspace.
         self.allocate_state(&vec![true; parameters.len()])?;
@@ -238,6 +247,21 @@ impl<M: Memory> HiMuon<M> {
         self.count_updates(&vec![true; parameters.len()]);
         self.step += 1;
         Ok(report)
+    }
+
+    /// Refuses a replay whose kernels are not those that an ordinary step would run, since another state pins others.
+    fn check_kernels(&mut self) -> Result<(), Error> {
+        let (plan, phase) = self.plan_for(self.step)?;
+        let recorded = self.recorded.iter().flat_map(|recorded| &recorded.phases);
+        let same = recorded
+            .filter(|(known, _)| *known == phase)
+            .all(|(_, recorded)| variants(recorded).eq(variants(&plan)));
+        match same {
+            true => Ok(()),
+            false => Err(refused(
+                "the state that was loaded uses other kernels than the recording; record again",
+            )),
+        }
     }
 
     /// The specification of its group that each parameter was raised to.

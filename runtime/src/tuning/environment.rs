@@ -35,9 +35,20 @@ pub(super) fn autotune() -> Result<Option<Level>, TuningError> {
     }
 }
 
-/// This process's number among the processes of its job, as its launcher says; `None` where no launcher says any.
+/// This process's number among the processes of its job, as its launcher says; `None` where no launcher says any, or that there is
+/// one process alone.
 pub fn rank() -> Option<usize> {
+    let number = |name: &str| std::env::var(name).ok()?.parse::<usize>().ok();
+    let processes = [
+        "WORLD_SIZE",
+        "OMPI_COMM_WORLD_SIZE",
+        "PMI_SIZE",
+        "SLURM_NTASKS",
+    ];
+    if processes.into_iter().find_map(number) == Some(1) {
+        return None;
+    }
     ["RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID"]
         .into_iter()
-        .find_map(|name| std::env::var(name).ok()?.parse().ok())
+        .find_map(number)
 }

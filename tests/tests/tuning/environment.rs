@@ -113,7 +113,13 @@ fn ranks_that_cannot_share_a_table_all_run_the_default() {
         in_child(folder.path(), "", &environment);
     }
     // Alone it tunes for itself.
-    let environment = [("HIMUON_AUTOTUNE", "measure"), read_only];
+    let alone = [("RANK", "0"), ("WORLD_SIZE", "1")];
+    let environment = [
+        ("HIMUON_AUTOTUNE", "measure"),
+        read_only,
+        alone[0],
+        alone[1],
+    ];
     let why = in_child(folder.path(), "any", &environment);
     assert!(why.contains("from the tuning table"), "{why}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);

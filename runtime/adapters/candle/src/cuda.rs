@@ -16,7 +16,7 @@ use himuon::optimizer::StepReport;
 
 use crate::error::CandleError;
 use crate::optimizer::HiMuonConfig;
-use crate::stack::with_stack_for;
+use crate::stack::{needs_a_thread, with_stack_for};
 use crate::variables::{NamedVariable, check_types, named};
 use crate::weights::{separate_gradient, storage_addresses};
 
@@ -72,6 +72,8 @@ impl CudaHiMuon {
             });
         }
         let (variables, inner, stream) = (&self.variables, &mut self.inner, &self.stream);
+        // candle's stream is another one in each thread.
+        let elsewhere = needs_a_thread(variables.len());
         let (report, submitted) = with_stack_for(variables.len(), || {
             let inner = RefCell::new(inner);
             let report = RefCell::new(None);
@@ -92,17 +94,22 @@ impl CudaHiMuon {
                 Ok(())
             });
             if let Err(error) = stepped {
-                // What was submitted before the error may be another thread's, as below.
-                stream.synchronize().map_err(Error::wrap)?;
+                if elsewhere {
+                    // What was submitted before the error ends with this thread's stream.
+                    let _ = stream.synchronize();
+                }
                 return Err(error);
             }
             let report = report
                 .into_inner()
                 .ok_or_else(|| Error::msg("the step ran without reaching the variables"))?;
-            Ok((report, stream.record_event(None).map_err(Error::wrap)?))
+            Ok((report, elsewhere.then(|| stream.record_event(None))))
         })?;
-        // candle's stream is another one in each thread, and many variables are stepped on a thread with a larger stack.
-        stream.wait(&submitted).map_err(Error::wrap)?;
+        if let Some(submitted) = submitted
+            && submitted.and_then(|event| stream.wait(&event)).is_err()
+        {
+            stream.context().synchronize().map_err(Error::wrap)?;
+        }
         Ok(report)
     }
 }

@@ -12,6 +12,11 @@ const STEP_BYTES: usize = 4 << 20;
 /// Up to this many variables the caller's stack does: 35 KiB as measured, where a thread's has 2 MiB.
 const NESTED_IN_PLACE: usize = 64;
 
+/// Whether a descent over so many variables runs on a thread of its own.
+pub(crate) fn needs_a_thread(variables: usize) -> bool {
+    variables > NESTED_IN_PLACE
+}
+
 /// Runs a descent over so many variables, on a thread of its own where the caller's stack may be too small.
 ///
 /// The thread's stack is address space until it is written to. A panic of the descent goes on in the caller.
@@ -19,7 +24,7 @@ pub(crate) fn with_stack_for<T: Send>(
     variables: usize,
     descent: impl FnOnce() -> Result<T> + Send,
 ) -> Result<T> {
-    if variables <= NESTED_IN_PLACE {
+    if !needs_a_thread(variables) {
         return descent();
     }
     let bytes = STEP_BYTES + BYTES_PER_VARIABLE * variables;

@@ -56,7 +56,7 @@ impl Sweep {
 fn first_rates(optimizer: OptimizerKind) -> &'static [f64] {
     match optimizer {
         OptimizerKind::HiMuon | OptimizerKind::Muon => &[0.005, 0.01, 0.02],
-        OptimizerKind::AdamW => &[0.00025, 0.0005, 0.001],
+        OptimizerKind::AdamW => &[0.000125, 0.00025, 0.0005],
     }
 }
 
