@@ -89,7 +89,8 @@ impl Attribute {
 }
 
 fn search(tokens: TokenStream, found: &mut Vec<Attribute>) {
-    let mut first_without_name = found.len();
+    // Places of those that stand before the next struct.
+    let mut pending = Vec::new();
     let (mut after_hash, mut after_struct) = (false, false);
     for token in tokens {
         match &token {
@@ -97,24 +98,20 @@ fn search(tokens: TokenStream, found: &mut Vec<Attribute>) {
                 let is_attribute = after_hash && group.delimiter() == Delimiter::Bracket;
                 let arguments = is_attribute.then(|| arguments(group.stream())).flatten();
                 match arguments {
-                    Some(arguments) => found.push(Attribute {
-                        name: String::new(),
-                        arguments,
-                    }),
-                    None => {
-                        search(group.stream(), found);
-                        // Those within belong to nothing that follows.
-                        if group.delimiter() != Delimiter::Bracket {
-                            first_without_name = found.len();
-                        }
+                    Some(arguments) => {
+                        pending.push(found.len());
+                        found.push(Attribute {
+                            name: String::new(),
+                            arguments,
+                        });
                     }
+                    None => search(group.stream(), found),
                 }
             }
             name if after_struct => {
-                for attribute in &mut found[first_without_name..] {
-                    attribute.name = name.to_string();
+                for place in pending.drain(..) {
+                    found[place].name = name.to_string();
                 }
-                first_without_name = found.len();
             }
             _ => {}
         }
@@ -168,7 +165,7 @@ mod tests {
             #[himuon(tile = 128, steps = 4)]
             pub struct A { width: usize }
             #[cfg_attr(all(feature = "muon", unix), derive(Debug), himuon::himuon(tile = (64, 256), power = "1/2"))]
-            struct B;
+            pub(crate) struct B;
             struct Plain;
             #[other(tile = 3)]
             struct Other;

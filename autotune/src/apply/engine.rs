@@ -5,7 +5,6 @@ use himuon::cpu::{ApplyScale, CpuKernel, Pool, Workspace};
 use himuon::cuda::{self, CudaMap};
 use himuon::launch::TileDiagnostics;
 use himuon::reference::{TileBounds, tiles};
-use himuon::templates::{Criterion, Otherwise};
 
 use super::ApplyError;
 use super::matrices::Values;
@@ -141,10 +140,7 @@ fn rescale(
 
 /// Whether the criterion left a tile as it is, which no scale touches.
 fn is_plain(spec: &KernelSpec, report: &TileDiagnostics) -> bool {
-    let Criterion::Tested { otherwise, .. } = spec.criterion else {
-        return false;
-    };
-    otherwise == Otherwise::Momentum && !report.non_finite && !report.orthogonalised
+    spec.criterion.leaves_momentum() && !report.non_finite && !report.orthogonalised
 }
 
 /// Each tile times f_t^p, then the RMS of all finite tiles set to [`FACTOR`], but for those that the criterion left as they are.

@@ -233,7 +233,9 @@ impl Build {
                     }
                     match self.emit(&tiles.1, target, compiler)? {
                         Ok(emitted) => kernels.push(emitted),
-                        Err(reason) => drop(without.insert(what, reason)),
+                        Err(reason) => {
+                            without.insert(what, reason);
+                        }
                     }
                     done.push(tiles);
                 }

@@ -19,7 +19,6 @@ use super::storage::{Pointer, read};
 use super::store::{Sink, store_row};
 use super::workspace::Parts;
 use crate::launch::RowNormalisation;
-use himuon_templates::{Criterion, Otherwise};
 
 /// Where the normalised matrix goes.
 #[derive(Debug)]
@@ -238,13 +237,7 @@ impl TileFactors {
         TileFactors {
             largest: finite.map(|outcome| outcome.norm).fold(0.0, f64::max),
             power: map.power,
-            leaves_momentum: matches!(
-                map.criterion,
-                Criterion::Tested {
-                    otherwise: Otherwise::Momentum,
-                    ..
-                }
-            ),
+            leaves_momentum: map.criterion.leaves_momentum(),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use himuon_templates::{Coarse, Criterion, Fine, KernelSpec, Mode, Otherwise, Tile};
+use himuon_templates::{Coarse, Fine, KernelSpec, Mode, Tile};
 
 use super::coarse::{COARSE_FACTOR, COARSE_MOMENTUM, CoarseSchedule};
 pub use super::group_options::{AdamWOptions, GroupOptions};
@@ -300,15 +300,8 @@ impl MuonOptions {
     /// MiMuon's unorthogonalised branch is the momentum itself, whose size the heavy ball multiplies by
     /// 1 / (1 - mu).
     pub(crate) fn mimuon_warning(&self, pattern: &str) -> Option<String> {
-        let bare_momentum = self.specs.iter().any(|spec| {
-            matches!(
-                spec.criterion,
-                Criterion::Tested {
-                    otherwise: Otherwise::Momentum,
-                    ..
-                }
-            )
-        });
+        let mut specs = self.specs.iter();
+        let bare_momentum = specs.any(|spec| spec.criterion.leaves_momentum());
         let warned = bare_momentum && self.convention == MomentumConvention::HeavyBall;
         warned.then(|| {
             format!(

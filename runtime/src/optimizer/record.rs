@@ -16,7 +16,7 @@ use super::{HiMuon, NonFinitePolicy, ParameterStep, Protection};
 use crate::backend::Recording;
 use crate::error::Error;
 use crate::memory::Memory;
-use crate::plan::Plan;
+use crate::plan::{Plan, PlannedMatrix};
 use crate::schedule::GroupPhase;
 
 /// Steps of a recording, at most: the device has a word for each.
@@ -29,8 +29,6 @@ pub(crate) struct RecordedSteps {
     #[cfg(feature = "cuda")]
     identity: Arc<()>,
     steps: Range<u64>,
-    /// As [`HiMuon::raised`] gave it.
-    raised: Vec<Option<usize>>,
     phases: Vec<(Vec<GroupPhase>, Arc<Plan>)>,
     /// Which of the phases each step is in.
     #[cfg(feature = "cuda")]
@@ -39,10 +37,16 @@ pub(crate) struct RecordedSteps {
     kernels: usize,
 }
 
-/// How each launch of a plan is computed.
-fn variants(plan: &Plan) -> impl Iterator<Item = (&KernelSpec, Option<&str>)> {
+/// What each launch of a plan computes, and how; in however many chunks.
+fn computed(plan: &Plan) -> impl Iterator<Item = (&KernelSpec, Option<&str>, &[PlannedMatrix])> {
     let launches = plan.launches.iter();
-    launches.map(|launch| (&launch.spec, launch.variant.as_deref()))
+    launches.map(|launch| {
+        (
+            &launch.spec,
+            launch.variant.as_deref(),
+            &launch.matrices[..],
+        )
+    })
 }
 
 /// The plan that takes the most workspace.
@@ -108,7 +112,6 @@ impl<M: Memory> HiMuon<M> {
             #[cfg(feature = "cuda")]
             identity: Arc::new(()),
             steps,
-            raised: self.raised(),
             phases,
             #[cfg(feature = "cuda")]
             of_step,
@@ -219,13 +222,8 @@ impl<M: Memory> HiMuon<M> {
                 self.step, steps.start, steps.end
             )));
         }
-        if recorded.raised != self.raised() {
-            return Err(refused(
-                "the state that was loaded has other tiles than the recording; record again",
-            ));
-        }
         let largest = largest(&recorded.phases);
-        self.check_kernels()?;
+        let plan = self.recorded_plan()?;
         self.check_recordable(parameters, &(self.step..steps.end))?;
         // A state that was loaded may lack what no step had touched, and a step that failed its workspace.
         self.allocate_state(&vec![true; parameters.len()])?;
@@ -241,7 +239,7 @@ impl<M: Memory> HiMuon<M> {
                 .as_ref()
                 .map_or(0, |recorded| recorded.kernels),
             counts_pending: true,
-            tiles: self.plan(self.step)?.tiles() as usize,
+            tiles: plan.tiles() as usize,
             ..StepReport::default()
         };
         self.count_updates(&vec![true; parameters.len()]);
@@ -249,24 +247,20 @@ impl<M: Memory> HiMuon<M> {
         Ok(report)
     }
 
-    /// Refuses a replay whose kernels are not those that an ordinary step would run, since another state pins others.
-    fn check_kernels(&mut self) -> Result<(), Error> {
+    /// The plan of the next step, refused where the recording does something else: a state that was loaded raises tiles and pins
+    /// kernels.
+    fn recorded_plan(&mut self) -> Result<Arc<Plan>, Error> {
         let (plan, phase) = self.plan_for(self.step)?;
         let recorded = self.recorded.iter().flat_map(|recorded| &recorded.phases);
         let same = recorded
             .filter(|(known, _)| *known == phase)
-            .all(|(_, recorded)| variants(recorded).eq(variants(&plan)));
+            .all(|(_, recorded)| computed(recorded).eq(computed(&plan)));
         match same {
-            true => Ok(()),
+            true => Ok(plan),
             false => Err(refused(
-                "the state that was loaded uses other kernels than the recording; record again",
+                "the state that was loaded has other tiles or kernels than the recording; record again",
             )),
         }
-    }
-
-    /// The specification of its group that each parameter was raised to.
-    fn raised(&self) -> Vec<Option<usize>> {
-        self.parameters.iter().map(|p| p.raised).collect()
     }
 
     /// The other end of the present recording's identity; of none where there is no recording.

@@ -4,7 +4,6 @@ use super::matrix::Matrix;
 use super::scale::{exact_scale, rms_factor};
 use super::tile_map::{MappedTile, ReferenceMap};
 use super::tiling::{TileBounds, tiles};
-use himuon_templates::{Criterion, Otherwise};
 
 /// A matrix whose tiles have been mapped.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,14 +74,7 @@ impl ReferenceMap {
 
     /// Whether the criterion left a tile as M itself, which nothing scales.
     pub(crate) fn leaves_momentum(&self, tile: &MappedTile) -> bool {
-        let momentum_instead = matches!(
-            self.spec().criterion,
-            Criterion::Tested {
-                otherwise: Otherwise::Momentum,
-                ..
-            }
-        );
-        momentum_instead && !tile.orthogonalised && !tile.non_finite
+        self.spec().criterion.leaves_momentum() && !tile.orthogonalised && !tile.non_finite
     }
 
     /// The map of every tile, scaled, but for those that the criterion leaves as they are.

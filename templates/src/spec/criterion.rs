@@ -51,3 +51,16 @@ pub enum Criterion {
         otherwise: Otherwise,
     },
 }
+
+impl Criterion {
+    /// Whether a tile that fails gets the momentum itself, which nothing scales.
+    pub fn leaves_momentum(&self) -> bool {
+        matches!(
+            self,
+            Criterion::Tested {
+                otherwise: Otherwise::Momentum,
+                ..
+            }
+        )
+    }
+}
