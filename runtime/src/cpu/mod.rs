@@ -67,6 +67,7 @@ pub use measure::{MapSpeed, measure_kernels, measure_maps, measure_peak};
 pub(crate) use measure::{measure_latency, measure_loads};
 pub use pool::Pool;
 pub use product::Blocking;
+pub(crate) use product::pass_length;
 pub use simd::InstructionSet;
 pub(crate) use tile::ahead::MOST_AHEAD;
 pub use variant::CpuVariant;

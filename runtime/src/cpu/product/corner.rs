@@ -4,7 +4,7 @@
 //! sixteen rows take twelve vectors.
 
 use super::finish::Finish;
-use super::piece::{Place, TERMS_AT_A_TIME, Transposed, add_term, finished, written_out};
+use super::piece::{Place, TERMS_AT_A_TIME, Transposed, add_terms, finished, written_out};
 use crate::cpu::layout::{BLOCK, Panels};
 use crate::cpu::simd::{LANES, Simd};
 
@@ -52,20 +52,22 @@ pub(super) unsafe fn corner_piece<S: Simd, const BESIDE: usize, const PANELS: us
         (left, Panels { start, ..input })
     };
     let single = written_out::<S>(&place.sum);
-    for first in (place.sum.start..single).step_by(TERMS_AT_A_TIME) {
-        for k in first..first + TERMS_AT_A_TIME {
+    let mut k = place.sum.start;
+    while k < single {
+        for k in k..k + TERMS_AT_A_TIME {
             // SAFETY: the caller's word.
             unsafe {
                 corner = simd.add_corner(input.row(block, k), corner);
-                add_term(simd, left, right, k, &mut sums);
+                add_terms::<S, _, 1, _, _>(simd, left, right, k, &mut sums);
             }
         }
+        k += TERMS_AT_A_TIME;
     }
     for k in single..place.sum.end {
         // SAFETY: as above.
         unsafe {
             corner = simd.add_corner(input.row(block, k), corner);
-            add_term(simd, left, right, k, &mut sums);
+            add_terms::<S, _, 1, _, _>(simd, left, right, k, &mut sums);
         }
     }
     if !place.last {

@@ -17,7 +17,7 @@ pub(crate) enum Finish {
 /// factor P.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scaled {
-    /// 1 leaves P as it is.
+    /// 1 leaves P as it is, and takes no time.
     pub(crate) factor: f32,
 }
 
@@ -52,6 +52,27 @@ impl Scaled {
         _row: usize,
     ) -> S::Vector {
         simd.mul(simd.splat(self.factor), sum)
+    }
+}
+
+/// linear B + P: what [`Affine`] is where its factor is 1, which needs no multiplication.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Unscaled(pub(super) Affine);
+
+impl Unscaled {
+    /// # Safety
+    /// As [`Scaled::apply`].
+    #[inline(always)]
+    pub(super) unsafe fn apply<S: Simd>(
+        self,
+        simd: S,
+        sum: S::Vector,
+        panel: usize,
+        row: usize,
+    ) -> S::Vector {
+        // SAFETY: the caller's word.
+        let base = unsafe { simd.load(self.0.base.row(panel, row)) };
+        simd.fused(simd.splat(self.0.linear), base, sum)
     }
 }
 

@@ -19,8 +19,8 @@ pub(crate) use update::{UpdatePart, update};
 
 use super::simd::InstructionSet;
 
-/// Length of the part of a sum that one pass over a block covers: three panels of the right operand and
-/// one of the left, 128 rows each, are 32 KiB and stay in the first-level cache.
+/// Length of the part of a sum that one pass over a block covers, where sums are cut: three panels of the right operand
+/// and one of the left, 128 rows each, are 32 KiB and stay in the first-level cache.
 pub(crate) const SUM_BLOCK: usize = 128;
 
 /// How the products are cut into pieces: a property of the variant, without influence on the bits.
@@ -33,7 +33,8 @@ pub struct Blocking {
     /// Of a piece of a multiplication: 2 (of twelve rows), 3 (of eight rows) or 4 (of six rows) panels, or 4, 5 or 6
     /// rows of one panel. Five rows stand for pieces of six, five and five, which are sixteen.
     pub update: u8,
-    /// Length of the part of a sum that one pass over a block covers, a multiple of sixteen.
+    /// Length of the part of a sum that one pass over a block covers, a multiple of sixteen. Where a piece spans several
+    /// panels, sums up to four times as long are not cut.
     pub sum: u16,
 }
 
@@ -70,10 +71,10 @@ impl Blocking {
 
     /// The default; `wide`: where pieces span several panels.
     pub(crate) const fn of(wide: bool) -> Blocking {
-        let size = if wide { 3 } else { 6 };
+        let (symmetric, update) = if wide { (3, 4) } else { (6, 6) };
         Blocking {
-            symmetric: size,
-            update: size,
+            symmetric,
+            update,
             sum: SUM_BLOCK as u16,
         }
     }
@@ -89,4 +90,15 @@ fn group(width: usize, left: usize) -> usize {
     } else {
         width
     }
+}
+
+/// A sum up to so many times as long as a pass is not cut, where registers hold several panels.
+const UNCUT: usize = 4;
+
+/// Length of the part of a sum of `depth` terms that one pass covers where registers hold several panels. A pause stores
+/// every sum and loads it again, which costs more than right operands that come from the second-level cache, as long as
+/// they are in no larger one.
+#[inline(always)]
+pub(crate) fn pass_length(depth: usize, sum: usize) -> usize {
+    if depth <= UNCUT * sum { depth } else { sum }
 }

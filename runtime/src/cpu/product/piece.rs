@@ -1,6 +1,6 @@
 //! The inner loop: a block of rows by panels that stays in registers.
 
-use super::finish::Finish;
+use super::finish::{Finish, Unscaled};
 use crate::cpu::layout::Panels;
 use crate::cpu::simd::{LANES, Simd};
 use std::ops::Range;
@@ -14,6 +14,8 @@ pub(super) trait Left: Copy {
     unsafe fn at(self, k: usize) -> *const f32;
     /// Distance from one row of the piece to the next.
     const ROW: usize;
+    /// Distance from one term to the next, where they are in one panel.
+    const TERM: usize;
 }
 
 /// Left(k, r) = B(k, column + r): the product B^T B.
@@ -27,6 +29,7 @@ impl Left for Transposed {
         unsafe { self.0.add(k * LANES) }
     }
     const ROW: usize = 1;
+    const TERM: usize = LANES;
 }
 
 /// Left(k, r) = L(row + r, k): the product L R.
@@ -45,6 +48,7 @@ impl Left for Direct {
         unsafe { self.start.add(k / LANES * self.stride + k % LANES) }
     }
     const ROW: usize = LANES;
+    const TERM: usize = 1;
 }
 
 /// Where a piece lies in the output, which part of the sum it adds.
@@ -109,12 +113,18 @@ pub(super) fn written_out<S: Simd>(sum: &Range<usize>) -> usize {
     }
 }
 
-/// Adds term `k` to the sums of a piece.
+/// Adds `TERMS` terms from `k` on, all in one panel of the left operand, to the sums of a piece.
 ///
 /// # Safety
 /// As [`piece`].
 #[inline(always)]
-pub(super) unsafe fn add_term<S: Simd, L: Left, const ROWS: usize, const PANELS: usize>(
+pub(super) unsafe fn add_terms<
+    S: Simd,
+    L: Left,
+    const TERMS: usize,
+    const ROWS: usize,
+    const PANELS: usize,
+>(
     simd: S,
     left: L,
     right: Panels,
@@ -123,15 +133,19 @@ pub(super) unsafe fn add_term<S: Simd, L: Left, const ROWS: usize, const PANELS:
 ) {
     // SAFETY: the caller's word.
     unsafe {
+        // Once for all terms: where a sum walks along rows, finding each costs slots that multiply-adds need.
         let (left, start) = (left.at(k), right.start.add(k * LANES));
-        let mut row = [simd.splat(0.0); PANELS];
-        for p in 0..PANELS {
-            row[p] = simd.load(start.add(p * right.stride));
-        }
-        for r in 0..ROWS {
-            let number = simd.splat(*left.add(r * L::ROW));
+        for term in 0..TERMS {
+            let (left, start) = (left.add(term * L::TERM), start.add(term * LANES));
+            let mut row = [simd.splat(0.0); PANELS];
             for p in 0..PANELS {
-                sums[r][p] = simd.fused(number, row[p], sums[r][p]);
+                row[p] = simd.load(start.add(p * right.stride));
+            }
+            for r in 0..ROWS {
+                let number = simd.splat(*left.add(r * L::ROW));
+                for p in 0..PANELS {
+                    sums[r][p] = simd.fused(number, row[p], sums[r][p]);
+                }
             }
         }
     }
@@ -162,15 +176,16 @@ pub(super) unsafe fn piece<S: Simd, L: Left, const ROWS: usize, const PANELS: us
         }
     }
     let single = written_out::<S>(&place.sum);
-    for first in (place.sum.start..single).step_by(TERMS_AT_A_TIME) {
-        for k in first..first + TERMS_AT_A_TIME {
-            // SAFETY: the caller's word.
-            unsafe { add_term(simd, left, right, k, &mut sums) }
-        }
+    let mut k = place.sum.start;
+    // A range with a step is compiled into two loops, one within the other.
+    while k < single {
+        // SAFETY: the caller's word.
+        unsafe { add_terms::<S, L, TERMS_AT_A_TIME, _, _>(simd, left, right, k, &mut sums) }
+        k += TERMS_AT_A_TIME;
     }
     for k in single..place.sum.end {
         // SAFETY: as above.
-        unsafe { add_term(simd, left, right, k, &mut sums) }
+        unsafe { add_terms::<S, L, 1, _, _>(simd, left, right, k, &mut sums) }
     }
     if place.last {
         // SAFETY: the caller's word.
@@ -199,12 +214,15 @@ pub(super) unsafe fn finished<S: Simd, const ROWS: usize, const PANELS: usize>(
     row: usize,
     finish: Finish,
 ) -> [[S::Vector; PANELS]; ROWS] {
+    if matches!(finish, Finish::Scaled(finish) if finish.factor == 1.0) {
+        return sums;
+    }
     // One loop for each kind: a loop that contained them all would not be unrolled, and the sums would have to
     // leave the registers.
     macro_rules! finish {
-        ($($kind:pat => $finish:expr),+ $(,)?) => {
+        ($($kind:pat $(if $guard:expr)? => $finish:expr),+ $(,)?) => {
             match finish {
-                $($kind => {
+                $($kind $(if $guard)? => {
                     for r in 0..ROWS {
                         for p in 0..PANELS {
                             // SAFETY: the caller's word.
@@ -217,6 +235,7 @@ pub(super) unsafe fn finished<S: Simd, const ROWS: usize, const PANELS: usize>(
     }
     finish! {
         Finish::Scaled(finish) => finish,
+        Finish::Affine(finish) if finish.factor == 1.0 => Unscaled(finish),
         Finish::Affine(finish) => finish,
         Finish::Combine(finish) => finish,
     }

@@ -3,7 +3,7 @@
 use super::corner::corner_piece;
 use super::finish::Finish;
 use super::piece::{Place, Transposed, piece};
-use super::{group, narrow};
+use super::{group, narrow, pass_length};
 use crate::cpu::layout::Panels;
 use crate::cpu::simd::{LANES, Simd, leaf};
 use std::ops::Range;
@@ -42,10 +42,11 @@ pub(crate) unsafe fn symmetric<S: Simd, const INLINE: bool>(
         // SAFETY: the caller's word.
         return unsafe { narrow::symmetric::<S, INLINE>(simd, &part, finish) };
     }
+    let pass = pass_length(part.depth, part.sum);
     let mut k = 0;
     // A part of the sum at a time: its rows of all panels stay in the second-level cache.
     while k < part.depth {
-        let sum = k..part.depth.min(k + part.sum);
+        let sum = k..part.depth.min(k + pass);
         k = sum.end;
         let mut panel = part.columns.start;
         while panel < part.columns.end {

@@ -1,8 +1,8 @@
 //! L R with a symmetric R: what brings X to the next step.
 
 use super::finish::Finish;
-use super::piece::{Direct, Place, add_term, finished, piece};
-use super::{group, narrow};
+use super::piece::{Direct, Place, add_terms, finished, piece};
+use super::{group, narrow, pass_length};
 use crate::cpu::layout::Panels;
 use crate::cpu::simd::{LANES, Simd, leaf};
 use std::ops::Range;
@@ -57,10 +57,10 @@ pub(crate) unsafe fn update<S: Simd, const INLINE: bool>(
         // SAFETY: the caller's word; R is one block.
         return unsafe { by_block(simd, &part, finish) };
     }
-    let block = part.pass(finish);
+    let pass = pass_length(part.depth, part.pass(finish));
     let mut k = 0;
     while k < part.depth {
-        let sum = k..part.depth.min(k + block);
+        let sum = k..part.depth.min(k + pass);
         k = sum.end;
         let mut panel = part.columns.start;
         while panel < part.columns.end {
@@ -105,7 +105,7 @@ unsafe fn by_block<S: Simd>(simd: S, part: &UpdatePart, finish: Finish) {
         macro_rules! terms {
             ($($k:literal)+) => {$(
                 // SAFETY: as above.
-                unsafe { add_term(simd, left, right, $k, &mut sums) }
+                unsafe { add_terms::<S, _, 1, _, _>(simd, left, right, $k, &mut sums) }
             )+};
         }
         terms!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);

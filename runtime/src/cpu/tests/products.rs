@@ -130,6 +130,7 @@ fn update_bits<S: Simd, const INLINE: bool>(
             linear: 3.4,
             factor: 1.0,
         }),
+        2 => Finish::Scaled(Scaled { factor: 1.0 }),
         _ => {
             output = Buffer::normal(35, rows, depth);
             Finish::Combine(Combine {
@@ -178,7 +179,7 @@ fn transposed_bits<S: Simd>(
     output.bits(left_columns, columns)
 }
 
-/// (rows, columns), rows >= columns: one to eight panels, ragged ends, sums that pause at 128.
+/// (rows, columns), rows >= columns: one to eight panels, ragged ends, sums that pause.
 const SHAPES: [(usize, usize); 13] = [
     (16, 16),
     (17, 9),
@@ -195,6 +196,9 @@ const SHAPES: [(usize, usize); 13] = [
     (300, 144),
 ];
 
+/// Lengths of a pass: the default, which cuts none of these sums, and one that cuts those of more than 128 terms.
+const PASSES: [usize; 2] = [128, 32];
+
 #[test]
 fn wide_symmetric_products_give_the_bits_of_narrow_ones() {
     for shape in SHAPES {
@@ -203,11 +207,14 @@ fn wide_symmetric_products_give_the_bits_of_narrow_ones() {
             let expected = symmetric_bits::<_, false>(NARROW, shape, (4, 128), affine);
             let finite = |bits: &u32| f32::from_bits(*bits).is_finite();
             assert!(expected.iter().all(finite), "{shape:?} affine {affine}");
-            for width in [1, 2, 3] {
-                let case = format!("{shape:?} width {width} affine {affine}");
-                let found = symmetric_bits::<_, false>(WIDE, shape, (width, 128), affine);
+            for cut in [1, 2, 3]
+                .into_iter()
+                .flat_map(|width| PASSES.map(|sum| (width, sum)))
+            {
+                let case = format!("{shape:?} width, pass {cut:?} affine {affine}");
+                let found = symmetric_bits::<_, false>(WIDE, shape, cut, affine);
                 assert!(found == expected, "{case}");
-                let found = symmetric_bits::<_, true>(WIDE, shape, (width, 128), affine);
+                let found = symmetric_bits::<_, true>(WIDE, shape, cut, affine);
                 assert!(found == expected, "{case} inline");
             }
         }
@@ -217,15 +224,18 @@ fn wide_symmetric_products_give_the_bits_of_narrow_ones() {
 #[test]
 fn wide_multiplications_give_the_bits_of_narrow_ones() {
     for shape in SHAPES {
-        for kind in 0..3 {
+        for kind in 0..4 {
             let expected = update_bits::<_, false>(NARROW, shape, (4, 128), kind);
             let finite = |bits: &u32| f32::from_bits(*bits).is_finite();
             assert!(expected.iter().all(finite), "{shape:?} finish {kind}");
-            for width in [1, 2, 3, 4] {
-                let case = format!("{shape:?} width {width} finish {kind}");
-                let found = update_bits::<_, false>(WIDE, shape, (width, 128), kind);
+            for cut in [1, 2, 3, 4]
+                .into_iter()
+                .flat_map(|width| PASSES.map(|sum| (width, sum)))
+            {
+                let case = format!("{shape:?} width, pass {cut:?} finish {kind}");
+                let found = update_bits::<_, false>(WIDE, shape, cut, kind);
                 assert!(found == expected, "{case}");
-                let found = update_bits::<_, true>(WIDE, shape, (width, 128), kind);
+                let found = update_bits::<_, true>(WIDE, shape, cut, kind);
                 assert!(found == expected, "{case} inline");
             }
         }
@@ -248,7 +258,8 @@ fn wide_transposed_products_give_the_bits_of_narrow_ones() {
 fn narrow_products_give_the_same_bits_in_pieces_of_any_size() {
     for shape in SHAPES {
         let expected = symmetric_bits::<_, false>(NARROW, shape, (4, 128), false);
-        let products = [0, 1, 2].map(|kind| update_bits::<_, false>(NARROW, shape, (4, 128), kind));
+        let products =
+            [0, 1, 2, 3].map(|kind| update_bits::<_, false>(NARROW, shape, (4, 128), kind));
         for pieces in [4, 5, 6]
             .into_iter()
             .flat_map(|rows| [(rows, 128), (rows, 256)])

@@ -11,7 +11,7 @@
 use himuon_templates::{KernelSpec, StepTable};
 
 use super::core::{Core, LATENCY};
-use crate::cpu::{CpuVariant, InstructionSet, MOST_AHEAD, tiles_at_a_time};
+use crate::cpu::{CpuVariant, InstructionSet, MOST_AHEAD, pass_length, tiles_at_a_time};
 
 /// Cycles to begin and end a piece: the sums drain before they are stored.
 const PIECE: f64 = 16.0;
@@ -200,7 +200,13 @@ impl Oriented<'_> {
             .max(loads / self.core.first_level)
             .max(LATENCY)
             + lines * self.wait();
-        let passes = depth.div_ceil(self.variant.blocking.sum.into()) as f64;
+        let sum = usize::from(self.variant.blocking.sum);
+        let pass = if self.wide() {
+            pass_length(depth, sum)
+        } else {
+            sum
+        };
+        let passes = depth.div_ceil(pass.max(1)) as f64;
         // Sums that pause are stored and loaded again.
         depth as f64 * term + passes * PIECE + (2.0 * passes - 1.0) * blocks * STORE
     }
