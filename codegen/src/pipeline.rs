@@ -1,7 +1,7 @@
 //! From a specification to a bundle on disk: what `himuon emit` and a build script do.
 
 use crate::bundle::{self, Manifest};
-use crate::compile::{CompileError, Compiled, Compiler};
+use crate::compile::{CompileError, Compiled, Compiler, Part};
 use crate::render::{Companion, Coupling, RenderError, Rendered, companion, coupling, render};
 use himuon_templates::variant::Resident;
 use himuon_templates::{Architecture, Coarse, Criterion, KernelSpec, ParseError, Power, Variant};
@@ -84,7 +84,7 @@ pub fn emit(
     let variant = variant.unwrap_or_else(|| Variant::default_for(spec, architecture));
     let rendered = render(spec, &variant, architecture)?;
     let compiled = match compiler {
-        Some(compiler) => Some(compiler.compile(&rendered.text, target)?),
+        Some(compiler) => Some(compiler.compile(&rendered.text, target, Part::All)?),
         None => None,
     };
     let with_target = compiled.as_ref().map(|compiled| (target, compiled));
@@ -182,7 +182,7 @@ fn emit_beside(
     folder: &Path,
 ) -> Result<EmittedCompanion, EmitError> {
     let compiled = match compiler {
-        Some(compiler) => Some(compiler.compile(&rendered.text, target)?),
+        Some(compiler) => Some(compiler.compile(&rendered.text, target, Part::All)?),
         None => None,
     };
     let folder = bundle::write_files(folder, rendered, compiled.as_ref()).map_err(|source| {

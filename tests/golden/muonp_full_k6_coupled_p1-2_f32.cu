@@ -983,7 +983,10 @@ struct Kernel {
 
 using namespace himuon;
 
-// Workspace of each block, in floats: 4 h w + 2 min(h, w)^2 for the largest tile h x w of the launch.
+// Workspace of each block, in floats: 4 h w + 2 min(h, w)^2 for the largest tile h x w of the launch. Step and map are two
+// kernels, of which a compiler that is given HIMUON_STEP_ALONE or HIMUON_MAP_ALONE makes one.
+
+#ifndef HIMUON_MAP_ALONE
 // First of three launches: momentum, and the mapped tiles into `mapped`. Any number of blocks.
 extern "C" __global__ void __launch_bounds__(256)
 himuon_step(const Matrix* matrices, u32 matrix_count, const Group* groups, TileReport* reports, u32 tile_count,
@@ -991,15 +994,6 @@ himuon_step(const Matrix* matrices, u32 matrix_count, const Group* groups, TileR
   if (!step_in_range(step, first_step, end_step)) return;
   const Launch launch{matrices, matrix_count, groups, reports, tile_count, counters};
   run_tiles<Kernel, true>(launch, workspace, workspace_of_block);
-}
-
-// The map alone, of the gradient into the weight; momentum and groups are not used. Any number of blocks.
-extern "C" __global__ void __launch_bounds__(256)
-himuon_map(const Matrix* matrices, u32 matrix_count, const Group* groups, TileReport* reports, u32 tile_count,
-           const u32* step, u32 first_step, u32 end_step, u32* counters, float* workspace, u64 workspace_of_block) {
-  if (!step_in_range(step, first_step, end_step)) return;
-  const Launch launch{matrices, matrix_count, groups, reports, tile_count, counters};
-  run_tiles<Kernel, false>(launch, workspace, workspace_of_block);
 }
 
 // Second launch, one block per matrix: the factor that sets the RMS of its update.
@@ -1020,3 +1014,15 @@ himuon_update(const Matrix* matrices, u32 matrix_count, const Group* groups, Til
   const Launch launch{matrices, matrix_count, groups, reports, tile_count, nullptr};
   update_tiles<Kernel>(launch);
 }
+#endif
+
+#ifndef HIMUON_STEP_ALONE
+// The map alone, of the gradient into the weight; momentum and groups are not used. Any number of blocks.
+extern "C" __global__ void __launch_bounds__(256)
+himuon_map(const Matrix* matrices, u32 matrix_count, const Group* groups, TileReport* reports, u32 tile_count,
+           const u32* step, u32 first_step, u32 end_step, u32* counters, float* workspace, u64 workspace_of_block) {
+  if (!step_in_range(step, first_step, end_step)) return;
+  const Launch launch{matrices, matrix_count, groups, reports, tile_count, counters};
+  run_tiles<Kernel, false>(launch, workspace, workspace_of_block);
+}
+#endif

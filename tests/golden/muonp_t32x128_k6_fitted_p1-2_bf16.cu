@@ -2202,6 +2202,9 @@ static_assert(Resident<Kernel>::SHARED_BYTES == 10368, "dynamic shared memory of
 }  // namespace himuon
 
 using namespace himuon;
+// Step and map are two kernels, of which a compiler that is given HIMUON_STEP_ALONE or HIMUON_MAP_ALONE makes one.
+
+#ifndef HIMUON_MAP_ALONE
 // First of three launches, (tile_count + 0) / 1 blocks: momentum, maps and reports.
 extern "C" __global__ void __launch_bounds__(64)
 himuon_step(const Matrix* matrices, u32 matrix_count, const Group* groups, TileReport* reports, u32 tile_count,
@@ -2210,16 +2213,6 @@ himuon_step(const Matrix* matrices, u32 matrix_count, const Group* groups, TileR
   if (!step_in_range(step, first_step, end_step)) return;
   const Launch launch{matrices, matrix_count, groups, reports, tile_count, counters};
   run_tiles<Kernel, true>(launch, shared_address(shared));
-}
-
-// The map alone, of the gradient into the weight; momentum and groups are not used.
-extern "C" __global__ void __launch_bounds__(64)
-himuon_map(const Matrix* matrices, u32 matrix_count, const Group* groups, TileReport* reports, u32 tile_count,
-           const u32* step, u32 first_step, u32 end_step, u32* counters) {
-  extern __shared__ __align__(128) u8 shared[];
-  if (!step_in_range(step, first_step, end_step)) return;
-  const Launch launch{matrices, matrix_count, groups, reports, tile_count, counters};
-  run_tiles<Kernel, false>(launch, shared_address(shared));
 }
 
 // Second launch, one block per matrix: the factor that sets the RMS of its update.
@@ -2243,3 +2236,16 @@ himuon_update(const Matrix* matrices, u32 matrix_count, const Group* groups, Til
   const u32 tile = blockIdx.x * Resident<Kernel>::TILES_PER_BLOCK + slot;
   if (tile < tile_count) update_tile<Kernel>(site, launch, tile);
 }
+#endif
+
+#ifndef HIMUON_STEP_ALONE
+// The map alone, of the gradient into the weight; momentum and groups are not used.
+extern "C" __global__ void __launch_bounds__(64)
+himuon_map(const Matrix* matrices, u32 matrix_count, const Group* groups, TileReport* reports, u32 tile_count,
+           const u32* step, u32 first_step, u32 end_step, u32* counters) {
+  extern __shared__ __align__(128) u8 shared[];
+  if (!step_in_range(step, first_step, end_step)) return;
+  const Launch launch{matrices, matrix_count, groups, reports, tile_count, counters};
+  run_tiles<Kernel, false>(launch, shared_address(shared));
+}
+#endif

@@ -2094,6 +2094,9 @@ static_assert(Resident<Kernel>::SHARED_BYTES == 16512, "dynamic shared memory of
 }  // namespace himuon
 
 using namespace himuon;
+// Step and map are two kernels, of which a compiler that is given HIMUON_STEP_ALONE or HIMUON_MAP_ALONE makes one.
+
+#ifndef HIMUON_MAP_ALONE
 // The whole optimizer step in one launch of (tile_count + 0) / 1 blocks.
 extern "C" __global__ void __launch_bounds__(64)
 himuon_step(const Matrix* matrices, u32 matrix_count, const Group* groups, TileReport* reports, u32 tile_count,
@@ -2103,7 +2106,9 @@ himuon_step(const Matrix* matrices, u32 matrix_count, const Group* groups, TileR
   const Launch launch{matrices, matrix_count, groups, reports, tile_count, counters};
   run_tiles<Kernel, true>(launch, shared_address(shared));
 }
+#endif
 
+#ifndef HIMUON_STEP_ALONE
 // The map alone, of the gradient into the weight; momentum and groups are not used.
 extern "C" __global__ void __launch_bounds__(64)
 himuon_map(const Matrix* matrices, u32 matrix_count, const Group* groups, TileReport* reports, u32 tile_count,
@@ -2113,3 +2118,4 @@ himuon_map(const Matrix* matrices, u32 matrix_count, const Group* groups, TileRe
   const Launch launch{matrices, matrix_count, groups, reports, tile_count, counters};
   run_tiles<Kernel, false>(launch, shared_address(shared));
 }
+#endif

@@ -17,6 +17,30 @@ use std::path::PathBuf;
 /// Options of NVRTC besides the architecture.
 pub const OPTIONS: [&str; 1] = ["--std=c++17"];
 
+/// Which kernels of a text are compiled. Texts of tiles hold two, the step's and the map's alone; who runs one of them need
+/// not wait for the other. Of other texts everything is compiled, whatever is named.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Part {
+    /// All.
+    #[default]
+    All,
+    /// Those that make a step.
+    Step,
+    /// The map alone.
+    Map,
+}
+
+impl Part {
+    /// What tells NVRTC: the name that the text asks for.
+    pub const fn option(self) -> Option<&'static str> {
+        match self {
+            Part::All => None,
+            Part::Step => Some("--define-macro=HIMUON_STEP_ALONE"),
+            Part::Map => Some("--define-macro=HIMUON_MAP_ALONE"),
+        }
+    }
+}
+
 /// Why a kernel was not compiled.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -1,7 +1,7 @@
 //! NVRTC through its C interface, which has been the same since its first version.
 #![allow(unsafe_code)]
 
-use super::{CompileError, Compiled, Compiler};
+use super::{CompileError, Compiled, Compiler, Part};
 use libloading::Library;
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::ptr;
@@ -48,12 +48,17 @@ struct Failure {
 }
 
 impl Compiler {
-    /// Compiles CUDA text for `architecture` (as in `sm_80`), and assembles it if `ptxas` was found.
+    /// Compiles `part` of a CUDA text for `architecture` (as in `sm_80`), and assembles it if `ptxas` was found.
     ///
     /// # Errors
     /// When NVRTC cannot be loaded, or a tool refuses the text.
-    pub fn compile(&self, text: &str, architecture: &str) -> Result<Compiled, CompileError> {
-        let ptx = self.ptx(text, architecture)?;
+    pub fn compile(
+        &self,
+        text: &str,
+        architecture: &str,
+        part: Part,
+    ) -> Result<Compiled, CompileError> {
+        let ptx = self.ptx(text, architecture, part)?;
         let cubin = match &self.ptxas {
             Some(ptxas) => {
                 let (cubin, mut resources) = super::ptxas::assemble(ptxas, &ptx, architecture)?;
@@ -92,9 +97,9 @@ impl Compiler {
     ///
     /// # Errors
     /// When NVRTC cannot be loaded or refuses the text.
-    pub fn ptx(&self, text: &str, architecture: &str) -> Result<String, CompileError> {
+    pub fn ptx(&self, text: &str, architecture: &str, part: Part) -> Result<String, CompileError> {
         let target = architecture.replacen("sm_", "compute_", 1);
-        Ok(self.by_nvrtc(text, &target)?.ptx)
+        Ok(self.by_nvrtc(text, &target, part)?.ptx)
     }
 
     /// PTX, and machine code of exactly `architecture` where NVRTC makes it: what a program loads that compiles where it
@@ -106,17 +111,18 @@ impl Compiler {
         &self,
         text: &str,
         architecture: &str,
+        part: Part,
     ) -> Result<(String, Option<Vec<u8>>), CompileError> {
-        match self.by_nvrtc(text, architecture) {
+        match self.by_nvrtc(text, architecture, part) {
             Ok(Output { ptx, cubin }) => Ok((ptx, cubin)),
             // The assembler inside may fail where the driver's does not.
-            Err(CompileError::Refused { .. }) => Ok((self.ptx(text, architecture)?, None)),
+            Err(CompileError::Refused { .. }) => Ok((self.ptx(text, architecture, part)?, None)),
             Err(error) => Err(error),
         }
     }
 
     /// `target` is virtual (`compute_80`) or real (`sm_80`).
-    fn by_nvrtc(&self, text: &str, target: &str) -> Result<Output, CompileError> {
+    fn by_nvrtc(&self, text: &str, target: &str, part: Part) -> Result<Output, CompileError> {
         let nvrtc = Nvrtc::load(self)?;
         let refused = |failure: Failure| CompileError::Refused {
             architecture: target.replacen("compute_", "sm_", 1),
@@ -133,6 +139,7 @@ impl Compiler {
         };
         let options = std::iter::once(format!("--gpu-architecture={target}"))
             .chain(super::OPTIONS.map(str::to_owned))
+            .chain(part.option().map(str::to_owned))
             .map(|option| c_string(&option))
             .collect::<Result<Vec<_>, _>>()?;
         nvrtc.compile(&c_string(text)?, &options).map_err(refused)

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use cudarc::driver::{CudaFunction, CudaStream};
+use himuon_codegen::compile::Part;
 use himuon_codegen::render::{Companion as Settings, companion};
 
 use super::driver::{Argument, DeviceMemory, Shape, launch};
@@ -89,7 +90,7 @@ impl Companion {
     pub(super) fn load(loader: Loader<'_>) -> Result<Self, CudaError> {
         let settings = Settings::default();
         let rendered = companion(&settings)?;
-        let module = loader.load(&rendered)?;
+        let module = loader.load(&rendered, Part::All)?;
         Ok(Companion {
             settings,
             adamw: function(&module, "himuon_adamw", 0)?,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use cudarc::driver::sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES as MAX_SHARED;
 use cudarc::driver::{CudaFunction, CudaModule, CudaStream};
 use himuon_codegen::bundle::{Count, Entry, Launch, Manifest, Workspace};
+use himuon_codegen::compile::Part;
 use himuon_codegen::render::render;
 use himuon_templates::{DeviceLimits, Element, KernelId, KernelSpec, ParseError, Variant};
 
@@ -221,7 +222,13 @@ impl TileKernel {
     ) -> Result<Self, CudaError> {
         let rendered = render(spec, &method.variant, loader.device.architecture()?)?;
         let id = rendered.id.to_string();
-        let module = loader.load(&rendered)?;
+        let part = match (method.variant, purpose) {
+            // Step and map are made of the same kernels.
+            (Variant::Streamed(_), _) => Part::All,
+            (_, "map") => Part::Map,
+            _ => Part::Step,
+        };
+        let module = loader.load(&rendered, part)?;
         let mut entries: Vec<LoadedEntry> = Vec::new();
         let mut sequence = Vec::new();
         for (launch, entry) in method.launches(purpose) {

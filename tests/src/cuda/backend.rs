@@ -13,6 +13,7 @@ use himuon::launch::{GroupScalars, LaunchReport, MatrixStep, ScaleRule};
 use himuon::reference::Normalisation;
 use himuon::templates::{Element, Power, Storage, Variant};
 use himuon::tensor::TensorRef;
+use himuon_codegen::compile::Part;
 use himuon_codegen::pipeline::{FURTHER_TARGETS, TARGETS};
 
 /// Launches are recorded for steps 5 .. 9 and run at this one.
@@ -265,7 +266,11 @@ impl Backend for CudaBackend {
                 )));
             }
         };
-        let loaded = self.kernels.load(&self.device, spec, self.variant)?;
+        let part = match purpose {
+            "map" => Part::Map,
+            _ => Part::Step,
+        };
+        let loaded = (self.kernels).load(&self.device, spec, self.variant, part)?;
         let Storage {
             weight, momentum, ..
         } = spec.storage;
@@ -307,7 +312,7 @@ impl Backend for CudaBackend {
                 "row normalisation is not in the CUDA kernels".to_owned(),
             ));
         }
-        let loaded = self.kernels.load(&self.device, spec, self.variant)?;
+        let loaded = (self.kernels).load(&self.device, spec, self.variant, Part::Step)?;
         self.step_loaded(spec, &loaded, matrices)
             .map_err(Refusal::Failed)
     }

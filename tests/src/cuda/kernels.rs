@@ -7,7 +7,7 @@ use cudarc::driver::CudaModule;
 use himuon::KernelSpec;
 use himuon::templates::{Variant, VariantError};
 use himuon_codegen::RenderError;
-use himuon_codegen::compile::Compiler;
+use himuon_codegen::compile::{Compiler, Part};
 use himuon_codegen::pipeline::{EmitError, emit};
 use himuon_toolkit::{Toolkit, target_folder};
 use std::collections::BTreeMap;
@@ -23,7 +23,7 @@ pub struct Kernels {
     target: &'static str,
     /// Bundles of this process.
     bundles: TempDir,
-    loaded: BTreeMap<PathBuf, Loaded>,
+    loaded: BTreeMap<(PathBuf, Part), Loaded>,
 }
 
 /// A kernel on the device.
@@ -56,7 +56,7 @@ impl Kernels {
     /// What the compiler or the driver says.
     pub fn try_on(&self, device: &Device) -> Result<(), String> {
         let nothing = "extern \"C\" __global__ void nothing() {}";
-        let ptx = self.compiler.ptx(nothing, self.target);
+        let ptx = self.compiler.ptx(nothing, self.target, Part::All);
         let ptx = ptx.map_err(|error| error.to_string())?;
         let compiler = self.compiler.version().unwrap_or_default();
         let refused =
@@ -69,7 +69,7 @@ impl Kernels {
         self.target
     }
 
-    /// The kernel of a specification.
+    /// A part of the kernels of a specification.
     ///
     /// # Errors
     /// [`Refusal::Unsupported`] for what no kernel computes.
@@ -78,32 +78,35 @@ impl Kernels {
         device: &Device,
         spec: &KernelSpec,
         variant: Option<Variant>,
+        part: Part,
     ) -> Result<Loaded, Refusal> {
         let emitted =
             emit(spec, variant, self.target, None, self.bundles.path()).map_err(refusal)?;
-        if let Some(loaded) = self.loaded.get(&emitted.folder) {
+        let key = (emitted.folder, part);
+        if let Some(loaded) = self.loaded.get(&key) {
             return Ok(loaded.clone());
         }
+        let folder = &key.0;
         let failed = |error: std::io::Error| Refusal::Failed(error.to_string());
-        let text = std::fs::read_to_string(emitted.folder.join("kernel.cu")).map_err(failed)?;
-        let ptx = self.ptx(&emitted.manifest.id, &text)?;
-        std::fs::write(emitted.folder.join("kernel.ptx"), ptx).map_err(failed)?;
-        let bundle = Bundle::read(&emitted.folder).map_err(Refusal::Failed)?;
+        let text = std::fs::read_to_string(folder.join("kernel.cu")).map_err(failed)?;
+        let ptx = self.ptx(&emitted.manifest.id, &text, part)?;
+        std::fs::write(folder.join("kernel.ptx"), ptx).map_err(failed)?;
+        let bundle = Bundle::read(folder).map_err(Refusal::Failed)?;
         let module = device.module(&bundle.ptx).map_err(Refusal::Failed)?;
         let loaded = Loaded {
             bundle: Arc::new(bundle),
             module,
         };
-        self.loaded.insert(emitted.folder, loaded.clone());
+        self.loaded.insert(key, loaded.clone());
         Ok(loaded)
     }
 
-    /// The PTX of a text. It is kept in the target folder under the kernel's name, which holds a digest of the text, and
+    /// The PTX of a part of a text. It is kept in the target folder under the kernel's name, which holds a digest of the text, and
     /// the compiler's.
-    fn ptx(&self, id: &str, text: &str) -> Result<String, Refusal> {
+    fn ptx(&self, id: &str, text: &str, part: Part) -> Result<String, Refusal> {
         let failed = |error: std::io::Error| Refusal::Failed(error.to_string());
         let mut hasher = DefaultHasher::new();
-        (self.compiler.nvrtc(), text).hash(&mut hasher);
+        (self.compiler.nvrtc(), text, part).hash(&mut hasher);
         let folder = target_folder().join("test-ptx").join(self.target);
         let kept = folder.join(format!("{id}-{:016x}.ptx", hasher.finish()));
         if let Ok(ptx) = std::fs::read_to_string(&kept) {
@@ -111,7 +114,7 @@ impl Kernels {
         }
         let ptx = self
             .compiler
-            .ptx(text, self.target)
+            .ptx(text, self.target, part)
             .map_err(|error| Refusal::Failed(error.to_string()))?;
         // Several tests may be here at once: what is seen under the final name is whole.
         std::fs::create_dir_all(&folder).map_err(failed)?;

@@ -5,7 +5,7 @@
     reason = "a test without its compiler fails"
 )]
 
-use himuon_codegen::compile::{Compiler, Resources};
+use himuon_codegen::compile::{Compiler, Part, Resources};
 use himuon_codegen::pipeline::{TARGETS, emit, stock_specs};
 use himuon_codegen::render;
 use himuon_templates::sources::LIBRARY;
@@ -39,7 +39,7 @@ fn every_header_compiles_on_its_own() {
         let text = himuon_codegen::header(file.path).unwrap();
         assert!(!text.contains("#include"), "{}", file.path);
         for architecture in ["sm_75", "sm_80"] {
-            if let Err(error) = compiler.ptx(&text, architecture) {
+            if let Err(error) = compiler.ptx(&text, architecture, Part::All) {
                 panic!("{} for {architecture}: {error}", file.path);
             }
         }
@@ -140,7 +140,7 @@ fn the_launches_of_a_coarse_part_assemble(storage: &str, targets: &[&str]) {
     let storage = spec(&format!("tile=32 {storage}")).storage;
     let rendered = render::coupling(&render::Coupling::new(&storage).unwrap()).unwrap();
     for target in targets {
-        let compiled = compiler.compile(&rendered.text, target).unwrap();
+        let compiled = compiler.compile(&rendered.text, target, Part::All).unwrap();
         let (_, resources) = compiled.cubin.unwrap();
         assert_eq!(resources.len(), 16, "{}", rendered.id);
         for entry in resources {
@@ -254,7 +254,7 @@ fn tables_lie_as_their_manifests_say() {
                 text += &format!("static_assert(__builtin_offsetof({name}, {of}) == {offset});\n");
             }
         }
-        if let Err(error) = compiler.ptx(&text, "sm_80") {
+        if let Err(error) = compiler.ptx(&text, "sm_80", Part::All) {
             panic!("{spec}: {error}");
         }
     }
@@ -333,11 +333,17 @@ fn nvrtc_makes_machine_code_by_itself_and_the_same_ptx() {
     let kernel = small_kernel();
     let compiler = Compiler::new(compiler().nvrtc());
     for target in ["sm_80", "sm_90a"] {
-        let (ptx, cubin) = compiler.ptx_and_cubin(&kernel, target).unwrap();
-        assert_eq!(ptx, compiler.ptx(&kernel, target).unwrap(), "{target}");
+        let (ptx, cubin) = compiler.ptx_and_cubin(&kernel, target, Part::All).unwrap();
+        assert_eq!(
+            ptx,
+            compiler.ptx(&kernel, target, Part::All).unwrap(),
+            "{target}"
+        );
         assert!(cubin.unwrap().starts_with(b"\x7fELF"), "{target}");
     }
-    let error = compiler.ptx_and_cubin("not CUDA", "sm_80").unwrap_err();
+    let error = compiler
+        .ptx_and_cubin("not CUDA", "sm_80", Part::All)
+        .unwrap_err();
     assert!(error.to_string().contains("for sm_80"), "{error}");
 }
 

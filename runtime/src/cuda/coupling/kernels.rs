@@ -1,6 +1,7 @@
 //! The kernels around mapped tiles, loaded.
 
 use cudarc::driver::{CudaFunction, CudaStream};
+use himuon_codegen::compile::Part;
 use himuon_codegen::render::{Coupling, coupling};
 use himuon_templates::Storage;
 
@@ -67,7 +68,7 @@ enum With {
 impl CouplingKernels {
     pub(in crate::cuda) fn load(loader: Loader<'_>, storage: &Storage) -> Result<Self, CudaError> {
         let settings = Coupling::new(storage)?;
-        let module = loader.load(&coupling(&settings)?)?;
+        let module = loader.load(&coupling(&settings)?, Part::All)?;
         let entry = |name: &str| function(&module, &format!("himuon_couple_{name}"), 0);
         Ok(CouplingKernels {
             threads: settings.threads,

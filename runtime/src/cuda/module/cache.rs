@@ -4,26 +4,29 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use himuon_codegen::compile::Part;
+
 use super::compiler::Made;
 use super::image::Image;
 use crate::tuning::{cache_folder, read_only};
 
-/// Stands between target and version in a file's name: `sm_86-nvrtc13.5.cubin`.
+/// Stands before the version in a file's name: `sm_86-nvrtc13.5.cubin`, `sm_86-step-nvrtc13.5.cubin`.
 const MARK: &str = "-nvrtc";
 
 /// Major and minor version of a compiler.
 type Version = (u32, u32);
 
-/// One kernel's folder, for one target.
+/// One kernel's folder, for one target and a part of the text.
 #[derive(Debug)]
 pub(super) struct ModuleCache {
     folder: PathBuf,
     target: String,
+    part: Part,
 }
 
 impl ModuleCache {
     /// The folder, if it can be used: there is a cache, and what lies there is this text's.
-    pub(super) fn of(id: &str, text: &str, target: &str) -> Option<Self> {
+    pub(super) fn of(id: &str, text: &str, target: &str, part: Part) -> Option<Self> {
         let folder = match modules() {
             Some(modules) => modules.join(id),
             None => {
@@ -42,6 +45,7 @@ impl ModuleCache {
             _ => Some(ModuleCache {
                 folder,
                 target: target.to_owned(),
+                part,
             }),
         }
     }
@@ -56,7 +60,7 @@ impl ModuleCache {
         if let Some(version) = version {
             return self.read(&self.name_of(version));
         }
-        let prefix = format!("{}{MARK}", self.target);
+        let prefix = self.name_of("");
         let names = names_in(&self.folder);
         let own = names.iter().filter(|name| name.starts_with(&prefix));
         let newest = own.filter_map(|name| version_in(name)).max();
@@ -88,7 +92,12 @@ impl ModuleCache {
 
     /// Name without extension of what a compiler made.
     fn name_of(&self, version: &str) -> String {
-        format!("{}{MARK}{version}", self.target)
+        let part = match self.part {
+            Part::All => "",
+            Part::Step => "-step",
+            Part::Map => "-map",
+        };
+        format!("{}{part}{MARK}{version}", self.target)
     }
 
     fn read(&self, name: &str) -> Vec<Image> {
@@ -149,6 +158,7 @@ mod tests {
         let cache = ModuleCache {
             folder: folder.path().join("k"),
             target: "sm_86".to_owned(),
+            part: Part::Step,
         };
         assert_eq!(cache.images(None), []);
         // As numbers, not as text: 12.10 is newer than 12.9.

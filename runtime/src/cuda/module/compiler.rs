@@ -23,7 +23,7 @@ impl Made {
 mod nvrtc {
     use std::sync::OnceLock;
 
-    use himuon_codegen::compile::{CompileError, Compiler};
+    use himuon_codegen::compile::{CompileError, Compiler, Part};
 
     use super::{CudaError, DeviceInfo, Made};
 
@@ -48,6 +48,7 @@ mod nvrtc {
     pub(in super::super) fn compile(
         _id: &str,
         text: &str,
+        part: Part,
         device: &DeviceInfo,
     ) -> Result<Made, CudaError> {
         // Where there is none, looking once more says why.
@@ -55,8 +56,8 @@ mod nvrtc {
         let target = device.target();
         // An emulated device runs PTX alone.
         let (ptx, cubin) = match device.emulated {
-            true => (compiler.ptx(text, &target)?, None),
-            false => compiler.ptx_and_cubin(text, &target)?,
+            true => (compiler.ptx(text, &target, part)?, None),
+            false => compiler.ptx_and_cubin(text, &target, part)?,
         };
         Ok(Made {
             cubin,
@@ -75,7 +76,12 @@ pub(super) fn version() -> Option<&'static str> {
 }
 
 #[cfg(not(feature = "jit"))]
-pub(super) fn compile(id: &str, _text: &str, device: &DeviceInfo) -> Result<Made, CudaError> {
+pub(super) fn compile(
+    id: &str,
+    _text: &str,
+    _part: himuon_codegen::compile::Part,
+    device: &DeviceInfo,
+) -> Result<Made, CudaError> {
     Err(CudaError::NotCompiled {
         id: id.to_owned(),
         target: device.target(),

@@ -9,6 +9,7 @@ mod shipped;
 use std::sync::{Arc, OnceLock};
 
 use cudarc::driver::{CudaContext, CudaModule};
+use himuon_codegen::compile::Part;
 use himuon_codegen::render::Rendered;
 
 use super::device::DeviceInfo;
@@ -28,8 +29,9 @@ pub(super) struct Loader<'a> {
 }
 
 impl Loader<'_> {
-    /// The module of a kernel: what the program carries of it, else what the compiler made or makes.
-    pub(super) fn load(&self, kernel: &Rendered) -> Result<Arc<CudaModule>, CudaError> {
+    /// A module with at least `part` of a text's kernels: what the program carries, which is all of them, else what the
+    /// compiler made or makes.
+    pub(super) fn load(&self, kernel: &Rendered, part: Part) -> Result<Arc<CudaModule>, CudaError> {
         let (id, text) = (kernel.id.to_string(), &kernel.text);
         let target = self.device.target();
         let mut refused = Refused::default();
@@ -37,7 +39,7 @@ impl Loader<'_> {
         if let Some(module) = first_taken(self.context, &id, images, &mut refused)? {
             return Ok(module);
         }
-        self.load_made(&id, text, &target, refused)
+        self.load_made(&id, (text, part), &target, refused)
             .map_err(|error| match error {
                 CudaError::Compile(_) | CudaError::NotCompiled { .. }
                     if !self.shipped.is_empty() =>
@@ -57,18 +59,18 @@ impl Loader<'_> {
     fn load_made(
         &self,
         id: &str,
-        text: &str,
+        (text, part): (&str, Part),
         target: &str,
         mut refused: Refused,
     ) -> Result<Arc<CudaModule>, CudaError> {
-        let cache = ModuleCache::of(id, text, target);
+        let cache = ModuleCache::of(id, text, target, part);
         if let Some(cache) = &cache {
             let images = cache.images(compiler::version());
             if let Some(module) = first_taken(self.context, id, images, &mut refused)? {
                 return Ok(module);
             }
         }
-        let made = compiler::compile(id, text, self.device)?;
+        let made = compiler::compile(id, text, part, self.device)?;
         let version = made.version.clone();
         if let Some(cache) = &cache
             && let Err(error) = cache.store(text, &made)

@@ -9,7 +9,7 @@ use himuon::cuda::model::device::{DEVICES, Device};
 use himuon::cuda::model::{Estimate, Machine, ranked};
 use himuon::templates::Variant;
 use himuon::tuning::TuneJob;
-use himuon_codegen::compile::Compiler;
+use himuon_codegen::compile::{Compiler, Part};
 use himuon_codegen::render;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -127,7 +127,7 @@ fn compiled(
     compiler: &Compiler,
 ) -> Result<Option<Machine>, CommandError> {
     let rendered = render(spec, variant, device.class)?;
-    let compiled = compiler.compile(&rendered.text, device.target)?;
+    let compiled = compiler.compile(&rendered.text, device.target, Part::Step)?;
     let Some((_, resources)) = compiled.cubin else {
         return Ok(None);
     };
