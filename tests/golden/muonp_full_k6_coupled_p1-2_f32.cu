@@ -983,8 +983,8 @@ struct Kernel {
 
 using namespace himuon;
 
-// Workspace of each block, in floats: 4 h w + 2 min(h, w)^2 for the largest tile h x w of the launch. Step and map are two
-// kernels, of which a compiler that is given HIMUON_STEP_ALONE or HIMUON_MAP_ALONE makes one.
+// Workspace of each block, in floats: 4 h w + 2 min(h, w)^2 for the largest tile h x w of the launch. A
+// compiler that is given HIMUON_STEP_ALONE or HIMUON_MAP_ALONE makes the kernels of a step alone, or that of the map.
 
 #ifndef HIMUON_MAP_ALONE
 // First of three launches: momentum, and the mapped tiles into `mapped`. Any number of blocks.

@@ -2094,7 +2094,7 @@ static_assert(Resident<Kernel>::SHARED_BYTES == 16512, "dynamic shared memory of
 }  // namespace himuon
 
 using namespace himuon;
-// Step and map are two kernels, of which a compiler that is given HIMUON_STEP_ALONE or HIMUON_MAP_ALONE makes one.
+// A compiler that is given HIMUON_STEP_ALONE or HIMUON_MAP_ALONE makes the kernels of a step alone, or that of the map.
 
 #ifndef HIMUON_MAP_ALONE
 // The whole optimizer step in one launch of (tile_count + 0) / 1 blocks.

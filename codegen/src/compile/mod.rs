@@ -12,13 +12,14 @@ mod scratch;
 pub use locate::{Compiler, look_below};
 pub use sass::Instructions;
 
+use himuon_templates::Variant;
 use std::path::PathBuf;
 
 /// Options of NVRTC besides the architecture.
 pub const OPTIONS: [&str; 1] = ["--std=c++17"];
 
-/// Which kernels of a text are compiled. Texts of tiles hold two, the step's and the map's alone; who runs one of them need
-/// not wait for the other. Of other texts everything is compiled, whatever is named.
+/// Which kernels of a text are compiled. Texts of resident and plain tiles hold those of a step and that of the map alone; who
+/// launches one need not wait for the other. Of other texts everything is compiled, whatever is named.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Part {
     /// All.
@@ -31,6 +32,16 @@ pub enum Part {
 }
 
 impl Part {
+    /// What `purpose`, `step` or `map`, launches of the kernels of `variant`.
+    pub fn of(variant: &Variant, purpose: &str) -> Part {
+        match (variant, purpose) {
+            // Step and map are made of the same kernels.
+            (Variant::Streamed(_), _) => Part::All,
+            (_, "map") => Part::Map,
+            _ => Part::Step,
+        }
+    }
+
     /// What tells NVRTC: the name that the text asks for.
     pub const fn option(self) -> Option<&'static str> {
         match self {

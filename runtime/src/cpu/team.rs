@@ -9,7 +9,8 @@ use std::ops::Range;
 /// Tiles with more elements than this are worked on by all threads together.
 const LARGE: usize = 512 * 512;
 
-/// Panels and rows of a block of a product: 24 panels of 128 rows are 192 KiB, and a block of 24 x 24 panels 576 KiB.
+/// Panels and rows of a block of a product: 24 panels of 128 rows, a pass over a long sum, are 192 KiB, and a block of 24 x 24
+/// panels 576 KiB.
 const BLOCK_PANELS: usize = 24;
 
 /// The threads that share a tile, or the one that has it alone.

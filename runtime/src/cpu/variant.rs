@@ -82,7 +82,7 @@ impl CpuVariant {
             && matches!(criterion, Criterion::Always)
     }
 
-    /// A name that tells every variant apart, as in `avx512-s3-u3-b8`; with `-k256` where passes over sums are of
+    /// A name that tells every variant apart, as in `avx512-s3-u3-b8`; with `-k256` where sums are cut at
     /// another length than 128, `-a0` where nothing is asked for ahead, and `-i0` where no tiles are interleaved.
     pub fn name(&self) -> String {
         let sum = match usize::from(self.blocking.sum) {

@@ -150,7 +150,7 @@ pub enum CudaError {
     /// No compiled kernel, and compiling is switched off.
     #[error(
         "kernel {id} is in no cache for {target}, and this build has no feature `jit`; build with it, or put \
-         {id}/{target}.cubin or .ptx into the folder `modules` of the cache"
+         {id}/{target}.cubin or .ptx, with all kernels of the text, into the folder `modules` of the cache"
     )]
     NotCompiled {
         /// The kernel.

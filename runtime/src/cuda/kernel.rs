@@ -222,13 +222,7 @@ impl TileKernel {
     ) -> Result<Self, CudaError> {
         let rendered = render(spec, &method.variant, loader.device.architecture()?)?;
         let id = rendered.id.to_string();
-        let part = match (method.variant, purpose) {
-            // Step and map are made of the same kernels.
-            (Variant::Streamed(_), _) => Part::All,
-            (_, "map") => Part::Map,
-            _ => Part::Step,
-        };
-        let module = loader.load(&rendered, part)?;
+        let module = loader.load(&rendered, Part::of(&method.variant, purpose))?;
         let mut entries: Vec<LoadedEntry> = Vec::new();
         let mut sequence = Vec::new();
         for (launch, entry) in method.launches(purpose) {

@@ -13,7 +13,6 @@ use himuon::launch::{GroupScalars, LaunchReport, MatrixStep, ScaleRule};
 use himuon::reference::Normalisation;
 use himuon::templates::{Element, Power, Storage, Variant};
 use himuon::tensor::TensorRef;
-use himuon_codegen::compile::Part;
 use himuon_codegen::pipeline::{FURTHER_TARGETS, TARGETS};
 
 /// Launches are recorded for steps 5 .. 9 and run at this one.
@@ -266,11 +265,7 @@ impl Backend for CudaBackend {
                 )));
             }
         };
-        let part = match purpose {
-            "map" => Part::Map,
-            _ => Part::Step,
-        };
-        let loaded = (self.kernels).load(&self.device, spec, self.variant, part)?;
+        let loaded = (self.kernels).load(&self.device, spec, self.variant, purpose)?;
         let Storage {
             weight, momentum, ..
         } = spec.storage;
@@ -312,7 +307,7 @@ impl Backend for CudaBackend {
                 "row normalisation is not in the CUDA kernels".to_owned(),
             ));
         }
-        let loaded = (self.kernels).load(&self.device, spec, self.variant, Part::Step)?;
+        let loaded = (self.kernels).load(&self.device, spec, self.variant, "step")?;
         self.step_loaded(spec, &loaded, matrices)
             .map_err(Refusal::Failed)
     }

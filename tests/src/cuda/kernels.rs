@@ -69,7 +69,7 @@ impl Kernels {
         self.target
     }
 
-    /// A part of the kernels of a specification.
+    /// The kernels that `purpose`, `step` or `map`, launches of a specification.
     ///
     /// # Errors
     /// [`Refusal::Unsupported`] for what no kernel computes.
@@ -78,10 +78,11 @@ impl Kernels {
         device: &Device,
         spec: &KernelSpec,
         variant: Option<Variant>,
-        part: Part,
+        purpose: &str,
     ) -> Result<Loaded, Refusal> {
         let emitted =
             emit(spec, variant, self.target, None, self.bundles.path()).map_err(refusal)?;
+        let part = Part::of(&emitted.variant, purpose);
         let key = (emitted.folder, part);
         if let Some(loaded) = self.loaded.get(&key) {
             return Ok(loaded.clone());

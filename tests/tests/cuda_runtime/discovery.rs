@@ -86,8 +86,8 @@ fn a_fingerprint_names_the_compiler_that_kernels_come_from() {
     }
     // Neither a cache nor a compiler, then what the cache was filled by.
     emulated(test, &[cache, nowhere, (EXPECTED, "")], body);
-    for version in ["12.9", "12.10"] {
-        std::fs::write(kernel.join(format!("sm_80-nvrtc{version}.ptx")), "").unwrap();
+    for name in ["sm_80-nvrtc12.9", "sm_80-step-nvrtc12.10"] {
+        std::fs::write(kernel.join(format!("{name}.ptx")), "").unwrap();
     }
     emulated(test, &[cache, nowhere, (EXPECTED, "12.10")], body);
     // The one at hand makes its kernels anew.

@@ -19,8 +19,8 @@ pub(crate) use update::{UpdatePart, update};
 
 use super::simd::InstructionSet;
 
-/// Length of the part of a sum that one pass over a block covers, where sums are cut: three panels of the right operand
-/// and one of the left, 128 rows each, are 32 KiB and stay in the first-level cache.
+/// Length of the part of a sum that one pass over a block covers, where sums are cut: three or four panels of the right
+/// operand and one of the left, 128 rows each, are 32 or 40 KiB.
 pub(crate) const SUM_BLOCK: usize = 128;
 
 /// How the products are cut into pieces: a property of the variant, without influence on the bits.
@@ -33,8 +33,8 @@ pub struct Blocking {
     /// Of a piece of a multiplication: 2 (of twelve rows), 3 (of eight rows) or 4 (of six rows) panels, or 4, 5 or 6
     /// rows of one panel. Five rows stand for pieces of six, five and five, which are sixteen.
     pub update: u8,
-    /// Length of the part of a sum that one pass over a block covers, a multiple of sixteen. Where a piece spans several
-    /// panels, sums up to four times as long are not cut.
+    /// Length of the part of a sum that one pass over a block covers, a multiple of sixteen. With AVX-512 sums up to four
+    /// times as long are not cut.
     pub sum: u16,
 }
 
@@ -92,12 +92,12 @@ fn group(width: usize, left: usize) -> usize {
     }
 }
 
-/// A sum up to so many times as long as a pass is not cut, where registers hold several panels.
+/// A sum up to so many times as long as a pass is not cut by the sets with many registers.
 const UNCUT: usize = 4;
 
-/// Length of the part of a sum of `depth` terms that one pass covers where registers hold several panels. A pause stores
-/// every sum and loads it again, which costs more than right operands that come from the second-level cache, as long as
-/// they are in no larger one.
+/// Length of the part of a sum of `depth` terms that one pass covers with many registers. A pause stores every sum and
+/// loads it again, which costs more than right operands that come from the second-level cache; where they no longer fit
+/// there, at 512 terms and 24 panels a side, neither gains.
 #[inline(always)]
 pub(crate) fn pass_length(depth: usize, sum: usize) -> usize {
     if depth <= UNCUT * sum { depth } else { sum }

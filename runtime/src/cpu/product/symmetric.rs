@@ -44,7 +44,7 @@ pub(crate) unsafe fn symmetric<S: Simd, const INLINE: bool>(
     }
     let pass = pass_length(part.depth, part.sum);
     let mut k = 0;
-    // A part of the sum at a time: its rows of all panels stay in the second-level cache.
+    // Of a long sum a part at a time: its rows of all panels stay in the second-level cache.
     while k < part.depth {
         let sum = k..part.depth.min(k + pass);
         k = sum.end;

@@ -8,7 +8,7 @@ use crate::cpu::product::{
     transposed, update,
 };
 use crate::cpu::simd::portable::Portable;
-use crate::cpu::simd::{LANES, Line, Simd};
+use crate::cpu::simd::{InstructionSet, LANES, Line, Simd, WithSimd};
 
 const NARROW: Portable<false> = Portable;
 const WIDE: Portable<true> = Portable;
@@ -71,7 +71,7 @@ fn symmetric_bits<S: Simd, const INLINE: bool>(
     simd: S,
     (depth, columns): (usize, usize),
     (width, sum): (usize, usize),
-    affine: bool,
+    (affine, factor): (bool, f32),
 ) -> Vec<u32> {
     let mut input = Buffer::normal(31, depth, columns);
     let mut output = Buffer::unwritten(columns, columns);
@@ -89,9 +89,9 @@ fn symmetric_bits<S: Simd, const INLINE: bool>(
         true => Finish::Affine(Affine {
             base,
             linear: -1.5,
-            factor: 0.75,
+            factor,
         }),
-        false => Finish::Scaled(Scaled { factor: 0.75 }),
+        false => Finish::Scaled(Scaled { factor }),
     };
     let panels = columns.div_ceil(LANES);
     let part = SymmetricPart {
@@ -199,25 +199,98 @@ const SHAPES: [(usize, usize); 13] = [
 /// Lengths of a pass: the default, which cuts none of these sums, and one that cuts those of more than 128 terms.
 const PASSES: [usize; 2] = [128, 32];
 
+/// Ways to finish a symmetric product; a factor of 1 is not multiplied with.
+const FINISHES: [(bool, f32); 4] = [(false, 0.75), (false, 1.0), (true, 0.75), (true, 1.0)];
+
 #[test]
 fn wide_symmetric_products_give_the_bits_of_narrow_ones() {
     for shape in SHAPES {
-        for affine in [false, true] {
-            let shape = if affine { (shape.1, shape.1) } else { shape };
-            let expected = symmetric_bits::<_, false>(NARROW, shape, (4, 128), affine);
+        for finish in FINISHES {
+            let shape = if finish.0 { (shape.1, shape.1) } else { shape };
+            let expected = symmetric_bits::<_, false>(NARROW, shape, (4, 128), finish);
             let finite = |bits: &u32| f32::from_bits(*bits).is_finite();
-            assert!(expected.iter().all(finite), "{shape:?} affine {affine}");
+            assert!(expected.iter().all(finite), "{shape:?} {finish:?}");
             for cut in [1, 2, 3]
                 .into_iter()
                 .flat_map(|width| PASSES.map(|sum| (width, sum)))
             {
-                let case = format!("{shape:?} width, pass {cut:?} affine {affine}");
-                let found = symmetric_bits::<_, false>(WIDE, shape, cut, affine);
+                let case = format!("{shape:?} width, pass {cut:?} {finish:?}");
+                let found = symmetric_bits::<_, false>(WIDE, shape, cut, finish);
                 assert!(found == expected, "{case}");
-                let found = symmetric_bits::<_, true>(WIDE, shape, cut, affine);
+                let found = symmetric_bits::<_, true>(WIDE, shape, cut, finish);
                 assert!(found == expected, "{case} inline");
             }
         }
+    }
+}
+
+/// Both products of one shape, cut in every way, by the instructions of a set.
+struct OfASet((usize, usize));
+
+impl WithSimd for OfASet {
+    type Output = ();
+    fn with<S: Simd>(self, simd: S) {
+        let shape = self.0;
+        for sum in PASSES {
+            for (width, finish) in [1, 2, 3].into_iter().flat_map(|w| FINISHES.map(|f| (w, f))) {
+                let shape = if finish.0 { (shape.1, shape.1) } else { shape };
+                let expected = symmetric_bits::<_, false>(NARROW, shape, (4, 128), finish);
+                let found = symmetric_bits::<_, false>(simd, shape, (width, sum), finish);
+                assert!(found == expected, "{shape:?} {width} {sum} {finish:?}");
+            }
+            for (width, kind) in [1, 2, 3, 4]
+                .into_iter()
+                .flat_map(|w| [0, 1, 2, 3].map(|k| (w, k)))
+            {
+                let expected = update_bits::<_, false>(NARROW, shape, (4, 128), kind);
+                let found = update_bits::<_, false>(simd, shape, (width, sum), kind);
+                assert!(found == expected, "{shape:?} {width} {sum} finish {kind}");
+            }
+        }
+    }
+}
+
+#[test]
+fn products_of_avx512_give_the_bits_of_plain_ones_with_and_without_a_pause() {
+    if !InstructionSet::Avx512.is_available() {
+        return println!("SKIPPED: this processor has no AVX-512");
+    }
+    for shape in [(130, 70), (200, 112), (300, 144)] {
+        InstructionSet::Avx512.with(OfASet(shape));
+    }
+}
+
+/// The numbers of B^T B and of linear B + B^T B, one chain of fused multiply-adds each, where nothing is multiplied by 1.
+#[test]
+fn a_factor_of_one_leaves_the_sums_as_they_are() {
+    let (rows, columns) = (50, 50);
+    for (affine, factor) in [(false, 1.0), (true, 1.0)] {
+        let mut input = Buffer::normal(31, rows, columns);
+        let at = |input: &Buffer, row: usize, column: usize| {
+            input.lines[column / LANES * input.padded + row].0[column % LANES]
+        };
+        if affine {
+            for (row, column) in (0..columns).flat_map(|row| (0..row).map(move |c| (row, c))) {
+                let number = at(&input, column, row);
+                input.lines[column / LANES * input.padded + row].0[column % LANES] = number;
+            }
+        }
+        let expected = (0..rows)
+            .flat_map(|i| (0..columns).map(move |j| (i, j)))
+            .map(|(i, j)| {
+                let chain = (0..rows).fold(0.0, |sum, k| {
+                    at(&input, k, i).mul_add(at(&input, k, j), sum)
+                });
+                let finished = if affine {
+                    (-1.5_f32).mul_add(at(&input, i, j), chain)
+                } else {
+                    chain
+                };
+                finished.to_bits()
+            });
+        let expected: Vec<u32> = expected.collect();
+        let found = symmetric_bits::<_, false>(WIDE, (rows, columns), (3, 128), (affine, factor));
+        assert!(found == expected, "affine {affine}");
     }
 }
 
@@ -257,16 +330,16 @@ fn wide_transposed_products_give_the_bits_of_narrow_ones() {
 #[test]
 fn narrow_products_give_the_same_bits_in_pieces_of_any_size() {
     for shape in SHAPES {
-        let expected = symmetric_bits::<_, false>(NARROW, shape, (4, 128), false);
+        let expected = symmetric_bits::<_, false>(NARROW, shape, (4, 128), FINISHES[0]);
         let products =
             [0, 1, 2, 3].map(|kind| update_bits::<_, false>(NARROW, shape, (4, 128), kind));
         for pieces in [4, 5, 6]
             .into_iter()
             .flat_map(|rows| [(rows, 128), (rows, 256)])
         {
-            let found = symmetric_bits::<_, false>(NARROW, shape, pieces, false);
+            let found = symmetric_bits::<_, false>(NARROW, shape, pieces, FINISHES[0]);
             assert!(found == expected, "{shape:?} {pieces:?}");
-            let found = symmetric_bits::<_, true>(NARROW, shape, pieces, false);
+            let found = symmetric_bits::<_, true>(NARROW, shape, pieces, FINISHES[0]);
             assert!(found == expected, "{shape:?} {pieces:?} inline");
             for (kind, expected) in products.iter().enumerate() {
                 let found = update_bits::<_, false>(NARROW, shape, pieces, kind);

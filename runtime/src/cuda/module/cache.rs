@@ -54,19 +54,27 @@ impl ModuleCache {
         &self.folder
     }
 
-    /// What the compiler of this version made. Without a compiler: what the newest one made, and what somebody put
-    /// here without a version, `<target>.cubin` or `.ptx`.
+    /// What the compiler of this version made: of the part, else of all. Without a compiler: what the newest one made, and
+    /// what somebody put here without a version, `<target>.cubin` or `.ptx`, with all kernels.
     pub(super) fn images(&self, version: Option<&str>) -> Vec<Image> {
+        let made = |version: &str| {
+            let mut names = [self.part, Part::All]
+                .map(|part| self.name_of(part, version))
+                .to_vec();
+            names.dedup();
+            names.iter().flat_map(|name| self.read(name)).collect()
+        };
         if let Some(version) = version {
-            return self.read(&self.name_of(version));
+            return made(version);
         }
-        let prefix = self.name_of("");
+        let prefixes = [self.part, Part::All].map(|part| self.name_of(part, ""));
         let names = names_in(&self.folder);
-        let own = names.iter().filter(|name| name.starts_with(&prefix));
+        let own =
+            (names.iter()).filter(|name| prefixes.iter().any(|prefix| name.starts_with(prefix)));
         let newest = own.filter_map(|name| version_in(name)).max();
-        let made =
-            newest.map(|(major, minor)| self.read(&self.name_of(&format!("{major}.{minor}"))));
-        let mut images = made.unwrap_or_default();
+        let mut images: Vec<Image> = newest
+            .map(|(major, minor)| made(&format!("{major}.{minor}")))
+            .unwrap_or_default();
         images.extend(self.read(&self.target));
         images
     }
@@ -82,7 +90,7 @@ impl ModuleCache {
         let put = |name: &str, bytes: &[u8]| {
             himuon_templates::files::write(&self.folder.join(name), |file| file.write_all(bytes))
         };
-        let name = self.name_of(&made.version);
+        let name = self.name_of(self.part, &made.version);
         put("kernel.cu", text.as_bytes())?;
         if let Some(cubin) = &made.cubin {
             put(&format!("{name}.cubin"), cubin)?;
@@ -91,8 +99,8 @@ impl ModuleCache {
     }
 
     /// Name without extension of what a compiler made.
-    fn name_of(&self, version: &str) -> String {
-        let part = match self.part {
+    fn name_of(&self, part: Part, version: &str) -> String {
+        let part = match part {
             Part::All => "",
             Part::Step => "-step",
             Part::Map => "-map",
@@ -178,8 +186,38 @@ mod tests {
     }
 
     #[test]
+    fn a_part_is_found_in_its_own_files_and_in_those_of_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = |part| ModuleCache {
+            folder: folder.path().join("k"),
+            target: "sm_86".to_owned(),
+            part,
+        };
+        let kept_of = |text: &str| Made {
+            ptx: text.to_owned(),
+            ..kept("13.5")
+        };
+        let found = |part| -> [Vec<Image>; 2] {
+            [Some("13.5"), None].map(|version| cache(part).images(version))
+        };
+        let ptx = |text: &str| Image::Ptx(text.to_owned());
+        cache(Part::Step).store("text", &kept_of("step")).unwrap();
+        assert_eq!(found(Part::Step), [[ptx("step")], [ptx("step")]]);
+        assert_eq!(found(Part::Map), [[], []]);
+        assert_eq!(found(Part::All), [[], []]);
+        cache(Part::All).store("text", &kept_of("all")).unwrap();
+        let both = vec![ptx("step"), ptx("all")];
+        assert_eq!(found(Part::Step), [both.clone(), both]);
+        for part in [Part::Map, Part::All] {
+            assert_eq!(found(part)[0], found(part)[1]);
+            assert_eq!(found(part)[0].first(), Some(&ptx("all")));
+        }
+    }
+
+    #[test]
     fn versions_in_names() {
         assert_eq!(version_in("sm_90a-nvrtc13.5.cubin"), Some((13, 5)));
+        assert_eq!(version_in("sm_90a-step-nvrtc13.5.ptx"), Some((13, 5)));
         assert_eq!(version_in("sm_90a.cubin"), None);
         assert_eq!(version_in("sm_90a-nvrtc13.5.partial"), None);
     }

@@ -33,7 +33,7 @@ use matrix::{DeviceMatrix, read, work};
 use predicted::launchable;
 pub(super) use predicted::{digest, predicted};
 
-/// Candidates that are offered: each costs a compilation. The model's order decides which.
+/// Candidates that are offered: each costs a compilation or, with its map, two. The model's order decides which.
 const MOST_CANDIDATES: usize = 64;
 /// Bytes that are written between two cold runs where the driver does not tell the size of the L2 cache.
 const UNKNOWN_L2: usize = 64 << 20;

@@ -10,7 +10,7 @@ use crate::plan::Prediction;
 
 /// Columns of a panel.
 const PANEL: usize = 16;
-/// Part of a sum that one pass covers, unless a variant's name says otherwise.
+/// Where long sums are cut, unless a variant's name says otherwise.
 const SUM: u16 = 128;
 
 /// The variant of a name, as [`CpuVariant::name`] makes it; `None` for any other text.
