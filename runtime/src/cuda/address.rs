@@ -8,6 +8,13 @@ use cudarc::driver::sys::{
 use super::driver::pointer_attribute;
 use super::error::CudaError;
 
+/// Whether the device reads the host's memory by the host's page tables, as beside Grace processors: any address of the host
+/// is one of the device then, and a copy need not stage what it reads.
+pub(super) fn reads_pageable_memory(context: &CudaContext) -> bool {
+    let shares_tables = Attribute::CU_DEVICE_ATTRIBUTE_PAGEABLE_MEMORY_ACCESS_USES_HOST_PAGE_TABLES;
+    context.attribute(shares_tables) == Ok(1)
+}
+
 /// Refuses an address that the device's kernels cannot use, before they fault and take the device with them: one of this
 /// process's own memory, or of another device's. Managed and page-locked memory is every device's. Where a device uses the
 /// host's page tables, as on Grace, only other devices' memory is refused; where it could read all memory by faults alone
@@ -28,11 +35,9 @@ pub fn check_address(context: &CudaContext, address: u64) -> Result<(), CudaErro
     };
     let ask = |which| pointer_attribute(address, which);
     let Some(kind) = ask(PointerAttribute::CU_POINTER_ATTRIBUTE_MEMORY_TYPE)? else {
-        let shares_tables =
-            Attribute::CU_DEVICE_ATTRIBUTE_PAGEABLE_MEMORY_ACCESS_USES_HOST_PAGE_TABLES;
-        return match context.attribute(shares_tables) {
-            Ok(1) => Ok(()),
-            _ => Err(elsewhere("no memory that CUDA knows".to_owned())),
+        return match reads_pageable_memory(context) {
+            true => Ok(()),
+            false => Err(elsewhere("no memory that CUDA knows".to_owned())),
         };
     };
     if kind != CUmemorytype::CU_MEMORYTYPE_DEVICE as u32

@@ -9,6 +9,7 @@ use cudarc::driver::{CudaGraph, CudaStream};
 
 use super::error::CudaError;
 use super::memory::Device;
+use super::per_thread::PER_THREAD;
 use crate::backend::BackendError;
 use crate::error::Error;
 use crate::optimizer::{HiMuon, ParameterStep, StepError, StepReport};
@@ -63,9 +64,10 @@ fn outdated() -> Error {
     StepError::Recording { reason }.into()
 }
 
-/// Whether it is the default stream of all threads: none, or the handle that CUDA names for it.
-fn is_legacy(stream: &CudaStream) -> bool {
-    (stream.cu_stream() as usize) <= 1
+/// Whether it is a default stream: that of all threads, which is none or the handle that CUDA names for it, or that of each
+/// thread. What a graph launches there from another thread would follow nothing of this one's.
+fn is_default(stream: &CudaStream) -> bool {
+    (stream.cu_stream() as usize) <= PER_THREAD
 }
 
 impl HiMuon<Device> {
@@ -77,16 +79,16 @@ impl HiMuon<Device> {
     /// A graph that was captured before is not replayed any more: its tables are gone.
     ///
     /// # Errors
-    /// As [`prepare_recording`](HiMuon::prepare_recording); the stream cannot be captured, as the default one.
+    /// As [`prepare_recording`](HiMuon::prepare_recording); the stream cannot be captured, as a default one.
     pub fn capture(
         &mut self,
         parameters: &mut [ParameterStep<'_, Device>],
         steps: Range<u64>,
     ) -> Result<CapturedStep, Error> {
-        if is_legacy(&self.stream()) {
+        if is_default(&self.stream()) {
             return Err(StepError::Recording {
-                reason: "the optimizer's stream is the default one, which CUDA does not capture; make the backend on a stream \
-                         of its own, as of CudaContext::new_stream"
+                reason: "the optimizer's stream is a default one, which CUDA does not capture or which is another one in each \
+                         thread; make the backend on a stream of its own, as of CudaContext::new_stream"
                     .to_owned(),
             }
             .into());

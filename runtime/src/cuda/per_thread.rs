@@ -7,7 +7,7 @@ use cudarc::driver::CudaStream;
 use super::error::CudaError;
 
 /// `CU_STREAM_PER_THREAD`.
-const PER_THREAD: usize = 2;
+pub(super) const PER_THREAD: usize = 2;
 
 fn is_per_thread(stream: &CudaStream) -> bool {
     stream.cu_stream() as usize == PER_THREAD

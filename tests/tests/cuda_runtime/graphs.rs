@@ -383,16 +383,18 @@ fn graphs_of_an_earlier_recording_or_a_dropped_optimizer_are_refused() {
 }
 
 #[test]
-fn the_default_stream_is_refused_by_name() {
-    let test = "graphs::the_default_stream_is_refused_by_name";
+fn default_streams_are_refused_by_name() {
+    let test = "graphs::default_streams_are_refused_by_name";
     emulated_and_on_gpu(test, || {
-        let stream = himuon::cuda::open(0).unwrap().default_stream();
-        let builder = HiMuon::builder()
-            .parameter("blocks.0.q.weight", &[16, 32])
-            .group_with("blocks.*", MuonOptions::specs([spec("tile=16 steps=2")]));
-        let backend = Box::new(CudaBackend::new(&stream).unwrap());
-        let mut optimizer = builder.build_on(backend).unwrap();
-        let refused = optimizer.capture(&mut [], 0..1).unwrap_err().to_string();
-        assert!(refused.contains("new_stream"), "{refused}");
+        let context = himuon::cuda::open(0).unwrap();
+        for stream in [context.default_stream(), context.per_thread_stream()] {
+            let builder = HiMuon::builder()
+                .parameter("blocks.0.q.weight", &[16, 32])
+                .group_with("blocks.*", MuonOptions::specs([spec("tile=16 steps=2")]));
+            let backend = Box::new(CudaBackend::new(&stream).unwrap());
+            let mut optimizer = builder.build_on(backend).unwrap();
+            let refused = optimizer.capture(&mut [], 0..1).unwrap_err().to_string();
+            assert!(refused.contains("new_stream"), "{refused}");
+        }
     });
 }

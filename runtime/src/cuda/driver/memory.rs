@@ -6,6 +6,7 @@ use cudarc::driver::sys;
 use cudarc::driver::{CudaStream, result};
 
 use crate::backend::BackendError;
+use crate::cuda::address::reads_pageable_memory;
 use crate::cuda::error::CudaError;
 use crate::cuda::per_thread::wait_for_all;
 
@@ -84,10 +85,15 @@ impl DeviceMemory {
         self.bind("copying to the device")?;
         let mut at = self.pointer + offset as u64;
         for part in bytes.chunks(STAGED_AT_ONCE) {
-            // SAFETY: `check` compared the range with the allocation. Pageable memory is staged before the call returns.
+            // SAFETY: `check` compared the range with the allocation. Pageable memory is staged before the call returns, or
+            // read by the end of this function.
             unsafe { result::memcpy_htod_async(at, part, self.stream.cu_stream()) }
                 .map_err(CudaError::call("copying to the device"))?;
             at += part.len() as u64;
+        }
+        if reads_pageable_memory(self.stream.context()) {
+            let waited = self.stream.synchronize();
+            waited.map_err(CudaError::call("waiting for a copy to the device"))?;
         }
         Ok(())
     }
