@@ -84,18 +84,20 @@ impl DeviceMemory {
         self.check(offset, bytes.len())?;
         self.bind("copying to the device")?;
         let mut at = self.pointer + offset as u64;
-        for part in bytes.chunks(STAGED_AT_ONCE) {
+        let copied = bytes.chunks(STAGED_AT_ONCE).try_for_each(|part| {
             // SAFETY: `check` compared the range with the allocation. Pageable memory is staged before the call returns, or
-            // read by the end of this function.
-            unsafe { result::memcpy_htod_async(at, part, self.stream.cu_stream()) }
-                .map_err(CudaError::call("copying to the device"))?;
+            // waited for below.
+            unsafe { result::memcpy_htod_async(at, part, self.stream.cu_stream()) }?;
             at += part.len() as u64;
-        }
-        if reads_pageable_memory(self.stream.context()) {
-            let waited = self.stream.synchronize();
-            waited.map_err(CudaError::call("waiting for a copy to the device"))?;
-        }
-        Ok(())
+            Ok(())
+        });
+        let waited = match reads_pageable_memory(self.stream.context()) {
+            true => self.stream.synchronize(),
+            false => Ok(()),
+        };
+        copied
+            .and(waited)
+            .map_err(CudaError::call("copying to the device"))
     }
 
     /// Reads bytes from `offset` on, after everything submitted before, by other threads too.
