@@ -20,10 +20,9 @@ pub const OPTIONS: [&str; 1] = ["--std=c++17"];
 
 /// Which kernels of a text are compiled. Texts of resident and plain tiles hold those of a step and that of the map alone; who
 /// launches one need not wait for the other. Of other texts everything is compiled, whatever is named.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Part {
     /// All.
-    #[default]
     All,
     /// Those that make a step.
     Step,
@@ -43,7 +42,7 @@ impl Part {
     }
 
     /// What tells NVRTC: the name that the text asks for.
-    pub const fn option(self) -> Option<&'static str> {
+    const fn option(self) -> Option<&'static str> {
         match self {
             Part::All => None,
             Part::Step => Some("--define-macro=HIMUON_STEP_ALONE"),

@@ -87,10 +87,9 @@ impl Affine {
         panel: usize,
         row: usize,
     ) -> S::Vector {
-        // SAFETY: the caller's word.
-        let base = unsafe { simd.load(self.base.row(panel, row)) };
         let sum = simd.mul(simd.splat(self.factor), sum);
-        simd.fused(simd.splat(self.linear), base, sum)
+        // SAFETY: the caller's word.
+        unsafe { Unscaled(self).apply(simd, sum, panel, row) }
     }
 }
 

@@ -133,7 +133,7 @@ pub(super) unsafe fn add_terms<
 ) {
     // SAFETY: the caller's word.
     unsafe {
-        // Once for all terms: where a sum walks along rows, finding each costs slots that multiply-adds need.
+        // Found once for all terms, which lie in one panel.
         let (left, start) = (left.at(k), right.start.add(k * LANES));
         for term in 0..TERMS {
             let (left, start) = (left.add(term * L::TERM), start.add(term * LANES));

@@ -3,6 +3,7 @@
 
 use super::inputs::Normal;
 use crate::cpu::layout::Panels;
+use crate::cpu::pass_length;
 use crate::cpu::product::{
     Affine, Combine, Finish, Scaled, SymmetricPart, TransposedPart, UpdatePart, symmetric,
     transposed, update,
@@ -57,12 +58,23 @@ impl Buffer {
 
     /// The numbers of the first rows and columns; padding is nobody's.
     fn bits(&self, rows: usize, columns: usize) -> Vec<u32> {
-        let at = |row: usize, column: usize| {
-            self.lines[column / LANES * self.padded + row].0[column % LANES].to_bits()
-        };
         (0..rows)
-            .flat_map(|row| (0..columns).map(move |column| at(row, column)))
+            .flat_map(|row| (0..columns).map(move |column| self.at(row, column).to_bits()))
             .collect()
+    }
+
+    fn at(&self, row: usize, column: usize) -> f32 {
+        self.lines[column / LANES * self.padded + row].0[column % LANES]
+    }
+
+    /// Gives the first rows and columns the numbers above the diagonal below it.
+    fn mirror(&mut self, edge: usize) {
+        for row in 0..edge {
+            for column in 0..row {
+                let number = self.at(column, row);
+                self.lines[column / LANES * self.padded + row].0[column % LANES] = number;
+            }
+        }
     }
 }
 
@@ -77,12 +89,7 @@ fn symmetric_bits<S: Simd, const INLINE: bool>(
     let mut output = Buffer::unwritten(columns, columns);
     if affine {
         // Only a symmetric B has a symmetric result.
-        for row in 0..columns {
-            for column in 0..row {
-                let number = input.lines[row / LANES * input.padded + column].0[row % LANES];
-                input.lines[column / LANES * input.padded + row].0[column % LANES] = number;
-            }
-        }
+        input.mirror(columns);
     }
     let base = input.panels();
     let finish = match affine {
@@ -179,7 +186,7 @@ fn transposed_bits<S: Simd>(
     output.bits(left_columns, columns)
 }
 
-/// (rows, columns), rows >= columns: one to eight panels, ragged ends, sums that pause.
+/// (rows, columns), rows >= columns: one to eight panels, ragged ends.
 const SHAPES: [(usize, usize); 13] = [
     (16, 16),
     (17, 9),
@@ -201,6 +208,12 @@ const PASSES: [usize; 2] = [128, 32];
 
 /// Ways to finish a symmetric product; a factor of 1 is not multiplied with.
 const FINISHES: [(bool, f32); 4] = [(false, 0.75), (false, 1.0), (true, 0.75), (true, 1.0)];
+
+#[test]
+fn sums_of_more_than_four_passes_are_cut() {
+    let passes = |depth: usize| depth.div_ceil(pass_length(depth, 128));
+    assert_eq!([16, 512, 513].map(passes), [1, 1, 5]);
+}
 
 #[test]
 fn wide_symmetric_products_give_the_bits_of_narrow_ones() {
@@ -266,23 +279,16 @@ fn a_factor_of_one_leaves_the_sums_as_they_are() {
     let (rows, columns) = (50, 50);
     for (affine, factor) in [(false, 1.0), (true, 1.0)] {
         let mut input = Buffer::normal(31, rows, columns);
-        let at = |input: &Buffer, row: usize, column: usize| {
-            input.lines[column / LANES * input.padded + row].0[column % LANES]
-        };
         if affine {
-            for (row, column) in (0..columns).flat_map(|row| (0..row).map(move |c| (row, c))) {
-                let number = at(&input, column, row);
-                input.lines[column / LANES * input.padded + row].0[column % LANES] = number;
-            }
+            input.mirror(columns);
         }
         let expected = (0..rows)
             .flat_map(|i| (0..columns).map(move |j| (i, j)))
             .map(|(i, j)| {
-                let chain = (0..rows).fold(0.0, |sum, k| {
-                    at(&input, k, i).mul_add(at(&input, k, j), sum)
-                });
+                let chain =
+                    (0..rows).fold(0.0, |sum, k| input.at(k, i).mul_add(input.at(k, j), sum));
                 let finished = if affine {
-                    (-1.5_f32).mul_add(at(&input, i, j), chain)
+                    (-1.5_f32).mul_add(input.at(i, j), chain)
                 } else {
                     chain
                 };
