@@ -58,7 +58,7 @@ impl Ours {
 }
 
 /// One row of the table; `edge` of the matrix, `None` for the full matrix.
-fn row(tile: Option<usize>, edge: usize, time: Duration) {
+fn row(tile: Option<usize>, edge: usize, rounds: usize, time: Duration) {
     let size = tile.unwrap_or(edge);
     let spec = KernelSpec::new(tile.map_or(Tile::Full, |t| Tile::square(t as u32)));
     let input = table::numbers(1, edge * edge);
@@ -68,7 +68,7 @@ fn row(tile: Option<usize>, edge: usize, time: Duration) {
     let mut other = peers::Tile::new(size);
     let mut peak: f64 = 0.0;
     let [own, gemm, faer] = table::best(
-        1,
+        rounds,
         time,
         || peak = peak.max(measure_peak(InstructionSet::best(), 4)),
         [
@@ -101,10 +101,10 @@ fn table() {
         table::processor()
     );
     for tile in TILES {
-        row(Some(tile), EDGE, Duration::from_secs(3));
+        row(Some(tile), EDGE, 40, Duration::from_secs(3));
     }
     for edge in [768, 1024, 2048, 4096] {
-        row(None, edge, Duration::from_secs(3));
+        row(None, edge, 1, Duration::from_secs(3));
     }
 }
 

@@ -22,6 +22,7 @@
 )]
 
 mod adamw;
+mod ahead;
 mod coarse;
 mod coupled_scalars;
 mod criterion;
@@ -59,6 +60,7 @@ mod workspace;
 mod tests;
 
 pub use adamw::adamw_step;
+pub(crate) use ahead::MOST_AHEAD;
 pub use error::CpuError;
 pub use finite::all_finite;
 pub(crate) use first_level::first_level_bytes;
@@ -69,7 +71,6 @@ pub use pool::Pool;
 pub use product::Blocking;
 pub(crate) use product::pass_length;
 pub use simd::InstructionSet;
-pub(crate) use tile::ahead::MOST_AHEAD;
 pub use variant::CpuVariant;
 pub(crate) use variant::tiles_at_a_time;
 pub use workspace::Workspace;

@@ -1,6 +1,7 @@
 //! A few tiles of one size on one thread, so that the latency of one tile's short sums hides behind the others', or
 //! one tile that is too large for a core on a team of threads.
 
+use super::ahead::{Ahead, Asked};
 use super::elementwise as pass;
 use super::engine::{Engine, MOST_TILES, PerTile, Products, Rescale, Slot, Slots};
 use super::layout::{Panels, Shape};
@@ -9,7 +10,6 @@ use super::product::{
 };
 use super::simd::{LANES, Line, Shared, Simd};
 use super::team::Team;
-use super::tile::ahead::Ahead;
 use std::ops::Range;
 
 /// `INLINE`: products are compiled into the caller for this very size, which needs the set's features; never rounds, and no
@@ -122,7 +122,7 @@ impl<'a, S: Simd, D: Shape, const INLINE: bool> Tiles<'a, S, D, INLINE> {
 
     #[inline(always)]
     fn symmetric(&self, input: Panels, depth: usize, output: Panels, finish: Finish) {
-        let panels = self.shape.panels();
+        let (panels, asked) = (self.shape.panels(), self.asked());
         let part = |rows, columns| SymmetricPart {
             input,
             depth,
@@ -131,6 +131,7 @@ impl<'a, S: Simd, D: Shape, const INLINE: bool> Tiles<'a, S, D, INLINE> {
             columns,
             width: self.blocking.symmetric.into(),
             sum: self.blocking.sum.into(),
+            asked,
         };
         // SAFETY: see below; two parts share no block of the output.
         unsafe {
@@ -151,6 +152,7 @@ impl<'a, S: Simd, D: Shape, const INLINE: bool> Tiles<'a, S, D, INLINE> {
 
     #[inline(always)]
     fn multiply(&self, left: Panels, right: Panels, output: Panels, finish: Finish) {
+        let asked = self.asked();
         let part = |rows, columns| UpdatePart {
             left,
             right,
@@ -160,6 +162,7 @@ impl<'a, S: Simd, D: Shape, const INLINE: bool> Tiles<'a, S, D, INLINE> {
             columns,
             width: self.blocking.update.into(),
             sum: self.blocking.sum.into(),
+            asked,
         };
         let (rows, panels) = (self.shape.rows(), self.shape.panels());
         // SAFETY: see below; two parts share no block of the output.
@@ -183,7 +186,16 @@ impl<'a, S: Simd, D: Shape, const INLINE: bool> Tiles<'a, S, D, INLINE> {
     #[inline(always)]
     fn ask(&self) {
         if let Some(ahead) = self.ahead {
-            ahead.ask(self.simd);
+            ahead.ask_with_product(self.simd);
+        }
+    }
+
+    /// What the pieces of a product ask for; those that are compiled into the caller nothing.
+    #[inline(always)]
+    fn asked(&self) -> Asked {
+        match self.ahead {
+            Some(ahead) if !INLINE => ahead.asked(),
+            _ => Asked::NOTHING,
         }
     }
 
@@ -228,7 +240,7 @@ impl<'a, S: Simd, D: Shape, const INLINE: bool> Tiles<'a, S, D, INLINE> {
 }
 
 // SAFETY: the buffers' addresses only; a team's tasks touch disjoint parts of them. `ahead`, which is no `Sync`, is
-// used between a team's tasks only, never by them.
+// there on a team of one thread only.
 unsafe impl<S: Simd, D: Shape, const INLINE: bool> Sync for Tiles<'_, S, D, INLINE> {}
 
 // SAFETY of every block here and above: `push` granted the buffers to this engine alone, the slots of one

@@ -2,6 +2,7 @@
 //! added when it is stored.
 
 use super::buffers::Packed;
+use crate::cpu::ahead::Asked;
 use crate::cpu::layout::Panels;
 use crate::cpu::load::{Rectangle, Source, decay_captured};
 use crate::cpu::product::{Affine, Finish, SUM_BLOCK, UpdatePart, update};
@@ -139,6 +140,7 @@ impl Coupling {
                 columns: 0..columns.div_ceil(LANES),
                 width: place.width,
                 sum: SUM_BLOCK,
+                asked: Asked::NOTHING,
             };
             if height == 1 && columns == 1 {
                 element(simd, part, lane, finish);

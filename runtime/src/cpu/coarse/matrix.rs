@@ -4,6 +4,7 @@ use super::buffers::{Buffers, Extent};
 use super::orthonormal::Factorisation;
 use super::small::{SmallMap, fill_panels};
 use crate::coarse::seed;
+use crate::cpu::ahead::Asked;
 use crate::cpu::layout::Panels;
 use crate::cpu::load::Source;
 use crate::cpu::product::{Finish, SUM_BLOCK, Scaled, UpdatePart, update};
@@ -177,6 +178,7 @@ impl CoarseMatrix {
                     columns: 0..self.extent.panels(),
                     width: 3,
                     sum: SUM_BLOCK,
+                    asked: Asked::NOTHING,
                 },
                 Finish::Scaled(Scaled { factor: 1.0 }),
             );

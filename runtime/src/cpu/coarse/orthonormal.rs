@@ -7,6 +7,7 @@
 
 use super::small::{Square, fill_panels};
 use crate::coarse::{COLLAPSE, SMALLEST};
+use crate::cpu::ahead::Asked;
 use crate::cpu::layout::{AnyShape, Panels, Shape};
 use crate::cpu::product::{Finish, SUM_BLOCK, Scaled, UpdatePart, update};
 use crate::cpu::simd::{LANES, Simd, leaf};
@@ -77,6 +78,7 @@ impl Factorisation<'_> {
                         columns: 0..shape.panels(),
                         width: 3,
                         sum: SUM_BLOCK,
+                        asked: Asked::NOTHING,
                     },
                     Finish::Scaled(Scaled { factor: 1.0 }),
                 );

@@ -1,6 +1,7 @@
 //! The two products with a matrix M: M V and M^T P. M is made from gradient and momentum block by block; it never
 //! exists as a whole.
 
+use crate::cpu::ahead::Asked;
 use crate::cpu::elementwise::extent;
 use crate::cpu::layout::Panels;
 use crate::cpu::load::{Rectangle, Source, load};
@@ -86,6 +87,7 @@ impl WithSimd for RowBlock<'_> {
                     columns: 0..self.panels,
                     width: 3,
                     sum: SUM_BLOCK,
+                    asked: Asked::NOTHING,
                 },
                 Finish::Scaled(Scaled { factor: 1.0 }),
             );

@@ -10,6 +10,7 @@ use super::matrix::CoarseMatrix;
 use super::orthonormal::inner_products;
 use super::skinny::{ColumnBlock, RowBlock, Whole, block_edge};
 use super::small::fill_panels;
+use crate::cpu::ahead::Asked;
 use crate::cpu::elementwise as pass;
 use crate::cpu::job::{Grid, Outcome, State};
 use crate::cpu::layout::Panels;
@@ -195,6 +196,7 @@ impl WithSimd for Correction<'_> {
                     columns: 0..extent.panels(),
                     width: 3,
                     sum: SUM_BLOCK,
+                    asked: Asked::NOTHING,
                 },
                 Finish::Affine(finish),
             );
@@ -254,6 +256,7 @@ impl WithSimd for LastPass<'_> {
                         columns: 0..panels,
                         width: 3,
                         sum: SUM_BLOCK,
+                        asked: Asked::NOTHING,
                     },
                     Finish::Affine(finish),
                 );

@@ -13,10 +13,10 @@ mod products;
 
 use self::layout::{Blocks, Symmetric, Tall};
 use self::products::Weights;
+use super::ahead::Ahead;
 use super::engine::{Engine, PerTile, Products, Slot, Slots};
 use super::layout::Panels;
 use super::simd::{EDGE, LANES, Lanes, Simd};
-use super::tile::ahead::Ahead;
 
 /// Longest edge of an interleaved tile: the matrices of sixteen tiles fill the first level of cache.
 const LONGEST: usize = 16;
@@ -146,7 +146,7 @@ impl<'a, S: Simd> Interleaved<'a, S> {
     #[inline(always)]
     fn ask(&self) {
         if let Some(ahead) = self.ahead {
-            ahead.ask(self.simd);
+            ahead.ask_with_product(self.simd);
         }
     }
 }

@@ -27,6 +27,8 @@ pub(super) unsafe fn corner_piece<S: Simd, const BESIDE: usize, const PANELS: us
     place: &Place,
     finish: Finish,
 ) {
+    // SAFETY: the caller's word.
+    unsafe { place.asked.ask(simd) }
     let mut sums = [[simd.splat(0.0); PANELS]; BESIDE];
     let mut corner = [simd.splat(0.0); CORNER];
     // SAFETY: positions of the place and of the block, which exist by the caller's word.

@@ -36,6 +36,7 @@ pub(super) unsafe fn symmetric<S: Simd, const INLINE: bool>(
                     last: sum.end == part.depth,
                     sum: sum.clone(),
                     mirror: None,
+                    asked: part.asked,
                 };
                 // SAFETY: the caller's word; the block lies on the diagonal or above it.
                 unsafe {
@@ -213,6 +214,7 @@ unsafe fn by_sixteen<S: Simd>(
         sum,
         last,
         mirror: None,
+        asked: part.asked,
     };
     // SAFETY: the caller's word; every piece ends at or before the next multiple of sixteen rows.
     unsafe {

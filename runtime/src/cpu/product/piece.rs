@@ -1,6 +1,7 @@
 //! The inner loop: a block of rows by panels that stays in registers.
 
 use super::finish::{Finish, Unscaled};
+use crate::cpu::ahead::Asked;
 use crate::cpu::layout::Panels;
 use crate::cpu::simd::{LANES, Simd};
 use std::ops::Range;
@@ -64,6 +65,8 @@ pub(super) struct Place {
     /// In a symmetric product, the first of the piece's panels whose finished numbers are written a second time,
     /// below the diagonal. Only for pieces of eight rows.
     pub(super) mirror: Option<usize>,
+    /// What is asked for when the piece begins.
+    pub(super) asked: Asked,
 }
 
 impl Place {
@@ -164,6 +167,8 @@ pub(super) unsafe fn piece<S: Simd, L: Left, const ROWS: usize, const PANELS: us
     place: &Place,
     finish: Finish,
 ) {
+    // SAFETY: the caller's word.
+    unsafe { place.asked.ask(simd) }
     let mut sums = [[simd.splat(0.0); PANELS]; ROWS];
     // SAFETY: positions inside the place, which exist by the caller's word.
     let at = |r: usize, p: usize| unsafe { place.output.row(place.panel + p, place.row + r) };

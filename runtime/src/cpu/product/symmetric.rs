@@ -4,6 +4,7 @@ use super::corner::corner_piece;
 use super::finish::Finish;
 use super::piece::{Place, Transposed, piece};
 use super::{group, narrow, pass_length};
+use crate::cpu::ahead::Asked;
 use crate::cpu::layout::Panels;
 use crate::cpu::simd::{LANES, Simd, leaf};
 use std::ops::Range;
@@ -24,6 +25,8 @@ pub(crate) struct SymmetricPart {
     pub(crate) width: usize,
     /// Length of the part of a sum that one pass covers, a multiple of sixteen.
     pub(crate) sum: usize,
+    /// What every piece asks for.
+    pub(crate) asked: Asked,
 }
 
 /// Computes `part`; `INLINE` compiles everything into the caller, which then needs the set's features.
@@ -119,6 +122,7 @@ unsafe fn cell<S: Simd, const INLINE: bool, const PANELS: usize>(
         last: sum.end == part.depth,
         sum,
         mirror: None,
+        asked: part.asked,
     };
     // SAFETY: the caller's word.
     unsafe {

@@ -3,6 +3,7 @@
 use super::finish::{Finish, Scaled};
 use super::piece::{Place, Transposed, piece};
 use super::{SUM_BLOCK, group};
+use crate::cpu::ahead::Asked;
 use crate::cpu::layout::Panels;
 use crate::cpu::simd::{LANES, Simd, leaf};
 use std::ops::Range;
@@ -70,6 +71,7 @@ leaf! {
             last: sum.end == part.depth,
             sum,
             mirror: None,
+            asked: Asked::NOTHING,
         };
         // SAFETY: the caller's word; the pieces cover the sixteen rows of each panel of L.
         unsafe {

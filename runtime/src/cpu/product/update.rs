@@ -3,6 +3,7 @@
 use super::finish::Finish;
 use super::piece::{Direct, Place, add_terms, finished, piece};
 use super::{group, narrow, pass_length};
+use crate::cpu::ahead::Asked;
 use crate::cpu::layout::Panels;
 use crate::cpu::simd::{LANES, Simd, leaf};
 use std::ops::Range;
@@ -23,6 +24,8 @@ pub(crate) struct UpdatePart {
     pub(crate) width: usize,
     /// Length of the part of a sum that one pass covers, a multiple of sixteen.
     pub(crate) sum: usize,
+    /// What every piece asks for.
+    pub(crate) asked: Asked,
 }
 
 impl UpdatePart {
@@ -174,6 +177,7 @@ pub(super) unsafe fn rows<S: Simd, const ROWS: usize, const PANELS: usize>(
         sum,
         last,
         mirror: None,
+        asked: part.asked,
     };
     // SAFETY: the caller's word; every piece ends at or before the next multiple of sixteen rows.
     unsafe {

@@ -2,6 +2,7 @@
 //! processor, with AVX-512 or without.
 
 use super::inputs::Normal;
+use crate::cpu::ahead::Asked;
 use crate::cpu::layout::Panels;
 use crate::cpu::pass_length;
 use crate::cpu::product::{
@@ -109,6 +110,7 @@ fn symmetric_bits<S: Simd, const INLINE: bool>(
         columns: 0..panels,
         width,
         sum,
+        asked: Asked::NOTHING,
     };
     // SAFETY: the buffers have these rows and panels, sixteen rows to a panel of the output, and are not shared.
     unsafe { symmetric::<S, INLINE>(simd, part, finish) };
@@ -155,6 +157,7 @@ fn update_bits<S: Simd, const INLINE: bool>(
         columns: 0..depth.div_ceil(LANES),
         width,
         sum,
+        asked: Asked::NOTHING,
     };
     // SAFETY: as above; the output overlaps neither operand.
     unsafe { update::<S, INLINE>(simd, part, finish) };

@@ -1,25 +1,26 @@
 //! The whole step of a few tiles of one size: load with momentum, norm, criterion, recurrence, scale,
 //! decay and update, while they are in the cache.
 //!
-//! `ahead` asks for what is needed next, `enter` brings tiles from memory to a normalised X, `map` runs the recurrence on those that the criterion asks
+//! `enter` brings tiles from memory to a normalised X, `map` runs the recurrence on those that the criterion asks
 //! for, `interleave` on whole batches of small ones, `leave` writes them; `coupling` is what a coarse part does to them on both ways.
 
-pub(super) mod ahead;
 mod coupling;
 mod enter;
 mod interleave;
 mod leave;
 mod map;
 
-use self::ahead::Ahead;
 use self::interleave::Progress;
+use super::ahead::{Ahead, Calls, MOST_AHEAD, Rows};
 use super::elementwise::Extent;
 use super::engine::{MOST_TILES, Slot};
 use super::job::{Counts, Job, Map, Outcome};
-use super::layout::{AnyShape, Panels};
+use super::layout::{AnyShape, Panels, Shape};
 use super::load::Rectangle;
 use super::recurrence;
 use super::simd::{LANES, Lanes, Simd};
+use super::storage::Pointer;
+use super::store::Sink;
 use super::team::Team;
 use super::tiles::Tiles;
 use super::variant::tiles_at_a_time;
@@ -117,6 +118,44 @@ impl<S: Simd> Work<'_, S> {
     }
 }
 
+/// What is asked for while a batch is computed: what it is stored to, then what the next one is made of.
+fn ahead(job: &Job, batch: &Batch, next: Option<&Batch>, calls: Calls) -> Ahead {
+    let whole = batch.whole();
+    if whole.rows * whole.columns > MOST_AHEAD {
+        return Ahead::new([None; 3], calls);
+    }
+    let rows = |tensor: Pointer, leading: usize, part: Rectangle| {
+        let (start, size) = tensor.bytes();
+        let start = start.wrapping_add((part.row * leading + part.column) * size);
+        Rows::new(start, leading * size, part.columns * size, part.rows)
+    };
+    let (to, leading) = match job.sink {
+        Sink::Weight { weight, .. } => (weight.start, weight.leading),
+        Sink::Plain { output, leading } => (output, leading),
+    };
+    let next = next.map(Batch::whole);
+    let source = &job.source;
+    let tensors = [
+        Some(rows(to, leading, whole)),
+        next.map(|next| rows(source.gradient, source.gradient_leading, next)),
+        next.zip(source.momentum)
+            .map(|(next, (momentum, leading))| rows(momentum, leading, next)),
+    ];
+    Ahead::new(tensors, calls)
+}
+
+/// How often the engine of a tile asks, at least.
+fn calls<S: Simd>(map: &Map, rows: usize, columns: usize) -> Calls {
+    let products = recurrence::fewest_products(&map.table);
+    let panels = map.oriented(rows, columns).panels();
+    if panels <= 2 {
+        return Calls::Products(products);
+    }
+    // A piece is 24 rows of a panel, or six; a symmetric product has half of the panels' rows, an update all.
+    let rows_of_pieces = if S::WIDE { 24 } else { 6 };
+    Calls::Pieces(products * panels * (panels * LANES / 2) / rows_of_pieces)
+}
+
 /// Processes a batch: in lanes where its tiles can be interleaved, else in panels, a few tiles at a time.
 ///
 /// # Safety
@@ -140,7 +179,12 @@ pub(super) unsafe fn process<S: Simd>(
         // Lanes without a tile cost as much as the others: fewer tiles are faster in panels.
         && 3 * batch.count >= 2 * S::Lanes::TILES;
     if interleaves {
-        let ahead = Ahead::new(job, batch, next, recurrence::fewest_products(&map.table));
+        let ahead = ahead(
+            job,
+            batch,
+            next,
+            Calls::Products(recurrence::fewest_products(&map.table)),
+        );
         let mut work = Work::new(simd, map, job, batch, team, &ahead);
         // SAFETY: the caller's word.
         unsafe {
@@ -161,7 +205,8 @@ pub(super) unsafe fn process<S: Simd>(
     let mut parts = batch.parts(most).peekable();
     while let Some(part) = parts.next() {
         let next = parts.peek().or(next);
-        let ahead = Ahead::new(job, &part, next, recurrence::fewest_products(&map.table));
+        let calls = calls::<S>(map, rows, columns);
+        let ahead = ahead(job, &part, next, calls);
         let mut work = Work::new(simd, map, job, &part, team, &ahead);
         // SAFETY: the caller's word.
         unsafe {
