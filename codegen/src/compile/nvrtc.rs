@@ -10,6 +10,8 @@ type Program = *mut c_void;
 type Status = c_int;
 type SizeOf = unsafe extern "C" fn(Program, *mut usize) -> Status;
 type Fill = unsafe extern "C" fn(Program, *mut c_char) -> Status;
+type Count = unsafe extern "C" fn(*mut c_int) -> Status;
+type List = unsafe extern "C" fn(*mut c_int) -> Status;
 const SUCCESS: Status = 0;
 
 struct Nvrtc {
@@ -30,6 +32,8 @@ struct Nvrtc {
     cubin: Option<(SizeOf, Fill)>,
     log_size: SizeOf,
     log: Fill,
+    /// Not in versions before 11.2.
+    architectures: Option<(Count, List)>,
     // Keeps the functions above mapped.
     _library: Library,
 }
@@ -91,6 +95,18 @@ impl Compiler {
             });
         }
         Ok(format!("{major}.{minor}"))
+    }
+
+    /// What to compile for where a kernel is to run on `architecture`: itself where NVRTC knows it; else the newest of the older
+    /// ones that it knows, whose PTX a driver compiles for every later one. Where there is none, itself: NVRTC then says why
+    /// it refuses.
+    ///
+    /// # Errors
+    /// When NVRTC cannot be loaded.
+    pub fn newest_for(&self, architecture: &str) -> Result<String, CompileError> {
+        let known = Nvrtc::load(self)?.known_architectures();
+        Ok(newest_of(&known, architecture)
+            .map_or_else(|| architecture.to_owned(), |number| format!("sm_{number}")))
     }
 
     /// PTX alone.
@@ -171,9 +187,29 @@ impl Nvrtc {
                     .ok(),
                 log_size: *library.get(b"nvrtcGetProgramLogSize").map_err(failed)?,
                 log: *library.get(b"nvrtcGetProgramLog").map_err(failed)?,
+                architectures: library
+                    .get(b"nvrtcGetNumSupportedArchs")
+                    .and_then(|count| Ok((*count, *library.get(b"nvrtcGetSupportedArchs")?)))
+                    .ok(),
                 _library: library,
             })
         }
+    }
+
+    /// The numbers of all architectures, as 80; none where NVRTC does not tell.
+    fn known_architectures(&self) -> Vec<c_int> {
+        let Some((count, list)) = self.architectures else {
+            return Vec::new();
+        };
+        let mut number = 0;
+        // SAFETY: the function writes one int and has no other precondition.
+        let counted = unsafe { count(&mut number) } == SUCCESS;
+        let mut known = vec![0; usize::try_from(number).unwrap_or(0)];
+        // SAFETY: the list has as many numbers as the library has just said.
+        if !counted || unsafe { list(known.as_mut_ptr()) } != SUCCESS {
+            return Vec::new();
+        }
+        known
     }
 
     fn compile(&self, text: &CString, options: &[CString]) -> Result<Output, Failure> {
@@ -230,6 +266,17 @@ impl Nvrtc {
     }
 }
 
+/// The newest of the `known` architectures that is older than `wanted`, if `wanted` itself is unknown.
+fn newest_of(known: &[c_int], wanted: &str) -> Option<c_int> {
+    let digits = wanted.strip_prefix("sm_")?;
+    let digits = digits
+        .strip_suffix(|suffix: char| suffix.is_ascii_lowercase())
+        .unwrap_or(digits);
+    let wanted: c_int = digits.parse().ok()?;
+    let older = known.iter().copied().filter(|&number| number < wanted);
+    older.max().filter(|_| !known.contains(&wanted))
+}
+
 /// One of NVRTC's texts, without the NUL.
 fn text_of(program: Program, size_of: SizeOf, fill: Fill) -> Result<String, Status> {
     let bytes = bytes_of(program, size_of, fill)?;
@@ -255,4 +302,26 @@ fn bytes_of(program: Program, size_of: SizeOf, fill: Fill) -> Result<Vec<u8>, St
         return Err(status);
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::newest_of;
+
+    #[test]
+    fn an_unknown_architecture_takes_the_newest_before_it() {
+        let known = [75, 80, 86, 89, 90];
+        for (wanted, expected) in [
+            ("sm_80", None),
+            ("sm_90a", None),
+            ("sm_87", Some(86)),
+            ("sm_100a", Some(90)),
+            ("sm_120", Some(90)),
+            ("sm_70", None),
+            ("gfx90a", None),
+        ] {
+            assert_eq!(newest_of(&known, wanted), expected, "{wanted}");
+        }
+        assert_eq!(newest_of(&[], "sm_120"), None);
+    }
 }

@@ -348,6 +348,21 @@ fn nvrtc_makes_machine_code_by_itself_and_the_same_ptx() {
     assert!(error.to_string().contains("for sm_80"), "{error}");
 }
 
+#[test]
+fn an_architecture_that_nvrtc_does_not_know_gets_ptx_of_an_older_one() {
+    let compiler = Compiler::new(compiler().nvrtc());
+    for known in ["sm_80", "sm_90a", "sm_120"] {
+        assert_eq!(compiler.newest_for(known).unwrap(), known);
+    }
+    let kernel = small_kernel();
+    let ptx_for = |target: &str| compiler.ptx(&kernel, target, Part::All);
+    assert!(ptx_for("sm_998").is_err());
+    let newest = compiler.newest_for("sm_998").unwrap();
+    assert_ne!(newest, "sm_998");
+    let ptx = ptx_for(&newest).unwrap();
+    assert!(ptx.contains(&format!(".target {newest}\n")), "{newest}");
+}
+
 fn small_kernel() -> String {
     let spec = spec("tile=16");
     let variant = Variant::default_for(&spec, Architecture::Sm80);

@@ -54,9 +54,15 @@ mod nvrtc {
         // Where there is none, looking once more says why.
         let (compiler, version) = at_hand().cloned().map_or_else(find, Ok)?;
         let target = device.target();
-        // An emulated device runs PTX alone.
-        let (ptx, cubin) = match device.emulated {
-            true => (compiler.ptx(text, &target, part)?, None),
+        let known = compiler.newest_for(&target)?;
+        if known != target {
+            tracing::info!(
+                "NVRTC {version} does not know {target}: the driver compiles PTX of {known}"
+            );
+        }
+        // An emulated device runs PTX alone, and machine code runs on no other architecture.
+        let (ptx, cubin) = match device.emulated || known != target {
+            true => (compiler.ptx(text, &known, part)?, None),
             false => compiler.ptx_and_cubin(text, &target, part)?,
         };
         Ok(Made {
