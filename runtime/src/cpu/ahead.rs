@@ -14,8 +14,8 @@ const LINE: usize = 64;
 /// second-level cache of 1 MiB. Tiles of 256 x 256 gain nothing: what their passes no longer wait for, their products do.
 pub(crate) const MOST_AHEAD: usize = 128 * 128;
 
-/// Most lines of a portion, a part of a row: half of the misses that a core keeps in flight, and one more since a row
-/// need not begin with a line.
+/// Most lines of a portion, a part of a row: 128 numbers of `f32`, and one more line since a row need not begin with
+/// one.
 const PORTION: usize = 9;
 
 /// The part of a tensor that a batch covers.
