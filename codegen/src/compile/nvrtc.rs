@@ -97,19 +97,31 @@ impl Compiler {
         Ok(format!("{major}.{minor}"))
     }
 
-    /// What to compile for where a kernel is to run on `architecture`: itself where NVRTC knows it; else the newest of the older
-    /// ones that it knows, whose PTX a driver compiles for every later one. Where there is none, itself: NVRTC then says why
-    /// it refuses.
+    /// PTX for a device: of `architecture`, or, where NVRTC is older than that, of the newest one that it knows, which a driver
+    /// compiles for every later one.
     ///
     /// # Errors
-    /// When NVRTC cannot be loaded.
-    pub fn newest_for(&self, architecture: &str) -> Result<String, CompileError> {
+    /// When NVRTC cannot be loaded or refuses the text.
+    pub fn ptx_for_device(
+        &self,
+        text: &str,
+        architecture: &str,
+        part: Part,
+    ) -> Result<String, CompileError> {
+        let refused = match self.ptx(text, architecture, part) {
+            Err(error @ CompileError::Refused { .. }) => error,
+            outcome => return outcome,
+        };
         let known = Nvrtc::load(self)?.known_architectures();
-        Ok(newest_of(&known, architecture)
-            .map_or_else(|| architecture.to_owned(), |number| format!("sm_{number}")))
+        let Some(older) = newest_before(&known, architecture) else {
+            return Err(refused);
+        };
+        // Where it refuses that too, the text is at fault.
+        self.ptx(text, &format!("sm_{older}"), part)
+            .map_err(|_| refused)
     }
 
-    /// PTX alone.
+    /// PTX alone, of exactly `architecture`.
     ///
     /// # Errors
     /// When NVRTC cannot be loaded or refuses the text.
@@ -118,8 +130,8 @@ impl Compiler {
         Ok(self.by_nvrtc(text, &target, part)?.ptx)
     }
 
-    /// PTX, and machine code of exactly `architecture` where NVRTC makes it: what a program loads that compiles where it
-    /// runs. Neither `ptxas` nor `nvdisasm` is run.
+    /// PTX as of [`Compiler::ptx_for_device`], and machine code of exactly `architecture` where NVRTC makes it: what a program
+    /// loads that compiles where it runs. Neither `ptxas` nor `nvdisasm` is run.
     ///
     /// # Errors
     /// When NVRTC cannot be loaded or refuses the text.
@@ -132,7 +144,9 @@ impl Compiler {
         match self.by_nvrtc(text, architecture, part) {
             Ok(Output { ptx, cubin }) => Ok((ptx, cubin)),
             // The assembler inside may fail where the driver's does not.
-            Err(CompileError::Refused { .. }) => Ok((self.ptx(text, architecture, part)?, None)),
+            Err(CompileError::Refused { .. }) => {
+                Ok((self.ptx_for_device(text, architecture, part)?, None))
+            }
             Err(error) => Err(error),
         }
     }
@@ -266,15 +280,20 @@ impl Nvrtc {
     }
 }
 
-/// The newest of the `known` architectures that is older than `wanted`, if `wanted` itself is unknown.
-fn newest_of(known: &[c_int], wanted: &str) -> Option<c_int> {
-    let digits = wanted.strip_prefix("sm_")?;
-    let digits = digits
-        .strip_suffix(|suffix: char| suffix.is_ascii_lowercase())
-        .unwrap_or(digits);
-    let wanted: c_int = digits.parse().ok()?;
-    let older = known.iter().copied().filter(|&number| number < wanted);
-    older.max().filter(|_| !known.contains(&wanted))
+/// The newest of the `known` architectures before `wanted`, unless that is known: of `sm_90a`, whose letter may be younger than
+/// its number, 90.
+fn newest_before(known: &[c_int], wanted: &str) -> Option<c_int> {
+    let name = wanted.strip_prefix("sm_")?;
+    let number = name.trim_end_matches(|letter: char| letter.is_ascii_lowercase());
+    let (wanted, is_plain): (c_int, bool) = (number.parse().ok()?, number == name);
+    if is_plain && known.contains(&wanted) {
+        return None;
+    }
+    known
+        .iter()
+        .copied()
+        .filter(|&number| number <= wanted)
+        .max()
 }
 
 /// One of NVRTC's texts, without the NUL.
@@ -306,22 +325,22 @@ fn bytes_of(program: Program, size_of: SizeOf, fill: Fill) -> Result<Vec<u8>, St
 
 #[cfg(test)]
 mod tests {
-    use super::newest_of;
+    use super::newest_before;
 
     #[test]
     fn an_unknown_architecture_takes_the_newest_before_it() {
         let known = [75, 80, 86, 89, 90];
         for (wanted, expected) in [
             ("sm_80", None),
-            ("sm_90a", None),
+            ("sm_90a", Some(90)),
             ("sm_87", Some(86)),
             ("sm_100a", Some(90)),
             ("sm_120", Some(90)),
             ("sm_70", None),
             ("gfx90a", None),
         ] {
-            assert_eq!(newest_of(&known, wanted), expected, "{wanted}");
+            assert_eq!(newest_before(&known, wanted), expected, "{wanted}");
         }
-        assert_eq!(newest_of(&[], "sm_120"), None);
+        assert_eq!(newest_before(&[], "sm_120"), None);
     }
 }

@@ -1,13 +1,13 @@
 //! A few tiles of one size on one thread, so that the latency of one tile's short sums hides behind the others', or
 //! one tile that is too large for a core on a team of threads.
 
+mod products;
+
 use super::ahead::{Ahead, Asked};
 use super::elementwise as pass;
 use super::engine::{Engine, MOST_TILES, PerTile, Products, Rescale, Slot, Slots};
 use super::layout::{Panels, Shape};
-use super::product::{
-    Affine, Blocking, Combine, Finish, Scaled, SymmetricPart, UpdatePart, symmetric, update,
-};
+use super::product::{Blocking, Combine, Finish, SymmetricPart, UpdatePart, symmetric, update};
 use super::simd::{LANES, Line, Shared, Simd};
 use super::team::Team;
 use std::ops::Range;
@@ -40,6 +40,10 @@ impl<'a, S: Simd, D: Shape, const INLINE: bool> Tiles<'a, S, D, INLINE> {
         team: Team<'a>,
         ahead: Option<&'a Ahead>,
     ) -> Self {
+        debug_assert!(
+            ahead.is_none() || team.is_alone(),
+            "a team asks for nothing"
+        );
         Tiles {
             simd,
             shape,
@@ -133,7 +137,7 @@ impl<'a, S: Simd, D: Shape, const INLINE: bool> Tiles<'a, S, D, INLINE> {
             sum: self.blocking.sum.into(),
             asked,
         };
-        // SAFETY: see below; two parts share no block of the output.
+        // SAFETY: see below; two parts share no block of the output, and where several threads compute nothing is asked for.
         unsafe {
             // Not within a closure: the features of the caller would end there.
             if INLINE {
@@ -165,7 +169,7 @@ impl<'a, S: Simd, D: Shape, const INLINE: bool> Tiles<'a, S, D, INLINE> {
             asked,
         };
         let (rows, panels) = (self.shape.rows(), self.shape.panels());
-        // SAFETY: see below; two parts share no block of the output.
+        // SAFETY: see below; two parts share no block of the output, and where several threads compute nothing is asked for.
         unsafe {
             // Not within a closure: the features of the caller would end there.
             if INLINE {
@@ -243,71 +247,9 @@ impl<'a, S: Simd, D: Shape, const INLINE: bool> Tiles<'a, S, D, INLINE> {
 // there on a team of one thread only.
 unsafe impl<S: Simd, D: Shape, const INLINE: bool> Sync for Tiles<'_, S, D, INLINE> {}
 
-// SAFETY of every block here and above: `push` granted the buffers to this engine alone, the slots of one
+// SAFETY of every block here, above and in `products`: `push` granted the buffers to this engine alone, the slots of one
 // operation are distinct (the recurrences never name one twice, but for the in-place operands documented), and
 // the ranges are those of the shape that the slots were laid out for.
-impl<S: Simd, D: Shape, const INLINE: bool> Products for Tiles<'_, S, D, INLINE> {
-    #[inline(always)]
-    fn rounds(&self) -> bool {
-        !INLINE && self.rounds
-    }
-
-    #[inline(always)]
-    fn gram(&self, x: Slot, gram: Slot, factor: f32) {
-        self.ask();
-        for tile in 0..self.tiles {
-            let (input, output) = (self.tall(tile, x), self.small(tile, gram));
-            self.symmetric(
-                input,
-                self.shape.rows(),
-                output,
-                Finish::Scaled(Scaled { factor }),
-            );
-        }
-    }
-
-    #[inline(always)]
-    fn polynomial(&self, gram: Slot, output: Slot, linear: f32, factor: f32) {
-        self.ask();
-        for tile in 0..self.tiles {
-            let base = self.small(tile, gram);
-            let finish = Finish::Affine(Affine {
-                base,
-                linear,
-                factor,
-            });
-            self.symmetric(base, self.shape.columns(), self.small(tile, output), finish);
-        }
-    }
-
-    #[inline(always)]
-    fn update(&self, left: Slot, gram: Slot, output: Slot, linear: f32, factor: f32) {
-        self.ask();
-        for tile in 0..self.tiles {
-            let base = self.tall(tile, left);
-            let (right, output) = (self.small(tile, gram), self.tall(tile, output));
-            if !INLINE && linear == 0.0 {
-                self.multiply(base, right, output, Finish::Scaled(Scaled { factor }));
-            } else if self.rounds() {
-                // The product is rounded before it is added.
-                self.multiply(base, right, output, Finish::Scaled(Scaled { factor }));
-                let rows = self.shape.rows();
-                let (y, x) = ((output, 1.0), (base, linear));
-                // SAFETY: see above.
-                self.panels(|panels| unsafe { pass::mix(self.simd, output, y, x, panels, rows) });
-                self.round(output, rows);
-            } else {
-                let finish = Finish::Affine(Affine {
-                    base,
-                    linear,
-                    factor,
-                });
-                self.multiply(base, right, output, finish);
-            }
-        }
-    }
-}
-
 impl<S: Simd, D: Shape, const INLINE: bool> Engine for Tiles<'_, S, D, INLINE> {
     #[inline(always)]
     fn columns(&self) -> usize {

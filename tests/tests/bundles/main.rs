@@ -349,18 +349,36 @@ fn nvrtc_makes_machine_code_by_itself_and_the_same_ptx() {
 }
 
 #[test]
-fn an_architecture_that_nvrtc_does_not_know_gets_ptx_of_an_older_one() {
-    let compiler = Compiler::new(compiler().nvrtc());
-    for known in ["sm_80", "sm_90a", "sm_120"] {
-        assert_eq!(compiler.newest_for(known).unwrap(), known);
-    }
+fn a_device_that_nvrtc_does_not_know_gets_ptx_of_an_older_one() {
     let kernel = small_kernel();
-    let ptx_for = |target: &str| compiler.ptx(&kernel, target, Part::All);
-    assert!(ptx_for("sm_998").is_err());
-    let newest = compiler.newest_for("sm_998").unwrap();
-    assert_ne!(newest, "sm_998");
-    let ptx = ptx_for(&newest).unwrap();
-    assert!(ptx.contains(&format!(".target {newest}\n")), "{newest}");
+    let compiler = Compiler::new(compiler().nvrtc());
+    let target_of = |ptx: &str| {
+        let target = ptx
+            .lines()
+            .find_map(|line| line.strip_prefix(".target sm_"));
+        target.unwrap().parse::<u32>().unwrap()
+    };
+    assert!(compiler.ptx(&kernel, "sm_998", Part::All).is_err());
+    let (ptx, cubin) = compiler
+        .ptx_and_cubin(&kernel, "sm_998", Part::All)
+        .unwrap();
+    assert!((90..998).contains(&target_of(&ptx)));
+    assert_eq!(cubin, None);
+    // One that it knows gets its own.
+    let ptx = compiler
+        .ptx_for_device(&kernel, "sm_80", Part::All)
+        .unwrap();
+    assert_eq!(target_of(&ptx), 80);
+    // Of a text that it takes for none, the error names the device.
+    for target in ["sm_80", "sm_90a", "sm_998"] {
+        let error = compiler
+            .ptx_for_device("not CUDA", target, Part::All)
+            .unwrap_err();
+        assert!(
+            error.to_string().contains(&format!("for {target}")),
+            "{error}"
+        );
+    }
 }
 
 fn small_kernel() -> String {

@@ -27,7 +27,7 @@ pub(super) unsafe fn corner_piece<S: Simd, const BESIDE: usize, const PANELS: us
     place: &Place,
     finish: Finish,
 ) {
-    // SAFETY: the caller's word.
+    // SAFETY: the place's word.
     unsafe { place.asked.ask(simd) }
     let mut sums = [[simd.splat(0.0); PANELS]; BESIDE];
     let mut corner = [simd.splat(0.0); CORNER];

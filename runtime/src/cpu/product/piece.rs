@@ -65,7 +65,7 @@ pub(super) struct Place {
     /// In a symmetric product, the first of the piece's panels whose finished numbers are written a second time,
     /// below the diagonal. Only for pieces of eight rows.
     pub(super) mirror: Option<usize>,
-    /// What is asked for when the piece begins.
+    /// What is asked for when the piece begins; it lives, and no other thread uses it.
     pub(super) asked: Asked,
 }
 
@@ -167,7 +167,7 @@ pub(super) unsafe fn piece<S: Simd, L: Left, const ROWS: usize, const PANELS: us
     place: &Place,
     finish: Finish,
 ) {
-    // SAFETY: the caller's word.
+    // SAFETY: the place's word.
     unsafe { place.asked.ask(simd) }
     let mut sums = [[simd.splat(0.0); PANELS]; ROWS];
     // SAFETY: positions inside the place, which exist by the caller's word.

@@ -24,7 +24,7 @@ pub(crate) struct UpdatePart {
     pub(crate) width: usize,
     /// Length of the part of a sum that one pass covers, a multiple of sixteen.
     pub(crate) sum: usize,
-    /// What every piece asks for.
+    /// What every piece asks for; it lives until the product is computed, and no other thread uses it.
     pub(crate) asked: Asked,
 }
 

@@ -119,7 +119,7 @@ impl<S: Simd> Work<'_, S> {
 }
 
 /// What is asked for while a batch is computed: what it is stored to, then what the next one is made of.
-fn ahead(job: &Job, batch: &Batch, next: Option<&Batch>, calls: Calls) -> Ahead {
+fn asked_meanwhile(job: &Job, batch: &Batch, next: Option<&Batch>, calls: Calls) -> Ahead {
     let whole = batch.whole();
     if whole.rows * whole.columns > MOST_AHEAD {
         return Ahead::new([None; 3], calls);
@@ -145,9 +145,10 @@ fn ahead(job: &Job, batch: &Batch, next: Option<&Batch>, calls: Calls) -> Ahead 
 }
 
 /// How often the engine of a tile asks, at least.
-fn calls<S: Simd>(map: &Map, rows: usize, columns: usize) -> Calls {
+fn fewest_calls<S: Simd>(map: &Map, rows: usize, columns: usize) -> Calls {
     let products = recurrence::fewest_products(&map.table);
     let panels = map.oriented(rows, columns).panels();
+    // The stock sizes, whose products are compiled into their caller and ask for nothing, are among these.
     if panels <= 2 {
         return Calls::Products(products);
     }
@@ -179,12 +180,8 @@ pub(super) unsafe fn process<S: Simd>(
         // Lanes without a tile cost as much as the others: fewer tiles are faster in panels.
         && 3 * batch.count >= 2 * S::Lanes::TILES;
     if interleaves {
-        let ahead = ahead(
-            job,
-            batch,
-            next,
-            Calls::Products(recurrence::fewest_products(&map.table)),
-        );
+        let calls = Calls::Products(recurrence::fewest_products(&map.table));
+        let ahead = asked_meanwhile(job, batch, next, calls);
         let mut work = Work::new(simd, map, job, batch, team, &ahead);
         // SAFETY: the caller's word.
         unsafe {
@@ -203,10 +200,10 @@ pub(super) unsafe fn process<S: Simd>(
     let mut counts = Counts::default();
     let most = tiles_at_a_time(map.variant.batch.into(), rows, columns).clamp(1, MOST_TILES);
     let mut parts = batch.parts(most).peekable();
+    let calls = fewest_calls::<S>(map, rows, columns);
     while let Some(part) = parts.next() {
         let next = parts.peek().or(next);
-        let calls = calls::<S>(map, rows, columns);
-        let ahead = ahead(job, &part, next, calls);
+        let ahead = asked_meanwhile(job, &part, next, calls);
         let mut work = Work::new(simd, map, job, &part, team, &ahead);
         // SAFETY: the caller's word.
         unsafe {

@@ -54,15 +54,9 @@ mod nvrtc {
         // Where there is none, looking once more says why.
         let (compiler, version) = at_hand().cloned().map_or_else(find, Ok)?;
         let target = device.target();
-        let known = compiler.newest_for(&target)?;
-        if known != target {
-            tracing::info!(
-                "NVRTC {version} does not know {target}: the driver compiles PTX of {known}"
-            );
-        }
-        // An emulated device runs PTX alone, and machine code runs on no other architecture.
-        let (ptx, cubin) = match device.emulated || known != target {
-            true => (compiler.ptx(text, &known, part)?, None),
+        // An emulated device runs PTX alone.
+        let (ptx, cubin) = match device.emulated {
+            true => (compiler.ptx_for_device(text, &target, part)?, None),
             false => compiler.ptx_and_cubin(text, &target, part)?,
         };
         Ok(Made {
