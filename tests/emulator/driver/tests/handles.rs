@@ -125,3 +125,21 @@ fn a_thread_without_a_context_is_told() {
     .join()
     .unwrap();
 }
+
+/// The last release of a context and the next retain of another thread meet: each thread has a context for as long as it
+/// holds one, whoever else lets go of theirs.
+#[test]
+fn a_context_that_is_held_does_not_end() {
+    EmulatedDriver::build().unwrap().load().unwrap();
+    let hold_and_let_go = || {
+        for _ in 0..2000 {
+            let context = CudaContext::new(0).unwrap();
+            context.synchronize().unwrap();
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(hold_and_let_go);
+        }
+    });
+}

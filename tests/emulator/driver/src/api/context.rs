@@ -2,9 +2,13 @@
 
 use std::ffi::{c_int, c_uint, c_ulonglong};
 
+use parking_lot::MutexGuard;
+
 use crate::abi::{Out, Status};
 use crate::context::Context;
-use crate::driver::{Session, current_context, in_context, with_contexts, with_driver, with_state};
+use crate::driver::{
+    Driver, Session, State, current_context, in_context, with_contexts, with_driver, with_state,
+};
 use crate::error::{CudaError, DriverResult};
 use crate::handle::Handle;
 
@@ -35,10 +39,13 @@ pub(super) extern "C" fn cuDevicePrimaryCtxRetain(
     })
 }
 
-/// Ends the primary context of a device.
-fn end_primary(index: usize) -> DriverResult {
-    let driver = crate::driver::driver()?;
-    let mut state = driver.state.lock();
+/// Ends the primary context of a device. The state has been locked since it was found that it shall end: whoever retains it
+/// later gets another one, never one that is about to go.
+fn end_primary(
+    driver: &'static Driver,
+    mut state: MutexGuard<'static, State>,
+    index: usize,
+) -> DriverResult {
     state.devices[index].retained = 0;
     let Some(context) = state.devices[index].primary.take() else {
         return Ok(());
@@ -58,17 +65,19 @@ pub(super) extern "C" fn cuDevicePrimaryCtxRelease_v2(device: c_int) -> Status {
         let index = state.ordinal(device)?;
         let retained = &mut state.devices[index].retained;
         *retained = retained.checked_sub(1).ok_or(CudaError::INVALID_CONTEXT)?;
-        let last = *retained == 0;
-        drop(state);
-        if last { end_primary(index) } else { Ok(()) }
+        if *retained > 0 {
+            return Ok(());
+        }
+        end_primary(driver, state, index)
     })
 }
 
 #[unsafe(no_mangle)]
 pub(super) extern "C" fn cuDevicePrimaryCtxReset_v2(device: c_int) -> Status {
     with_driver(|driver| {
-        let index = driver.state.lock().ordinal(device)?;
-        end_primary(index)
+        let state = driver.state.lock();
+        let index = state.ordinal(device)?;
+        end_primary(driver, state, index)
     })
 }
 
