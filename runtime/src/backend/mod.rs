@@ -2,6 +2,8 @@
 
 mod cpu;
 
+use std::collections::BTreeSet;
+
 use himuon_templates::KernelSpec;
 
 pub use cpu::CpuBackend;
@@ -10,6 +12,17 @@ use crate::launch::{AdamWTensor, LaunchReport, MatrixStep, StepWork, TileCounts}
 use crate::memory::{Host, Memory};
 use crate::plan::{Chunk, Launch, Plan, WorkspaceModel};
 use crate::tuning::{DeviceFingerprint, TuningTarget};
+
+/// A kernel that a step of the schedule will need.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KernelRequest {
+    /// What is computed.
+    pub spec: KernelSpec,
+    /// The variant's name; `None`: the default.
+    pub variant: Option<String>,
+    /// Whether rows of the matrices are normalised.
+    pub row_normalised: bool,
+}
 
 /// Why a backend cannot do what it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -144,18 +157,18 @@ pub trait Backend<M: Memory = Host>: WorkspaceModel + std::fmt::Debug + Send {
         Ok(false)
     }
 
-    /// Makes a kernel that a later step of the schedule will need, for matrices whose rows are normalised or not, so that no
-    /// step waits for a compiler.
+    /// Told what [`Backend::load_ahead`] will be asked for next, and whether a step updates anything by AdamW: what takes long
+    /// and can be done side by side, such as compiling, is done here. What fails, fails again where it is asked for.
+    fn compile_ahead(&mut self, kernels: &BTreeSet<KernelRequest>, adamw: bool) {
+        let _ = (kernels, adamw);
+    }
+
+    /// Makes a kernel that a later step of the schedule will need, so that no step waits for a compiler.
     ///
     /// # Errors
     /// No kernel. Nothing that the optimizer holds has changed.
-    fn load_ahead(
-        &mut self,
-        spec: &KernelSpec,
-        variant: Option<&str>,
-        row_normalised: bool,
-    ) -> Result<(), BackendError> {
-        let _ = (spec, variant, row_normalised);
+    fn load_ahead(&mut self, kernel: &KernelRequest) -> Result<(), BackendError> {
+        let _ = kernel;
         Ok(())
     }
 

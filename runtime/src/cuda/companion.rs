@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cudarc::driver::{CudaFunction, CudaStream};
 use himuon_codegen::compile::Part;
-use himuon_codegen::render::{Companion as Settings, companion};
+use himuon_codegen::render::{Companion as Settings, Rendered, companion};
 
 use super::driver::{Argument, DeviceMemory, Shape, launch};
 use super::error::CudaError;
@@ -87,10 +87,15 @@ impl Scan {
 }
 
 impl Companion {
+    /// The text that they are made of, all of it.
+    pub(super) fn text() -> Result<(Rendered, Part), CudaError> {
+        Ok((companion(&Settings::default())?, Part::All))
+    }
+
     pub(super) fn load(loader: Loader<'_>) -> Result<Self, CudaError> {
         let settings = Settings::default();
-        let rendered = companion(&settings)?;
-        let module = loader.load(&rendered, Part::All)?;
+        let (text, part) = Self::text()?;
+        let module = loader.load(&text, part)?;
         Ok(Companion {
             settings,
             adamw: function(&module, "himuon_adamw", 0)?,

@@ -6,7 +6,7 @@ use cudarc::driver::sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMI
 use cudarc::driver::{CudaFunction, CudaModule, CudaStream};
 use himuon_codegen::bundle::{Count, Entry, Launch, Manifest, Workspace};
 use himuon_codegen::compile::Part;
-use himuon_codegen::render::render;
+use himuon_codegen::render::{Rendered, render};
 use himuon_templates::{DeviceLimits, Element, KernelId, KernelSpec, ParseError, Variant};
 
 use super::arguments::{TileArguments, launch_of};
@@ -82,6 +82,17 @@ impl Method {
             "variant {variant} is launched in a way that this backend does not know; please report it"
         );
         Err(unsupported(spec, reason))
+    }
+
+    /// The text of the kernels of `spec`, and what of it `purpose` launches.
+    pub(super) fn text(
+        &self,
+        device: &DeviceInfo,
+        spec: &KernelSpec,
+        purpose: &str,
+    ) -> Result<(Rendered, Part), CudaError> {
+        let rendered = render(spec, &self.variant, device.architecture()?)?;
+        Ok((rendered, Part::of(&self.variant, purpose)))
     }
 
     /// With maps kept in the gradients where those hold f32 numbers.
@@ -220,9 +231,9 @@ impl TileKernel {
         method: Method,
         purpose: &str,
     ) -> Result<Self, CudaError> {
-        let rendered = render(spec, &method.variant, loader.device.architecture()?)?;
+        let (rendered, part) = method.text(loader.device, spec, purpose)?;
         let id = rendered.id.to_string();
-        let module = loader.load(&rendered, Part::of(&method.variant, purpose))?;
+        let module = loader.load(&rendered, part)?;
         let mut entries: Vec<LoadedEntry> = Vec::new();
         let mut sequence = Vec::new();
         for (launch, entry) in method.launches(purpose) {

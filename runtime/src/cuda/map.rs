@@ -52,9 +52,7 @@ impl CudaMap {
             found: ordinal,
             count,
         })?;
-        let mut spec = spec.clone();
-        spec.storage.weight = Element::F32;
-        spec.storage.master_weights = false;
+        let spec = Self::spec_of(spec);
         let method = Method::of(&device, &spec, variant)?;
         let loader = Loader {
             context: stream.context(),
@@ -68,6 +66,14 @@ impl CudaMap {
             spec,
             kernel,
         })
+    }
+
+    /// The specification whose kernel maps f32 to f32.
+    pub(super) fn spec_of(spec: &KernelSpec) -> KernelSpec {
+        let mut spec = spec.clone();
+        spec.storage.weight = Element::F32;
+        spec.storage.master_weights = false;
+        spec
     }
 
     /// The device.

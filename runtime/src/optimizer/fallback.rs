@@ -6,60 +6,59 @@ use std::sync::Arc;
 use himuon_templates::KernelSpec;
 
 use super::HiMuon;
-use super::coarse::CoarsePhase;
-use super::group::{GroupOptions, MuonOptions};
-use super::parameter::MatrixView;
-use crate::backend::BackendError;
+use crate::backend::{BackendError, KernelRequest};
 use crate::error::Error;
-use crate::launch::MatrixDemand;
 use crate::memory::Memory;
-use crate::plan::Plan;
+use crate::plan::{Launch, Plan};
 use crate::schedule::GroupPhase;
 
 impl<M: Memory> HiMuon<M> {
     /// The kernels of every tile and rank that a schedule may ask for, once. Whether a tuned variant did not load and was dropped, so
     /// that plans are to be made anew.
-    pub(super) fn load_ahead(&mut self) -> Result<bool, BackendError> {
+    pub(super) fn load_ahead(&mut self) -> Result<bool, Error> {
         let mut dropped = false;
-        if self.loaded_ahead {
-            return Ok(dropped);
-        }
-        for parameter in &self.parameters {
-            let options = &self.groups[parameter.group].options;
-            let (Some(view), GroupOptions::Muon(options)) = (&parameter.matrices, options) else {
-                continue;
-            };
-            let shapes = vec![(view.rows, view.columns); view.count];
-            let row_normalised = options.row_normalisation.is_some();
-            let demand = [MatrixDemand {
-                row_normalised,
-                ..MatrixDemand::new(view.rows, view.columns)
-            }];
-            for spec in specs_of(options, *view) {
-                loop {
-                    let variant = self.tuning.variant_for(&spec, &shapes);
-                    // A tuned variant that the device lacks is passed over by the plan, with a warning.
-                    let known = variant.as_deref().filter(|name| {
-                        self.backend
-                            .workspace_bytes(&spec, Some(name), &demand, 1)
-                            .is_ok()
-                    });
-                    match self.backend.load_ahead(&spec, known, row_normalised) {
-                        Err(BackendError::Variant {
-                            variant, reason, ..
-                        }) if known == Some(variant.as_str()) => {
-                            warn_of_next_choice(&spec, &variant, &reason);
-                            self.tuning.drop_variant(&spec, &variant);
-                            self.plans.clear();
-                            dropped = true;
-                        }
-                        outcome => break outcome?,
-                    }
+        while !self.loaded_ahead {
+            let plan = self.plan_of_all()?;
+            let kernels: BTreeSet<KernelRequest> =
+                plan.launches.iter().flat_map(kernels_of).collect();
+            self.backend
+                .compile_ahead(&kernels, !plan.elementwise.is_empty());
+            match self.first_refused(&kernels)? {
+                None => self.loaded_ahead = true,
+                Some((spec, variant, reason)) => {
+                    self.pass_over(&spec, &variant, &reason);
+                    dropped = true;
                 }
             }
         }
-        self.loaded_ahead = true;
         Ok(dropped)
+    }
+
+    /// The first tuned variant that does not load, and why.
+    fn first_refused(
+        &mut self,
+        kernels: &BTreeSet<KernelRequest>,
+    ) -> Result<Option<(KernelSpec, String, String)>, BackendError> {
+        for kernel in kernels {
+            match self.backend.load_ahead(kernel) {
+                Err(BackendError::Variant {
+                    variant, reason, ..
+                }) if kernel.variant.as_ref() == Some(&variant) => {
+                    return Ok(Some((kernel.spec.clone(), variant, reason)));
+                }
+                outcome => outcome?,
+            }
+        }
+        Ok(None)
+    }
+
+    /// Drops a variant of the tuning table that cannot be used.
+    fn pass_over(&mut self, spec: &KernelSpec, variant: &str, reason: &str) {
+        tracing::warn!(
+            "{spec}: variant {variant} of the tuning table cannot be used ({reason}); the next choice is used"
+        );
+        self.tuning.drop_variant(spec, variant);
+        self.plans.clear();
     }
 
     /// Loads a plan's kernels. A tuned variant that does not load is dropped, and the next choice of the tuning table,
@@ -78,34 +77,13 @@ impl<M: Memory> HiMuon<M> {
                 })) if plan.uses(&spec, &variant) => (spec, variant, reason),
                 outcome => return outcome,
             };
-            warn_of_next_choice(&spec, &variant, &reason);
-            self.tuning.drop_variant(&spec, &variant);
-            self.plans.clear();
+            self.pass_over(&spec, &variant, &reason);
             plan = self.plan_for(self.step)?.0;
         }
     }
 }
 
-/// The specifications of a matrix at any step: every tile of its group, with every rank of the coarse part.
-fn specs_of(options: &MuonOptions, view: MatrixView) -> BTreeSet<KernelSpec> {
-    let later = options.coarse.known_steps();
-    let phases = later.map(|step| options.coarse.phase(step));
-    let phases: Vec<_> = [CoarsePhase::DECLARED].into_iter().chain(phases).collect();
-    let specs = options.specs.iter().map(|spec| view.spec(spec));
-    specs
-        .flat_map(|spec| {
-            phases.iter().map(move |phase| {
-                let mut spec = spec.clone().into_owned();
-                phase.apply(&mut spec);
-                spec
-            })
-        })
-        .collect()
-}
-
-/// Says that a variant of the tuning table is dropped.
-fn warn_of_next_choice(spec: &KernelSpec, variant: &str, reason: &str) {
-    tracing::warn!(
-        "{spec}: variant {variant} of the tuning table cannot be used ({reason}); the next choice is used"
-    );
+/// The kernels that the chunks of a launch run.
+fn kernels_of(launch: &Launch) -> impl Iterator<Item = KernelRequest> + '_ {
+    launch.chunks.iter().map(|chunk| launch.kernel_of(chunk))
 }

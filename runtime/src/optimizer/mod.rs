@@ -16,6 +16,7 @@ mod metadata;
 mod parameter;
 mod persist;
 mod placement;
+mod planning;
 mod prepare;
 mod probe;
 mod rates;
@@ -26,7 +27,7 @@ mod selection;
 mod snapshot;
 mod tensors;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use builder::HiMuonBuilder;
@@ -49,10 +50,10 @@ use crate::cpu::Pool;
 use crate::error::Error;
 use crate::launch::{TileCounts, TileDiagnostics};
 use crate::memory::{Host, Memory};
-use crate::plan::{Plan, PlanRequest, PlannedParameter, Planner};
-use crate::schedule::{GroupPhase, TileSchedule};
+use crate::plan::Plan;
 use crate::tuning::{TuneJob, TuningTable};
 use parameter::Parameter;
+use planning::PlanKey;
 use record::RecordedSteps;
 use snapshot::Snapshot;
 
@@ -205,67 +206,6 @@ impl<M: Memory> HiMuon<M> {
         &self.warnings
     }
 
-    /// The launches of a step, as its schedule, the tuned choices and the memory budget make them.
-    ///
-    /// # Errors
-    /// A tile that no config declares; a budget too small for one matrix.
-    pub fn plan(&self, step: u64) -> Result<Arc<Plan>, Error> {
-        Ok(self.planned(step)?.0)
-    }
-
-    /// The plan of a step and the phase of each group.
-    fn planned(&self, step: u64) -> Result<(Arc<Plan>, Vec<GroupPhase>), Error> {
-        let phases = self.phases(step)?;
-        let plan = match self.plans.get(&self.plan_key(&phases)) {
-            Some(plan) => Arc::clone(plan),
-            None => Arc::new(self.make_plan(&phases, self.budget_bytes)?),
-        };
-        Ok((plan, phases))
-    }
-
-    /// As `planned`; the plan is kept for the other steps of these phases.
-    fn plan_for(&mut self, step: u64) -> Result<(Arc<Plan>, Vec<GroupPhase>), Error> {
-        let (plan, phases) = self.planned(step)?;
-        let key = self.plan_key(&phases);
-        self.plans.entry(key).or_insert_with(|| Arc::clone(&plan));
-        Ok((plan, phases))
-    }
-
-    /// Plans the steps at which a schedule begins to ask for something else, as far as they are known: what cannot be
-    /// planned is not left for a run to meet.
-    fn check_schedules(&self) -> Result<(), Error> {
-        let mut steps = BTreeSet::new();
-        for group in &self.groups {
-            if let GroupOptions::Muon(options) = &group.options {
-                let tiles = options.schedule.iter().flat_map(TileSchedule::known_steps);
-                steps.extend(tiles.chain(options.coarse.known_steps()));
-            }
-        }
-        for step in steps {
-            self.planned(step)?;
-        }
-        Ok(())
-    }
-
-    fn phases(&self, step: u64) -> Result<Vec<GroupPhase>, Error> {
-        let phase = |group: &Group| -> Result<GroupPhase, Error> {
-            match &group.options {
-                GroupOptions::Muon(options) => {
-                    let tiles = match &options.schedule {
-                        Some(schedule) => schedule.resolve(&group.pattern, step, &options.specs)?,
-                        None => GroupPhase::DECLARED,
-                    };
-                    Ok(GroupPhase {
-                        coarse: options.coarse.phase(step),
-                        ..tiles
-                    })
-                }
-                GroupOptions::AdamW(_) => Ok(GroupPhase::DECLARED),
-            }
-        };
-        self.groups.iter().map(phase).collect()
-    }
-
     /// Every specification that a schedule may use, with the shapes of its matrices.
     fn tune_jobs(&self) -> Vec<TuneJob> {
         let mut jobs: BTreeMap<KernelSpec, Vec<(usize, usize)>> = BTreeMap::new();
@@ -284,57 +224,7 @@ impl<M: Memory> HiMuon<M> {
         let job = |(spec, shapes)| TuneJob { spec, shapes };
         jobs.into_iter().map(job).collect()
     }
-
-    /// The plan of a step in these phases.
-    fn make_plan(&self, phases: &[GroupPhase], budget_bytes: Option<u64>) -> Result<Plan, Error> {
-        let mut planned = Vec::new();
-        let mut elementwise = Vec::new();
-        for (index, parameter) in self.parameters.iter().enumerate() {
-            let group = &self.groups[parameter.group];
-            match (&parameter.matrices, &group.options) {
-                (Some(view), GroupOptions::Muon(options)) => planned.push(PlannedParameter {
-                    parameter: index,
-                    name: parameter.name.clone(),
-                    matrices: view.count,
-                    rows: view.rows,
-                    columns: view.columns,
-                    row_normalised: options.row_normalisation.is_some(),
-                    diagnosed: self.diagnostics,
-                    spec: {
-                        let phase = phases[parameter.group];
-                        let place = parameter.spec_in(options, *view, phase.spec);
-                        let mut spec = view.spec(&options.specs[place]).into_owned();
-                        phase.coarse.apply(&mut spec);
-                        spec
-                    },
-                }),
-                _ => elementwise.push(index),
-            }
-        }
-        let plan = Planner(&*self.backend).plan(&PlanRequest {
-            parameters: &planned,
-            elementwise: &elementwise,
-            tuning: &self.tuning,
-            budget_bytes,
-            threads: self.backend.threads(),
-            table_entry_bytes: self.backend.table_entry_bytes(),
-        })?;
-        Ok(plan)
-    }
-
-    /// The specification and rank that each group uses, and the specifications of the parameters that were raised.
-    fn plan_key(&self, phases: &[GroupPhase]) -> Vec<PlanKey> {
-        let scheduled = phases.iter().map(|phase| (phase.spec, phase.coarse.rank));
-        let parameters = self.parameters.iter().enumerate();
-        let raised = parameters.filter_map(|(index, p)| p.raised.map(|spec| [index, spec]));
-        let raised = raised.flatten().map(|number| (number, None));
-        scheduled.chain(raised).collect()
-    }
 }
-
-/// A part of what tells plans apart: a specification of a group with its rank where that is not the specification's own,
-/// or a number of a raised parameter.
-type PlanKey = (usize, Option<u32>);
 
 #[cfg(feature = "cuda")]
 impl HiMuon<crate::cuda::Device> {

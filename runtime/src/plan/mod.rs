@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub use operations::{coarse_operations, operations};
 pub use planner::{ChunkCost, PlanRequest, PlannedParameter, Planner, Prediction, WorkspaceModel};
 
-use crate::backend::BackendError;
+use crate::backend::{BackendError, KernelRequest};
 use crate::launch::MatrixDemand;
 
 /// One step's launches, in order.
@@ -60,6 +60,16 @@ impl Launch {
     pub fn matrices_of(&self, chunk: &Chunk) -> &[PlannedMatrix] {
         let range = chunk.first_matrix..chunk.first_matrix + chunk.matrices;
         self.matrices.get(range).unwrap_or_default()
+    }
+
+    /// The kernel that computes a chunk: the whole of it where the rows of any matrix are normalised.
+    pub fn kernel_of(&self, chunk: &Chunk) -> KernelRequest {
+        let mut matrices = self.matrices_of(chunk).iter();
+        KernelRequest {
+            spec: self.spec.clone(),
+            variant: self.variant.clone(),
+            row_normalised: matrices.any(|matrix| matrix.row_normalised),
+        }
     }
 }
 

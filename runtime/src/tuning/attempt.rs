@@ -3,16 +3,18 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
-use himuon_templates::KernelSpec;
-
 use super::entry::{CandidateRecord, TuningEntry, Verdict};
 use super::error::TuningError;
 use super::level::Level;
 use super::race::{End, Entrant, Race, Rules, winner};
+use super::records::{blank, failure, no_candidate, three_decimals, three_digits};
 use super::statistics::ratio;
 use super::target::{Candidate, Trouble, TuningTarget};
 use super::tuner::{TuneJob, TuneOptions};
 use super::verify::{Judge, Refusal};
+
+/// Candidates that are compiled side by side, before they are judged one after the other; between them tuning can be stopped.
+const COMPILED_AHEAD: usize = 16;
 
 /// What became of an attempt.
 pub(super) enum Attempted {
@@ -82,10 +84,12 @@ impl<T: TuningTarget + ?Sized> Attempt<'_, T> {
             .cloned()
             .collect();
         let contest = self.contest(&ranked, &wanted, &unknown);
-        stage("verifying", 0.0);
-        let verified = self.verify(&ranked, &contest, excluded)?;
+        let verified = self.verify(&ranked, &contest, excluded, stage)?;
         if let Some(guilty) = verified.lost {
             return Ok(self.lost(guilty));
+        }
+        if self.stop.load(Ordering::Relaxed) {
+            return Ok(Attempted::Stopped);
         }
         let (mut entrants, mut records) = (verified.entrants, verified.records);
         if entrants.is_empty() {
@@ -225,6 +229,7 @@ impl<T: TuningTarget + ?Sized> Attempt<'_, T> {
         ranked: &[Candidate],
         contest: &[&Candidate],
         records: Vec<CandidateRecord>,
+        stage: &mut dyn FnMut(&str, f64),
     ) -> Result<Verified, TuningError> {
         let spec = &self.job.spec;
         let mut judge = Judge::new(spec, &*self.target, &self.timed).map_err(|reason| {
@@ -237,7 +242,19 @@ impl<T: TuningTarget + ?Sized> Attempt<'_, T> {
             records,
             ..Verified::default()
         };
-        for candidate in contest {
+        for (place, candidate) in contest.iter().enumerate() {
+            if self.stop.load(Ordering::Relaxed) {
+                return Ok(verified);
+            }
+            stage(
+                &format!("verifying {} of {}", place + 1, contest.len()),
+                0.0,
+            );
+            if place % COMPILED_AHEAD == 0 {
+                let next = contest[place..].iter().take(COMPILED_AHEAD);
+                let next: Vec<&str> = next.map(|candidate| candidate.variant.as_str()).collect();
+                self.target.compile_ahead(spec, &next);
+            }
             let mut record = blank(ranked, candidate);
             match judge.judge(&mut *self.target, &candidate.variant) {
                 Ok(error) => {
@@ -340,56 +357,4 @@ impl<T: TuningTarget + ?Sized> Attempt<'_, T> {
         entry.sort();
         entry
     }
-}
-
-/// A record with what the model says of a candidate.
-fn blank(ranked: &[Candidate], candidate: &Candidate) -> CandidateRecord {
-    let mut by_time: Vec<&Candidate> = ranked.iter().filter(|c| c.predicted.is_some()).collect();
-    by_time.sort_by(|a, b| {
-        let time = |candidate: &Candidate| candidate.predicted.unwrap_or(f64::INFINITY);
-        time(a).total_cmp(&time(b))
-    });
-    let place = by_time.iter().position(|c| c.variant == candidate.variant);
-    CandidateRecord {
-        digest: candidate.digest.clone(),
-        relative: 0.0,
-        predicted_rank: place.map_or(0, |place| place + 1),
-        predicted_ns: candidate
-            .predicted
-            .map_or(0, |seconds| (1e9 * seconds) as u64),
-        ..CandidateRecord::chosen(candidate.variant.clone())
-    }
-}
-
-fn failure(ranked: &[Candidate], entrant: &Entrant) -> CandidateRecord {
-    let candidate = ranked.iter().find(|c| c.variant == entrant.variant);
-    let record = candidate.map_or_else(
-        || CandidateRecord::chosen(entrant.variant.clone()),
-        |candidate| blank(ranked, candidate),
-    );
-    CandidateRecord {
-        verdict: Verdict::Failed,
-        reason: entrant.failure.clone().unwrap_or_default(),
-        ..record
-    }
-}
-
-fn no_candidate(spec: &KernelSpec, records: &[CandidateRecord]) -> TuningError {
-    let refusals: Vec<String> = records
-        .iter()
-        .map(|record| format!("{}: {}", record.variant, record.reason))
-        .collect();
-    TuningError::NoCandidate {
-        spec: spec.to_string(),
-        refusals: refusals.join("; "),
-    }
-}
-
-/// Three significant digits: enough for people, and they read back exactly.
-fn three_digits(value: f64) -> f64 {
-    format!("{value:.2e}").parse().unwrap_or(value)
-}
-
-pub(super) fn three_decimals(value: f64) -> f64 {
-    format!("{value:.3}").parse().unwrap_or(value)
 }

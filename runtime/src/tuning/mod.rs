@@ -48,6 +48,7 @@ mod json;
 mod level;
 mod on_build;
 mod race;
+mod records;
 mod samples;
 mod shape_class;
 mod statistics;

@@ -80,6 +80,12 @@ pub trait TuningTarget {
         shapes: &[(usize, usize)],
     ) -> Result<Vec<Candidate>, String>;
 
+    /// Told which variants will be judged next: what takes long and can be done side by side, such as compiling, is done here. What
+    /// fails, fails again where it is asked for.
+    fn compile_ahead(&mut self, spec: &KernelSpec, variants: &[&str]) {
+        let _ = (spec, variants);
+    }
+
     /// What the last error of [`TuningTarget::map`], [`TuningTarget::step`] or [`TuningTarget::run`] says of the device;
     /// `None`: the candidate alone has failed.
     fn trouble(&self) -> Option<Trouble> {

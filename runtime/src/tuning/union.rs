@@ -1,7 +1,7 @@
 //! What two tunings of one launch know, united.
 
-use super::attempt::three_decimals;
 use super::entry::{CandidateRecord, TuningEntry, Verdict};
+use super::records::three_decimals;
 
 impl TuningEntry {
     /// Takes over what another tuning of the same launch found. The later one's winner counts; a candidate that

@@ -2,6 +2,7 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::panic, unsafe_code)] // Helpers fail their test.
 
+mod compiling;
 mod coupled;
 mod coupling_figures;
 mod discovery;

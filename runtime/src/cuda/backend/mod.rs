@@ -1,12 +1,13 @@
 //! The CUDA backend: plans run on the caller's stream, over the caller's pointers.
 
 mod bound;
+mod kernels;
 mod prepare;
 mod recording;
 mod submit;
 mod workspace;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use cudarc::driver::CudaStream;
@@ -25,7 +26,7 @@ use super::recorded::Recorded;
 use super::table::MATRIX_BYTES;
 use super::tensor::DeviceRef;
 use super::tuning::CudaTarget;
-use crate::backend::{Backend, BackendError, Recording};
+use crate::backend::{Backend, BackendError, KernelRequest, Recording};
 use crate::launch::{AdamWTensor, LaunchReport, MatrixStep, StepWork, TileCounts};
 use crate::plan::{Chunk, Launch, Plan};
 use crate::tuning::{DeviceFingerprint, TuningTarget};
@@ -179,19 +180,15 @@ impl CudaBackend {
     }
 
     fn chunk_key(&self, launch: &Launch, chunk: &Chunk) -> ChunkKey {
-        let kernel = self.kernel_key(launch, chunk);
+        let kernel = self.key_of(&launch.kernel_of(chunk));
         (self.phase, kernel, chunk.first_matrix)
     }
 
-    fn kernel_key(&self, launch: &Launch, chunk: &Chunk) -> KernelKey {
-        let mut matrices = launch.matrices_of(chunk).iter();
-        let row_normalised = matrices.any(|matrix| matrix.row_normalised);
-        self.key_of(&launch.spec, launch.variant.as_deref(), row_normalised)
-    }
-
-    fn key_of(&self, spec: &KernelSpec, variant: Option<&str>, row_normalised: bool) -> KernelKey {
-        let form = Form::of(&self.device, spec, variant, row_normalised);
-        (spec.clone(), variant.map(str::to_owned), form)
+    fn key_of(&self, request: &KernelRequest) -> KernelKey {
+        let KernelRequest { spec, variant, .. } = request;
+        let variant_name = variant.as_deref();
+        let form = Form::of(&self.device, spec, variant_name, request.row_normalised);
+        (spec.clone(), variant.clone(), form)
     }
 
     fn unprepared(spec: String) -> BackendError {
@@ -221,7 +218,11 @@ impl Backend<Device> for CudaBackend {
     }
 
     fn kernel_id(&self, spec: &KernelSpec, variant: Option<&str>) -> String {
-        let key = self.key_of(spec, variant, false);
+        let key = self.key_of(&KernelRequest {
+            spec: spec.clone(),
+            variant: variant.map(str::to_owned),
+            row_normalised: false,
+        });
         let form = key.2;
         if let Some(kernel) = self.kernels.get(&key) {
             return kernel.tiles.id.clone();
@@ -251,14 +252,12 @@ impl Backend<Device> for CudaBackend {
         Ok(is_capturing(&self.stream)?)
     }
 
-    fn load_ahead(
-        &mut self,
-        spec: &KernelSpec,
-        variant: Option<&str>,
-        row_normalised: bool,
-    ) -> Result<(), BackendError> {
-        let key = self.key_of(spec, variant, row_normalised);
-        self.load_kernel(&key).map(drop)
+    fn compile_ahead(&mut self, kernels: &BTreeSet<KernelRequest>, adamw: bool) {
+        self.compile_kernels(kernels, adamw);
+    }
+
+    fn load_ahead(&mut self, kernel: &KernelRequest) -> Result<(), BackendError> {
+        self.load_kernel(&self.key_of(kernel)).map(drop)
     }
 
     fn prepare(&mut self, plan: &Plan) -> Result<(), BackendError> {

@@ -1,19 +1,11 @@
 //! What comes before a step's launches: kernels, memory, tables.
 
-use std::sync::Arc;
-
-use himuon_templates::Storage;
-
-use super::bound::{Bound, StepKernels};
-use super::{COUNTERS, CudaBackend, Fixed, KernelKey};
+use super::bound::Bound;
+use super::{COUNTERS, CudaBackend, Fixed};
 use crate::backend::BackendError;
-use crate::cuda::companion::{CLOCK_PHASES, CLOCK_UPDATE, Companion};
-use crate::cuda::coupling::{CouplingKernels, Form};
+use crate::cuda::companion::{CLOCK_PHASES, CLOCK_UPDATE};
 use crate::cuda::driver::DeviceMemory;
-use crate::cuda::error::CudaError;
-use crate::cuda::kernel::TileKernel;
 use crate::cuda::memory::Device;
-use crate::cuda::module::Loader;
 use crate::launch::StepWork;
 use crate::plan::Plan;
 
@@ -22,7 +14,7 @@ impl CudaBackend {
     pub(super) fn prepare_plan(&mut self, plan: &Plan) -> Result<(), BackendError> {
         for launch in &plan.launches {
             for chunk in &launch.chunks {
-                let key = self.kernel_key(launch, chunk);
+                let key = self.key_of(&launch.kernel_of(chunk));
                 self.load_kernel(&key)?;
             }
         }
@@ -37,56 +29,6 @@ impl CudaBackend {
             });
         }
         self.reserve(plan)
-    }
-
-    pub(super) fn load_kernel(&mut self, key: &KernelKey) -> Result<StepKernels, BackendError> {
-        if let Some(kernels) = self.kernels.get(key) {
-            return Ok(kernels.clone());
-        }
-        let (spec, variant, form) = key;
-        let method = self.method(spec, variant.as_deref(), *form)?;
-        let loaded = TileKernel::load(self.loader(), &form.tiles(spec), method, form.purpose());
-        let tiles = Arc::new(loaded.map_err(|error| refusal(key, error))?);
-        let coupling = match form {
-            Form::Alone => None,
-            Form::OnePass | Form::Within => Some(self.coupling(spec.storage)?),
-        };
-        let kernels = StepKernels { tiles, coupling };
-        self.kernels.insert(key.clone(), kernels.clone());
-        Ok(kernels)
-    }
-
-    /// The launches around mapped tiles of weights and momenta of these types.
-    fn coupling(&mut self, storage: Storage) -> Result<Arc<CouplingKernels>, BackendError> {
-        let mut known = self.couplings.iter();
-        if let Some((_, kernels)) = known.find(|(known, _)| *known == storage) {
-            return Ok(Arc::clone(kernels));
-        }
-        let kernels = Arc::new(CouplingKernels::load(self.loader(), &storage)?);
-        self.couplings.push((storage, Arc::clone(&kernels)));
-        Ok(kernels)
-    }
-
-    fn loader(&self) -> Loader<'_> {
-        Loader {
-            context: self.stream.context(),
-            device: &self.device,
-            shipped: &self.shipped,
-        }
-    }
-
-    pub(super) fn companion(&mut self) -> Result<&Companion, BackendError> {
-        match &mut self.companion {
-            Some(companion) => Ok(companion),
-            place => {
-                let loader = Loader {
-                    context: self.stream.context(),
-                    device: &self.device,
-                    shipped: &self.shipped,
-                };
-                Ok(place.insert(Companion::load(loader)?))
-            }
-        }
     }
 
     /// Exactly as much workspace as the plan says, or what there is if that is more and no budget forbids it.
@@ -163,17 +105,5 @@ impl CudaBackend {
         };
         self.uploads += u64::from(uploaded);
         Ok(())
-    }
-}
-
-/// A variant that does not load can be replaced by another; nothing else can.
-fn refusal((spec, variant, _): &KernelKey, error: CudaError) -> BackendError {
-    match (variant, BackendError::from(error)) {
-        (None, error) | (_, error @ BackendError::Device { lost: true, .. }) => error,
-        (Some(variant), error) => BackendError::Variant {
-            spec: Box::new(spec.clone()),
-            variant: variant.clone(),
-            reason: error.to_string(),
-        },
     }
 }

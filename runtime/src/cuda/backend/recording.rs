@@ -22,7 +22,7 @@ impl CudaBackend {
         let chunks =
             chunks.flat_map(|launch| launch.chunks.iter().map(move |chunk| (launch, chunk)));
         for (launch, chunk) in chunks {
-            let kernel = self.kernels.get(&self.kernel_key(launch, chunk));
+            let kernel = self.kernels.get(&self.key_of(&launch.kernel_of(chunk)));
             if !kernel.is_some_and(|kernel| kernel.tiles.follows_the_device()) {
                 return Err(BackendError::Unsupported {
                     backend: "cuda",

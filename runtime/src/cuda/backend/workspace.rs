@@ -84,6 +84,9 @@ impl WorkspaceModel for CudaBackend {
         _threads: usize,
     ) -> Vec<Prediction> {
         let tiles = Form::of(&self.device, spec, None, false).tiles(spec);
-        tuning::predicted(&self.device, &tiles, shapes)
+        let mut predicted = tuning::predicted(&self.device, &tiles, shapes);
+        // Nobody has to be told that a guess is not among what the program carries.
+        predicted.retain(|found| self.is_at_hand(spec, &found.variant));
+        predicted
     }
 }

@@ -2,7 +2,7 @@
 
 use cudarc::driver::{CudaFunction, CudaStream};
 use himuon_codegen::compile::Part;
-use himuon_codegen::render::{Coupling, coupling};
+use himuon_codegen::render::{Coupling, Rendered, coupling};
 use himuon_templates::Storage;
 
 use super::Form;
@@ -66,9 +66,15 @@ enum With {
 }
 
 impl CouplingKernels {
+    /// The text that they are made of, all of it.
+    pub(in crate::cuda) fn text(storage: &Storage) -> Result<(Rendered, Part), CudaError> {
+        Ok((coupling(&Coupling::new(storage)?)?, Part::All))
+    }
+
     pub(in crate::cuda) fn load(loader: Loader<'_>, storage: &Storage) -> Result<Self, CudaError> {
         let settings = Coupling::new(storage)?;
-        let module = loader.load(&coupling(&settings)?, Part::All)?;
+        let (text, part) = Self::text(storage)?;
+        let module = loader.load(&text, part)?;
         let entry = |name: &str| function(&module, &format!("himuon_couple_{name}"), 0);
         Ok(CouplingKernels {
             threads: settings.threads,

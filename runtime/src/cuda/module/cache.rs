@@ -1,6 +1,6 @@
 //! Compiled kernels on disk: `modules/<id>/` with the kernel's text and, by architecture and compiler, what was made of it.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -15,6 +15,12 @@ const MARK: &str = "-nvrtc";
 
 /// Major and minor version of a compiler.
 type Version = (u32, u32);
+
+/// The right to compile a part of a kernel.
+#[derive(Debug)]
+pub(super) struct Lock {
+    _file: File,
+}
 
 /// One kernel's folder, for one target and a part of the text.
 #[derive(Debug)]
@@ -79,14 +85,29 @@ impl ModuleCache {
         images
     }
 
-    /// Keeps what was compiled, file by file whole or not at all. The lock ends with the process.
-    pub(super) fn store(&self, text: &str, made: &Made) -> io::Result<()> {
+    /// Keeps everybody else from compiling the same part of the text until what it gives is dropped; `None`: the cache is only to be read.
+    /// Waits where somebody does so. It ends with the process.
+    pub(super) fn lock(&self) -> io::Result<Option<Lock>> {
         if read_only() {
-            return Ok(());
+            return Ok(None);
         }
         fs::create_dir_all(&self.folder)?;
-        let lock = File::create(self.folder.join("lock"))?;
-        lock.lock()?;
+        let name = format!("{}{}.lock", self.target, suffix(self.part));
+        let file = File::create(self.folder.join(name))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let folder = self.folder.display();
+                tracing::info!("{folder}: this kernel is being compiled elsewhere and waited for");
+                file.lock()?;
+            }
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        Ok(Some(Lock { _file: file }))
+    }
+
+    /// Keeps what was compiled, file by file whole or not at all.
+    pub(super) fn store(&self, _lock: &Lock, text: &str, made: &Made) -> io::Result<()> {
         let put = |name: &str, bytes: &[u8]| {
             himuon_templates::files::write(&self.folder.join(name), |file| file.write_all(bytes))
         };
@@ -100,12 +121,7 @@ impl ModuleCache {
 
     /// Name without extension of what a compiler made.
     fn name_of(&self, part: Part, version: &str) -> String {
-        let part = match part {
-            Part::All => "",
-            Part::Step => "-step",
-            Part::Map => "-map",
-        };
-        format!("{}{part}{MARK}{version}", self.target)
+        format!("{}{}{MARK}{version}", self.target, suffix(part))
     }
 
     fn read(&self, name: &str) -> Vec<Image> {
@@ -113,6 +129,15 @@ impl ModuleCache {
         let cubin = fs::read(file("cubin")).ok().map(Image::Cubin);
         let ptx = fs::read_to_string(file("ptx")).ok().map(Image::Ptx);
         cubin.into_iter().chain(ptx).collect()
+    }
+}
+
+/// What of the text is in a file, as its name says.
+fn suffix(part: Part) -> &'static str {
+    match part {
+        Part::All => "",
+        Part::Step => "-step",
+        Part::Map => "-map",
     }
 }
 
@@ -171,7 +196,8 @@ mod tests {
         assert_eq!(cache.images(None), []);
         // As numbers, not as text: 12.10 is newer than 12.9.
         for version in ["12.9", "12.10"] {
-            cache.store("text", &kept(version)).unwrap();
+            let lock = cache.lock().unwrap().unwrap();
+            cache.store(&lock, "text", &kept(version)).unwrap();
         }
         let ptx = |text: &str| Image::Ptx(text.to_owned());
         assert_eq!(cache.images(Some("12.9")), [ptx("ptx of 12.9")]);
@@ -201,11 +227,16 @@ mod tests {
             [Some("13.5"), None].map(|version| cache(part).images(version))
         };
         let ptx = |text: &str| Image::Ptx(text.to_owned());
-        cache(Part::Step).store("text", &kept_of("step")).unwrap();
+        let store = |part, text: &str| {
+            let cache = cache(part);
+            let lock = cache.lock().unwrap().unwrap();
+            cache.store(&lock, "text", &kept_of(text)).unwrap();
+        };
+        store(Part::Step, "step");
         assert_eq!(found(Part::Step), [[ptx("step")], [ptx("step")]]);
         assert_eq!(found(Part::Map), [[], []]);
         assert_eq!(found(Part::All), [[], []]);
-        cache(Part::All).store("text", &kept_of("all")).unwrap();
+        store(Part::All, "all");
         let both = vec![ptx("step"), ptx("all")];
         assert_eq!(found(Part::Step), [both.clone(), both]);
         for part in [Part::Map, Part::All] {

@@ -21,6 +21,7 @@ use super::error::CudaError;
 use super::kernel::Method;
 use super::map::CudaMap;
 use super::memory::DeviceAllocator;
+use super::module::{Shipped, compile_ahead};
 use crate::backend::{Backend, BackendError};
 use crate::launch::GroupScalars;
 use crate::plan::{Plan, PlanRequest, PlannedParameter, Planner};
@@ -302,6 +303,19 @@ impl TuningTarget for CudaTarget {
                 })
             })
             .collect()
+    }
+
+    fn compile_ahead(&mut self, spec: &KernelSpec, variants: &[&str]) {
+        let map_spec = CudaMap::spec_of(spec);
+        let text = |spec, variant, purpose| {
+            let method = Method::of(&self.device, spec, Some(variant)).ok()?;
+            method.text(&self.device, spec, purpose).ok()
+        };
+        let texts = variants.iter().flat_map(|variant| {
+            let (step, map) = (text(spec, variant, "step"), text(&map_spec, variant, "map"));
+            step.into_iter().chain(map)
+        });
+        compile_ahead(&self.device, &Shipped::default(), texts.collect());
     }
 
     fn trouble(&self) -> Option<Trouble> {
