@@ -14,6 +14,16 @@ const LINE: usize = 64;
 /// second-level cache of 1 MiB. Tiles of 256 x 256 gain nothing: what their passes no longer wait for, their products do.
 pub(crate) const MOST_AHEAD: usize = 128 * 128;
 
+/// Rows between the one that a pass loads or stores and the one that it asks for, of batches that the products ask nothing of.
+const ROWS_AHEAD: usize = 4;
+
+/// The row that a pass over `rows` x `columns` numbers asks for while it is at `row`, if any.
+#[inline(always)]
+pub(super) fn row_ahead(row: usize, rows: usize, columns: usize) -> Option<usize> {
+    let later = row + ROWS_AHEAD;
+    (rows * columns > MOST_AHEAD && later < rows).then_some(later)
+}
+
 /// Most lines of a portion, a part of a row: 128 numbers of `f32`, and one more line since a row need not begin with
 /// one.
 const PORTION: usize = 9;

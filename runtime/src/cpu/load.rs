@@ -1,5 +1,6 @@
 //! From memory into panels, with the momentum on the way.
 
+use super::ahead::row_ahead;
 use super::layout::Panels;
 use super::simd::{LANES, Simd, Vectorized};
 use super::storage::{Pointer, Stored, read, with_type, write};
@@ -95,6 +96,9 @@ impl<G: Stored, M: Stored> Vectorized for Load<'_, G, M> {
         let &Rectangle { rows, columns, .. } = self.rectangle;
         let (whole, rest) = (columns / LANES, columns % LANES);
         for row in 0..rows {
+            if let Some(later) = row_ahead(row, rows, columns) {
+                self.ask(simd, later);
+            }
             for panel in 0..whole {
                 // SAFETY: whoever made `self` granted the rectangle and the panels.
                 unsafe { self.vector(simd, row, panel, LANES) }
@@ -108,6 +112,20 @@ impl<G: Stored, M: Stored> Vectorized for Load<'_, G, M> {
 }
 
 impl<G: Stored, M: Stored> Load<'_, G, M> {
+    /// Asks for a row of the rectangle.
+    #[inline(always)]
+    fn ask<S: Simd>(&self, simd: S, row: usize) {
+        let row = self.rectangle.row + row;
+        for column in (0..self.rectangle.columns).step_by(LANES) {
+            let column = self.rectangle.column + column;
+            let at = row * self.source.gradient_leading + column;
+            simd.prefetch(self.gradient.wrapping_add(at).cast());
+            if let Some((momentum, leading)) = self.momentum {
+                simd.prefetch(momentum.wrapping_add(row * leading + column).cast());
+            }
+        }
+    }
+
     /// Loads the first `count` numbers of a vector of the rectangle.
     /// # Safety
     /// They lie in the rectangle, and the vector in the panels.

@@ -1,5 +1,6 @@
 //! From panels into memory, with scale, decay and update on the way.
 
+use super::ahead::row_ahead;
 use super::layout::Panels;
 use super::load::Rectangle;
 use super::simd::{LANES, Simd, Vectorized};
@@ -153,6 +154,12 @@ impl<P: Place> Vectorized for Store<'_, P> {
         let &Rectangle { rows, columns, .. } = self.rectangle;
         let (whole, rest) = (columns / LANES, columns % LANES);
         for row in 0..rows {
+            if let Some(later) = row_ahead(row, rows, columns) {
+                let (row, first) = (self.rectangle.row + later, self.rectangle.column);
+                for column in (first..first + columns).step_by(LANES) {
+                    self.to.ask(simd, row, column);
+                }
+            }
             for panel in 0..whole {
                 // SAFETY: whoever made `self` granted the rectangle and its vectors.
                 unsafe { self.vector(simd, row, panel, LANES) }

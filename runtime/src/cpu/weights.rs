@@ -24,6 +24,8 @@ pub(super) trait Place: Copy {
     /// # Safety
     /// They exist, and nobody writes them meanwhile.
     unsafe fn read<S: Simd>(self, simd: S, row: usize, column: usize, count: usize) -> S::Vector;
+    /// Asks for sixteen numbers from (row, column) on.
+    fn ask<S: Simd>(self, simd: S, row: usize, column: usize);
     /// Writes the first `count` (at most 16) lanes from (row, column) on.
     /// # Safety
     /// They exist, and nobody else accesses them meanwhile.
@@ -38,6 +40,13 @@ pub(super) struct Plain<E> {
 }
 
 impl<E> Plain<E> {
+    /// As [`Place::ask`].
+    #[inline(always)]
+    fn ask<S: Simd>(self, simd: S, row: usize, column: usize) {
+        let at = row * self.leading + column;
+        simd.prefetch(self.start.wrapping_add(at).cast());
+    }
+
     /// The address of (row, column).
     /// # Safety
     /// There is such a number.
@@ -49,6 +58,10 @@ impl<E> Plain<E> {
 }
 
 impl<E: Stored> Place for Plain<E> {
+    #[inline(always)]
+    fn ask<S: Simd>(self, simd: S, row: usize, column: usize) {
+        Plain::ask(self, simd, row, column);
+    }
     #[inline(always)]
     unsafe fn read<S: Simd>(self, simd: S, row: usize, column: usize, count: usize) -> S::Vector {
         // SAFETY: the caller's word; so for all functions here.
@@ -89,6 +102,11 @@ impl Masters {
 }
 
 impl Place for Masters {
+    #[inline(always)]
+    fn ask<S: Simd>(self, simd: S, row: usize, column: usize) {
+        self.weights.ask(simd, row, column);
+        self.remainders.ask(simd, row, column);
+    }
     #[inline(always)]
     unsafe fn read<S: Simd>(self, simd: S, row: usize, column: usize, count: usize) -> S::Vector {
         // SAFETY: the caller's word; parts are as long as a vector.

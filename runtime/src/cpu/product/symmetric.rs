@@ -60,12 +60,12 @@ pub(crate) unsafe fn symmetric<S: Simd, const INLINE: bool>(
             unsafe {
                 match panels {
                     3.. if most > 2 => {
-                        columns::<S, INLINE, 3>(simd, &part, panel, sum.clone(), finish)
+                        group_of::<S, INLINE, 3>(simd, &part, panel, sum.clone(), finish)
                     }
                     2 if most > 1 => {
-                        columns::<S, INLINE, 2>(simd, &part, panel, sum.clone(), finish)
+                        group_of::<S, INLINE, 2>(simd, &part, panel, sum.clone(), finish)
                     }
-                    _ => columns::<S, INLINE, 1>(simd, &part, panel, sum.clone(), finish),
+                    _ => group_of::<S, INLINE, 1>(simd, &part, panel, sum.clone(), finish),
                 }
             }
             panel += panels;
@@ -73,64 +73,23 @@ pub(crate) unsafe fn symmetric<S: Simd, const INLINE: bool>(
     }
 }
 
-/// The columns of one group of panels, all blocks down to the diagonal.
+/// The columns of one group of panels, inlined or as a function of its own.
 /// # Safety
 /// As [`symmetric`].
 #[inline(always)]
-unsafe fn columns<S: Simd, const INLINE: bool, const PANELS: usize>(
+unsafe fn group_of<S: Simd, const INLINE: bool, const PANELS: usize>(
     simd: S,
     part: &SymmetricPart,
     panel: usize,
     sum: Range<usize>,
     finish: Finish,
 ) {
-    // SAFETY: the caller's word; on the diagonal only panels from the row's own on are computed.
-    unsafe {
-        for row in part.rows.start..part.rows.end.min(panel) {
-            cell::<S, INLINE, PANELS>(simd, part, row, panel, sum.clone(), finish);
-        }
-        if part.rows.contains(&panel) {
-            cell::<S, INLINE, PANELS>(simd, part, panel, panel, sum.clone(), finish);
-        }
-        if PANELS == 3 && part.rows.contains(&(panel + 1)) {
-            cell::<S, INLINE, 2>(simd, part, panel + 1, panel + 1, sum.clone(), finish);
-        }
-        if PANELS > 1 && part.rows.contains(&(panel + PANELS - 1)) {
-            let corner = panel + PANELS - 1;
-            cell::<S, INLINE, 1>(simd, part, corner, corner, sum, finish);
-        }
-    }
-}
-
-/// [`blocks`] or [`diagonal`], inlined or as a function of its own.
-/// # Safety
-/// As [`symmetric`].
-#[inline(always)]
-unsafe fn cell<S: Simd, const INLINE: bool, const PANELS: usize>(
-    simd: S,
-    part: &SymmetricPart,
-    row: usize,
-    panel: usize,
-    sum: Range<usize>,
-    finish: Finish,
-) {
-    let SymmetricPart { input, output, .. } = *part;
-    let place = Place {
-        output,
-        row: row * LANES,
-        panel,
-        last: sum.end == part.depth,
-        sum,
-        mirror: None,
-        asked: part.asked,
-    };
     // SAFETY: the caller's word.
     unsafe {
-        match (INLINE, row == panel) {
-            (true, false) => blocks::<S, PANELS>(simd, input, place, finish),
-            (true, true) => diagonal::<S, PANELS>(simd, input, place, finish),
-            (false, false) => outlined_blocks::<S, PANELS>(simd, input, place, finish),
-            (false, true) => outlined_diagonal::<S, PANELS>(simd, input, place, finish),
+        if INLINE {
+            columns::<S, PANELS>(simd, part, panel, sum, finish);
+        } else {
+            outlined::<S, PANELS>(simd, part.clone(), panel, sum, finish);
         }
     }
 }
@@ -138,20 +97,53 @@ unsafe fn cell<S: Simd, const INLINE: bool, const PANELS: usize>(
 leaf! {
     /// # Safety
     /// As [`symmetric`].
-    unsafe fn outlined_blocks<const PANELS: usize>(
-        simd: S, input: Panels, place: Place, finish: Finish
+    unsafe fn outlined<const PANELS: usize>(
+        simd: S,
+        part: SymmetricPart,
+        panel: usize,
+        sum: Range<usize>,
+        finish: Finish,
     ) {
         // SAFETY: the caller's word.
-        unsafe { blocks::<S, PANELS>(simd, input, place, finish) }
+        unsafe { columns::<S, PANELS>(simd, &part, panel, sum, finish) }
     }
+}
 
-    /// # Safety
-    /// As [`symmetric`].
-    unsafe fn outlined_diagonal<const PANELS: usize>(
-        simd: S, input: Panels, place: Place, finish: Finish
-    ) {
-        // SAFETY: the caller's word.
-        unsafe { diagonal::<S, PANELS>(simd, input, place, finish) }
+/// The columns of one group of panels, all blocks down to the diagonal.
+/// # Safety
+/// As [`symmetric`].
+#[inline(always)]
+unsafe fn columns<S: Simd, const PANELS: usize>(
+    simd: S,
+    part: &SymmetricPart,
+    panel: usize,
+    sum: Range<usize>,
+    finish: Finish,
+) {
+    let mut place = Place {
+        output: part.output,
+        row: part.rows.start * LANES,
+        panel,
+        last: sum.end == part.depth,
+        sum,
+        mirror: Some(0),
+        asked: part.asked,
+    };
+    // SAFETY: the caller's word; on the diagonal only panels from the row's own on are computed.
+    unsafe {
+        while place.row < part.rows.end.min(panel) * LANES {
+            rows::<S, 8, PANELS>(simd, part.input, &place, finish);
+            place.row += 8;
+        }
+        if part.rows.contains(&panel) {
+            diagonal::<S, PANELS>(simd, part.input, panel, &place, finish);
+        }
+        if PANELS == 3 && part.rows.contains(&(panel + 1)) {
+            diagonal::<S, 2>(simd, part.input, panel + 1, &place, finish);
+        }
+        if PANELS > 1 && part.rows.contains(&(panel + PANELS - 1)) {
+            diagonal::<S, 1>(simd, part.input, panel + PANELS - 1, &place, finish);
+        }
     }
 }
 
@@ -176,48 +168,34 @@ pub(super) unsafe fn rows<S: Simd, const ROWS: usize, const PANELS: usize>(
     }
 }
 
-/// One panel of rows by `PANELS` panels of columns above the diagonal, and its mirror image.
-/// # Safety
-/// As [`symmetric`].
-#[inline(always)]
-unsafe fn blocks<S: Simd, const PANELS: usize>(
-    simd: S,
-    input: Panels,
-    mut place: Place,
-    finish: Finish,
-) {
-    let row = place.row;
-    // SAFETY: the caller's word; the pieces cover rows 0..16 of the block.
-    unsafe {
-        place.mirror = Some(0);
-        for first in [0, 8] {
-            place.row = row + first;
-            rows::<S, 8, PANELS>(simd, input, &place, finish);
-        }
-    }
-}
-
-/// As [`blocks`] for the row of the first panel itself.
+/// The blocks of `PANELS` panels from `block` on in the rows of the block on the diagonal, and their mirror images; all else as
+/// in `place`.
 /// # Safety
 /// As [`symmetric`].
 #[inline(always)]
 unsafe fn diagonal<S: Simd, const PANELS: usize>(
     simd: S,
     input: Panels,
-    mut place: Place,
+    block: usize,
+    place: &Place,
     finish: Finish,
 ) {
-    let (row, block) = (place.row, place.panel);
+    let mut place = Place {
+        row: block * LANES,
+        panel: block,
+        ..place.clone()
+    };
     // SAFETY: the caller's word; the pieces cover rows 0..16 of the block.
     unsafe {
         if PANELS == 1 {
+            place.mirror = None;
             return corner_piece::<S, 8, 1>(simd, input, block, &place, finish);
         }
         place.mirror = Some(1);
         rows::<S, 8, PANELS>(simd, input, &place, finish);
         place.mirror = Some(0);
-        place.row = row + 8;
-        place.panel = block + 1;
+        place.row += 8;
+        place.panel += 1;
         if PANELS == 2 {
             corner_piece::<S, 8, 1>(simd, input, block, &place, finish);
         } else {
