@@ -198,8 +198,7 @@ pub struct TileCounts {
     pub non_finite_tiles: u64,
     /// Tiles that the criterion left unorthogonalised.
     pub unorthogonalised_tiles: u64,
-    /// Numbers that AdamW left unchanged because their gradient or moments were not finite, where the device
-    /// decides by number ([`Backend::adamw_skips_non_finite`](crate::backend::Backend::adamw_skips_non_finite)).
+    /// Numbers that AdamW left unchanged because their moments would not have been finite.
     pub non_finite_numbers: u64,
     /// Matrices whose coarse part was left out, as in [`LaunchReport::uncoupled_matrices`].
     pub uncoupled_matrices: u64,

@@ -7,7 +7,7 @@ use himuon_templates::KernelSpec;
 
 use super::{Backend, BackendError};
 use crate::cpu::{self, CpuKernel, Pool, Workspace};
-use crate::launch::{AdamWTensor, LaunchReport, MatrixDemand, MatrixStep};
+use crate::launch::{AdamWTensor, LaunchReport, MatrixDemand, MatrixStep, TileCounts};
 use crate::memory::Host;
 use crate::plan::{Chunk, Launch, Plan, PlannedMatrix, Prediction, WorkspaceModel};
 use crate::tensor::TensorRef;
@@ -23,6 +23,8 @@ pub struct CpuBackend {
     smaller_pools: BTreeMap<usize, Pool>,
     kernels: BTreeMap<(KernelSpec, Option<String>), CpuKernel>,
     workspace: Workspace,
+    /// Numbers that AdamW left alone.
+    left_alone: u64,
 }
 
 impl CpuBackend {
@@ -36,6 +38,7 @@ impl CpuBackend {
             smaller_pools: BTreeMap::new(),
             kernels: BTreeMap::new(),
             workspace: Workspace::new(),
+            left_alone: 0,
         })
     }
 }
@@ -189,7 +192,16 @@ impl Backend<Host> for CpuBackend {
             spec: "adamw".to_owned(),
             reason,
         };
-        cpu::adamw_step(&self.pool, tensors).map_err(|error| refused(error.to_string()))
+        self.left_alone +=
+            cpu::adamw_step(&self.pool, tensors).map_err(|error| refused(error.to_string()))?;
+        Ok(())
+    }
+
+    fn counts(&mut self) -> Result<TileCounts, BackendError> {
+        Ok(TileCounts {
+            non_finite_numbers: self.left_alone,
+            ..TileCounts::default()
+        })
     }
 
     fn all_finite(&mut self, tensors: &[TensorRef<'_>]) -> Result<Vec<bool>, BackendError> {

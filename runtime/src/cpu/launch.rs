@@ -225,6 +225,7 @@ pub(super) fn job(kernel: &CpuKernel, matrix: &mut MatrixStep<'_>) -> Job {
                 remainder: matrix
                     .remainder
                     .as_mut()
+                    .filter(|_| kernel.spec().storage.master_weights)
                     .map(|remainder| (remainder.as_mut_ptr(), matrix.columns)),
             },
             keep: (1.0 - decay) as f32,

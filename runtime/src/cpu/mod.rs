@@ -30,6 +30,7 @@ mod decide;
 mod dispatch;
 mod elementwise;
 mod engine;
+mod environment;
 mod error;
 mod finite;
 mod first_level;
@@ -61,6 +62,7 @@ mod tests;
 
 pub use adamw::adamw_step;
 pub(crate) use ahead::MOST_AHEAD;
+pub use environment::with_default_floats;
 pub use error::CpuError;
 pub use finite::all_finite;
 pub(crate) use first_level::first_level_bytes;

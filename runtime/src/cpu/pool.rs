@@ -1,5 +1,6 @@
 //! Threads that stay.
 
+use super::environment::use_default_floats;
 use super::error::CpuError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -38,6 +39,7 @@ impl Pool {
             rayon::ThreadPoolBuilder::new()
                 .num_threads(threads)
                 .thread_name(|index| format!("himuon-{index}"))
+                .start_handler(|_| use_default_floats())
                 .build()
         };
         let workers = (threads > 1)

@@ -210,6 +210,8 @@ fn scalars(matrix: usize, group: &GroupScalars) -> Result<(), CpuError> {
         ("alpha", group.alpha),
         ("beta", group.beta),
         ("scale factor", group.scale_factor),
+        ("coarse factor", group.coarse_factor),
+        ("captured decay", group.captured_decay),
     ];
     for (name, value) in finite {
         scalar(

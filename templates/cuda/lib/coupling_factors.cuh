@@ -65,6 +65,9 @@ HIMUON_DEVICE void read_basis(const Coupled& matrix, u32 unit) {
   if (line == 0u && column < stride) matrix.right[u64(unit / chunks) * stride + column] = float(used[threadIdx.x]);
 }
 
+// A quarter of the largest f32: the Frobenius norm of X bounds every sum of the products with it, which are f32.
+constexpr double LARGEST_STRENGTH = 8.5e37;
+
 // R of a round and what its factor is multiplied with; after the last one the mapped rank x rank matrix. One thread block a matrix.
 template <class Kernel>
 HIMUON_DEVICE void factor_stage(NearFactors& shared, const Coupled& matrix, u32 stage) {
@@ -89,7 +92,7 @@ HIMUON_DEVICE void factor_stage(NearFactors& shared, const Coupled& matrix, u32 
   double squares = 0.0;
   for (u32 number = threadIdx.x; number < rank * rank; number += COUPLING_THREADS) squares += factor[number] * factor[number];
   const double norm = sqrt(block_sum(squares));
-  if (!is_finite(norm) || norm == 0.0) {
+  if (!(norm < LARGEST_STRENGTH) || norm == 0.0) {
     if (threadIdx.x == 0u) matrix.report->state = norm == 0.0 ? COARSE_NOTHING : COARSE_NON_FINITE;
     return;
   }

@@ -281,7 +281,8 @@ fn launch(
             momentum: pair.momentum.write(),
             weight: pair.weight.write(),
             weight_leading: pair.weight_leading,
-            remainder: Some(pair.remainder.as_mut_slice()).filter(|kept| !kept.is_empty()),
+            // Empty without master weights, which is none.
+            remainder: Some(pair.remainder.as_mut_slice()),
             row_normalisation: case.normalise_rows.then_some(RowNormalisation {
                 second_moment: pair.row_moments.as_mut_slice(),
                 beta2: 0.95,

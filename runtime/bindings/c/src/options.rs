@@ -163,10 +163,11 @@ impl Default for AdamWOptions {
 }
 
 fn rate(factor: f64, own: f64) -> LearningRate {
-    if own >= 0.0 {
-        LearningRate::Own(own)
-    } else {
+    // NaN is nobody's default: the group's check refuses it.
+    if own < 0.0 {
         LearningRate::Factor(factor)
+    } else {
+        LearningRate::Own(own)
     }
 }
 

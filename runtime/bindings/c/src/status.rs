@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use himuon::Error;
 use himuon::backend::BackendError;
+use himuon::cpu::with_default_floats;
 use himuon::cuda::CudaError;
 use himuon::error::StepError;
 
@@ -81,9 +82,10 @@ thread_local! {
     static LAST: RefCell<CString> = RefCell::default();
 }
 
-/// Runs `body`; keeps the text of its failure.
+/// Runs `body`, whatever the caller has made of floating-point arithmetic; keeps the text of its failure.
 pub(crate) fn guarded(body: impl FnOnce() -> Result<(), Failure>) -> Status {
-    let failure = match catch_unwind(AssertUnwindSafe(body)) {
+    let in_ours = || with_default_floats(body);
+    let failure = match catch_unwind(AssertUnwindSafe(in_ours)) {
         Ok(Ok(())) => return Status::Ok,
         Ok(Err(failure)) => failure,
         Err(_) => Failure {

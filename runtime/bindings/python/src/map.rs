@@ -1,7 +1,7 @@
 //! The bare map of one matrix.
 
 use himuon::KernelSpec;
-use himuon::cpu::{ApplyScale, CpuKernel, Pool, Workspace};
+use himuon::cpu::{ApplyScale, CpuKernel, Pool, Workspace, with_default_floats};
 use himuon::overlap::overlap;
 use himuon::tensor::TensorMut;
 use pyo3::exceptions::PyTypeError;
@@ -50,7 +50,9 @@ pub(crate) fn map_into(
     py.detach(|| {
         let mut workspace = Workspace::new();
         let scale = ApplyScale::None;
-        kernel.map(&pool, matrix, rows, columns, output, scale, &mut workspace)
+        with_default_floats(|| {
+            kernel.map(&pool, matrix, rows, columns, output, scale, &mut workspace)
+        })
     })
     .map_err(|error| refused(&error))?;
     Ok(())

@@ -10,6 +10,9 @@ use crate::cpu::load::Source;
 use crate::cpu::product::{Finish, SUM_BLOCK, Scaled, UpdatePart, update};
 use crate::cpu::simd::{LANES, Simd, WithSimd};
 
+/// A quarter of the largest `f32`: the Frobenius norm of X bounds every sum of the products with it, which are `f32`.
+const LARGEST_STRENGTH: f64 = 8.5e37;
+
 /// A matrix with its basis, resolved to addresses.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CoarseMatrix {
@@ -126,7 +129,8 @@ impl WithSimd for RightFactor<'_> {
             if captured.strength == 0.0 {
                 return Some(captured);
             }
-            if !captured.strength.is_finite() {
+            // NaN is none of them.
+            if !(0.0..LARGEST_STRENGTH).contains(&captured.strength) {
                 return None;
             }
             for i in 0..rank {

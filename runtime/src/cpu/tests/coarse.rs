@@ -157,9 +157,15 @@ fn a_matrix_that_is_not_finite_takes_its_tiles_alone() {
 #[test]
 fn a_matrix_whose_products_overflow_takes_its_tiles_alone() {
     let coupled = spec(tile(16, 16), 8, Fine::Fused);
-    let mut before = State::random(&coupled, 7, 40, 40);
-    // Finite, and so is every tile's norm after its scaling; a sum over a row is not.
-    before.gradient.fill(1e38);
+    // Finite, and so is every tile's norm after its scaling. A sum over a row is not; or every sum is, and the norm of M V is not.
+    for size in [1e38, 1e37] {
+        overflows(&coupled, size);
+    }
+}
+
+fn overflows(coupled: &KernelSpec, size: f32) {
+    let mut before = State::random(coupled, 7, 40, 40);
+    before.gradient.fill(size);
     before.basis = (0..before.basis.len())
         .map(|index| {
             if index % 8 == 0 {
@@ -170,7 +176,7 @@ fn a_matrix_whose_products_overflow_takes_its_tiles_alone() {
         })
         .collect();
     let mut states = [before.clone()];
-    let report = launch(&CpuKernel::new(&coupled).unwrap(), &mut states, SCALARS, 2);
+    let report = launch(&CpuKernel::new(coupled).unwrap(), &mut states, SCALARS, 2);
     assert_eq!((report.uncoupled_matrices, report.non_finite_tiles), (1, 0));
     let mut alone = [before.clone()];
     let kernel = CpuKernel::new(&coupled.tiles_alone()).unwrap();

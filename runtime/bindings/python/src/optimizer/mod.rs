@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, TryLockError};
 
 use himuon::HiMuon;
+use himuon::cpu::with_default_floats;
 use himuon::messages::silenced;
 use himuon::optimizer::{BuildError as Build, LearningRate, NonFinitePolicy, check_learning_rate};
 use pyo3::exceptions::{PyKeyError, PyRuntimeError};
@@ -80,7 +81,7 @@ impl Optimizer {
         let inner: &mut Placed = &mut *self.inner()?;
         py.detach(move || {
             let _current = self.place.keep_context()?;
-            ask(inner).map_err(raised)
+            with_default_floats(|| ask(inner)).map_err(raised)
         })
     }
 }

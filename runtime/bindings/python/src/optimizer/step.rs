@@ -1,6 +1,7 @@
 //! One step over tensors that are borrowed or known by their addresses.
 
 use himuon::ParameterStep;
+use himuon::cpu::with_default_floats;
 use himuon::overlap::{Operand, overlap};
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
@@ -123,7 +124,7 @@ impl Optimizer {
                         gradient: gradient.as_ref().map(|tensor| unsafe { tensor.read() }),
                     })
                     .collect();
-                py.detach(|| inner.step(&mut steps))
+                py.detach(|| with_default_floats(|| inner.step(&mut steps)))
             }
             Placed::Device(inner) => {
                 let mut steps: Vec<_> = pairs
