@@ -174,8 +174,8 @@ typedef struct himuon_counts {
   uint64_t non_finite_tiles;
   // Tiles that a criterion left unorthogonalised.
   uint64_t unorthogonalised_tiles;
-  // Numbers that AdamW left unchanged on a device because their gradient or moments were not finite. On the CPU it leaves
-  // whole parameters alone, which the report of the step counts.
+  // Numbers that AdamW left unchanged because their moments would not have been finite. A gradient that is not finite
+  // leaves the whole parameter alone on the CPU, which the report of the step counts.
   uint64_t non_finite_numbers;
   // Matrices whose coarse part was left out because they were not finite.
   uint64_t uncoupled_matrices;

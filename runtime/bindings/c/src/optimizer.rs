@@ -113,8 +113,8 @@ pub struct Counts {
     pub non_finite_tiles: u64,
     /// Tiles that a criterion left unorthogonalised.
     pub unorthogonalised_tiles: u64,
-    /// Numbers that AdamW left unchanged on a device because their gradient or moments were not finite. On the CPU it leaves
-    /// whole parameters alone, which the report of the step counts.
+    /// Numbers that AdamW left unchanged because their moments would not have been finite. A gradient that is not finite
+    /// leaves the whole parameter alone on the CPU, which the report of the step counts.
     pub non_finite_numbers: u64,
     /// Matrices whose coarse part was left out because they were not finite.
     pub uncoupled_matrices: u64,
