@@ -281,8 +281,7 @@ fn launch(
             momentum: pair.momentum.write(),
             weight: pair.weight.write(),
             weight_leading: pair.weight_leading,
-            // Empty without master weights, which is none.
-            remainder: Some(pair.remainder.as_mut_slice()),
+            remainder: Some(pair.remainder.as_mut_slice()).filter(|kept| !kept.is_empty()),
             row_normalisation: case.normalise_rows.then_some(RowNormalisation {
                 second_moment: pair.row_moments.as_mut_slice(),
                 beta2: 0.95,

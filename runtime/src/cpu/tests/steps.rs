@@ -275,7 +275,8 @@ fn bf16_storage_rounds_the_stored_result_once() {
         momentum: TensorMut::F32(&mut momentum),
         weight: TensorMut::Bf16(&mut weight),
         weight_leading: 50,
-        remainder: None,
+        // Of no master weights, so that the weights are all there is.
+        remainder: Some(&mut []),
         row_normalisation: None,
         coarse: None,
         scalars: SCALARS,
