@@ -276,7 +276,7 @@ fn bf16_storage_rounds_the_stored_result_once() {
         weight: TensorMut::Bf16(&mut weight),
         weight_leading: 50,
         // Of no master weights, so that the weights are all there is.
-        remainder: Some(&mut []),
+        remainder: Some([].as_mut_slice()),
         row_normalisation: None,
         coarse: None,
         scalars: SCALARS,
