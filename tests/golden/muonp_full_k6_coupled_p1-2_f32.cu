@@ -736,6 +736,9 @@ HIMUON_DEVICE float tile_scale(const Group& group, const Place& place, u32 tile_
 
 namespace himuon {
 
+// Threads of the block that finds a matrix's factor: a matrix has hundreds of thousands of small tiles, whatever threads one of them takes.
+static constexpr u32 NORM_THREADS = 512u;
+
 // One block per matrix: v_t = f_t^p Y_t of its finite tiles, the factor that sets the RMS of v to scale_factor.
 // f_t / max f_t stands for f_t: the maximum cancels and guards against overflow.
 template <class Kernel>
@@ -997,7 +1000,7 @@ himuon_step(const Matrix* matrices, u32 matrix_count, const Group* groups, TileR
 }
 
 // Second launch, one block per matrix: the factor that sets the RMS of its update.
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(NORM_THREADS)
 himuon_norm(Matrix* matrices, u32 matrix_count, const Group* groups, const TileReport* reports, u32 tile_count,
             const u32* step, u32 first_step, u32 end_step) {
   if (!step_in_range(step, first_step, end_step)) return;

@@ -104,6 +104,9 @@ pub(super) const COUNTERS: Parameter = optional(table(
     "added to: tiles left alone because they held a NaN or an infinity, and tiles that the criterion left \
      unorthogonalised; null: not wanted",
 ));
+/// Threads of the block that finds the factor of a matrix, as `lib/matrix_norm.cuh` says.
+const NORM_THREADS: u32 = 512;
+
 /// A matrix without its coarse part is counted two words further on: in between are numbers of AdamW.
 const COUPLED_COUNTERS: Parameter = Parameter {
     points_to: Some("u32[4]"),
@@ -314,6 +317,7 @@ impl Family {
         ];
         Entry {
             grid: Grid::of(Count::Matrices, 1),
+            block: NORM_THREADS,
             ..self.entry("himuon_norm", NORM_PURPOSE, &[&tables, &RANGE])
         }
     }

@@ -6,6 +6,9 @@
 
 namespace himuon {
 
+// Threads of the block that finds a matrix's factor: a matrix has hundreds of thousands of small tiles, whatever threads one of them takes.
+static constexpr u32 NORM_THREADS = 512u;
+
 // One block per matrix: v_t = f_t^p Y_t of its finite tiles, the factor that sets the RMS of v to scale_factor.
 // f_t / max f_t stands for f_t: the maximum cancels and guards against overflow.
 template <class Kernel>

@@ -112,7 +112,13 @@ struct StreamedMap {
   // The block of the launch's product M R, M the Gram matrix or its polynomial, that is numbered `item`.
   template <class Store>
   __device__ __forceinline__ void multiply(u32 item, u8* right, Store store) {
-    const u32 across = parts(work.x_leading, Kernel::BLOCK), down = item / across, over = item - down * across;
+    // Sixteen columns of blocks are worked through from top to bottom: what runs at the same time shares columns of a wide matrix, which
+    // would else be read from memory once for every row of blocks or two.
+    constexpr u32 AT_A_TIME = 16u;
+    const u32 across = parts(work.x_leading, Kernel::BLOCK), height = parts(work.rows, Kernel::BLOCK);
+    const u32 first = item / (AT_A_TIME * height) * AT_A_TIME, place = item - first * height;
+    const u32 width = smaller(AT_A_TIME, across - first);
+    const u32 down = place / width, over = first + place - down * width;
     const Panel left = square(work.grams(Kernel::QUINTIC ? 1u : 0u));
     product.template multiply<false>(left, down, wide(right), over, work.rows);
     product.each_block(down, over, work.rows, work.x_leading, store);

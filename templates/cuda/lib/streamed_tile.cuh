@@ -121,9 +121,12 @@ struct StreamedWork : Extent<Kernel> {
   __device__ __forceinline__ u8* exact(u32 parity) const { return Kernel::SEPARATE ? masters(0) : operands(parity); }
 };
 
-// The tile that item `item` of a launch belongs to; FIRST counts the items of earlier tiles.
+// The tile that item `item` of a launch belongs to; FIRST counts the items of earlier tiles. Where all tiles have as many as the first,
+// as a rule, it is where it is expected; else it is searched for.
 template <u32 StreamedTile::*FIRST>
 HIMUON_DEVICE u32 tile_of_item(const StreamedTile* tiles, u32 count, u32 item) {
+  const u32 expected = item / (tiles[1].*FIRST);
+  if (expected < count && tiles[expected].*FIRST <= item && item < tiles[expected + 1u].*FIRST) return expected;
   u32 low = 0, high = count;
   while (high - low > 1u) {
     const u32 middle = (low + high) >> 1;

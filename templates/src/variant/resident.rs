@@ -48,6 +48,10 @@ pub struct ResidentShape {
     pub tall: bool,
 }
 
+/// 32-bit registers of a multiprocessor, of every architecture so far, and of how many a thread's number is a multiple.
+const REGISTERS: u32 = 65536;
+const REGISTER_UNIT: u32 = 8;
+
 /// What the products take: in reference mode every factor has been rounded to bf16, whatever the
 /// specification calls the operand.
 pub const fn effective_operand(spec: &KernelSpec) -> Operand {
@@ -252,10 +256,14 @@ impl Resident {
             });
         }
         let registers = self.registers(spec, &shape);
-        if registers > limits.registers {
+        // A block of many threads is compiled to as many as all of them can have at once, or somewhat fewer where its warps do not
+        // divide by four; the rest would be spilled.
+        let shared = REGISTERS / shape.threads.max(1) / REGISTER_UNIT * REGISTER_UNIT;
+        let accepted = limits.registers.min(shared);
+        if registers > accepted {
             return Err(VariantError::Registers {
                 found: registers,
-                accepted: limits.registers,
+                accepted,
             });
         }
         Ok(())
@@ -334,5 +342,24 @@ impl fmt::Display for Resident {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Architecture, KernelSpec, Operand, Tile, Variant};
+
+    /// Larger tiles would fit into shared memory on 9.0, and into registers only if a block of so many threads had more of them.
+    #[test]
+    fn what_the_registers_of_a_block_do_not_hold_is_no_default() {
+        for (edge, resident) in [(128, true), (160, true), (176, false), (208, false)] {
+            let spec = KernelSpec {
+                operand: Operand::Bf16,
+                ..KernelSpec::new(Tile::square(edge))
+            };
+            let variant = Variant::default_for(&spec, Architecture::Sm90a);
+            let found = matches!(variant, Variant::Resident(_));
+            assert_eq!(found, resident, "{edge}: {variant}");
+        }
     }
 }
