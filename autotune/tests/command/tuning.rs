@@ -4,6 +4,25 @@ use crate::common::{Folder, f32_bytes, himuon, himuon_with_cache};
 use himuon::tuning::{DeviceFingerprint, TuningTable};
 use safetensors::Dtype;
 
+/// The CPU multiplies in f32 whatever the operand is called; an optimizer looks for the text of its specification all the same.
+#[test]
+fn an_entry_is_found_by_the_specification_as_it_was_stated() {
+    let folder = Folder::new();
+    let cache = folder.path("cache");
+    let stated = ["--tile", "16", "--element", "bf16", "--shape", "48x64"];
+    let tune = [
+        ["tune", "--candidates", "1", "--threads", "1", "--json"].as_slice(),
+        stated.as_slice(),
+    ];
+    let tuned = himuon_with_cache(&cache, &tune.concat());
+    assert_eq!(tuned.code, 0, "{}", tuned.err);
+    let spec = tuned.json()["entries"][0]["spec"].to_string();
+    assert!(
+        spec.contains("weight=bf16") && spec.contains("operand=bf16"),
+        "{spec}"
+    );
+}
+
 #[test]
 fn what_is_tuned_is_kept_listed_and_cleared() {
     let folder = Folder::new();
