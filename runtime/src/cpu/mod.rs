@@ -23,6 +23,7 @@
 
 mod adamw;
 mod ahead;
+mod caches;
 mod coarse;
 mod coupled_scalars;
 mod criterion;
@@ -33,7 +34,6 @@ mod engine;
 mod environment;
 mod error;
 mod finite;
-mod first_level;
 mod interleaved;
 mod job;
 mod kernel;
@@ -65,7 +65,7 @@ pub(crate) use ahead::MOST_AHEAD;
 pub use environment::with_default_floats;
 pub use error::CpuError;
 pub use finite::all_finite;
-pub(crate) use first_level::first_level_bytes;
+pub(crate) use caches::first_level_bytes;
 pub use kernel::{ApplyScale, CpuKernel};
 pub use measure::{MapSpeed, measure_kernels, measure_maps, measure_peak};
 pub(crate) use measure::{measure_latency, measure_loads};

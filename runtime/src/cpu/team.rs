@@ -3,15 +3,18 @@
 //! With one thread the same units follow each other; those of a product are blocks whose operands stay in the
 //! second-level cache.
 
+use super::caches::second_level_bytes;
 use super::pool::Pool;
 use std::ops::Range;
 
 /// Tiles with more elements than this are worked on by all threads together.
 const LARGE: usize = 512 * 512;
 
-/// Panels and rows of a block of a product: 24 panels of 128 rows, a pass over a long sum, are 192 KiB, and a block of 24 x 24
-/// panels 576 KiB.
-const BLOCK_PANELS: usize = 24;
+/// Panels and rows of a block of a product. Of 24, a pass of 128 over a long sum reads twice 192 KiB, and the block is 576 KiB;
+/// of 32 it is 256 KiB and 1 MiB, and every operand is read by fewer blocks.
+fn block_panels(second_level_bytes: usize) -> usize {
+    if second_level_bytes < 2 << 20 { 24 } else { 32 }
+}
 
 /// The threads that share a tile, or the one that has it alone.
 #[derive(Clone, Copy, Debug)]
@@ -65,23 +68,26 @@ impl<'a> Team<'a> {
         let Some(pool) = self.0 else {
             return task(rows, columns);
         };
-        let cut = |range: &Range<usize>, edge: usize| -> Vec<Range<usize>> {
-            let starts = range.clone().step_by(edge);
+        // Blocks of one size: a narrow last one would read as many operands for less.
+        let cut = |range: &Range<usize>, most: usize, multiple: usize| -> Vec<Range<usize>> {
+            let blocks = range.len().div_ceil(most).max(1);
+            let edge = range.len().div_ceil(blocks).next_multiple_of(multiple);
+            let starts = range.clone().step_by(edge.max(1));
             starts
                 .map(|start| start..range.end.min(start + edge))
                 .collect()
         };
         // More threads than blocks: smaller blocks.
-        let mut edge = BLOCK_PANELS;
+        let mut edge = block_panels(second_level_bytes());
         while edge > 3
             && columns.len().div_ceil(edge).pow(2)
                 < 4 * pool.threads() * usize::from(pool.threads() > 1)
         {
             edge /= 2;
         }
-        let row_blocks = cut(&rows, edge * row_edge);
+        let row_blocks = cut(&rows, edge * row_edge, row_edge);
         let mut blocks = Vec::new();
-        for column in cut(&columns, edge) {
+        for column in cut(&columns, edge, 1) {
             let rows = row_blocks
                 .iter()
                 .filter(|row| !triangle || row.start < column.end);

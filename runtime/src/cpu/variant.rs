@@ -1,6 +1,6 @@
 //! Ways to compute the same bits.
 
-use super::first_level::first_level_bytes;
+use super::caches::first_level_bytes;
 use super::interleaved;
 use super::product::{Blocking, SUM_BLOCK};
 use super::recurrence;
