@@ -56,6 +56,19 @@ pub fn write_named(path: &Path, fill: impl FnOnce(&Path) -> io::Result<()>) -> i
     sync_folder(folder_of(&path))
 }
 
+/// Waits for the lock of a file and takes it. Unlike `File::lock` alone it goes on waiting where a signal interrupts it.
+///
+/// # Errors
+/// The system's: where the file lies there may be no locks.
+pub fn lock(file: &File) -> io::Result<()> {
+    loop {
+        match file.lock() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            ended => return ended,
+        }
+    }
+}
+
 /// Whether two paths lead to one file. A file that is still to be written is the one of its name in its folder.
 pub fn same(a: &Path, b: &Path) -> bool {
     let place = |path: &Path| {

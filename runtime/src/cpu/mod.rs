@@ -62,10 +62,10 @@ mod tests;
 
 pub use adamw::adamw_step;
 pub(crate) use ahead::MOST_AHEAD;
+pub(crate) use caches::first_level_bytes;
 pub use environment::with_default_floats;
 pub use error::CpuError;
 pub use finite::all_finite;
-pub(crate) use caches::first_level_bytes;
 pub use kernel::{ApplyScale, CpuKernel};
 pub use measure::{MapSpeed, measure_kernels, measure_maps, measure_peak};
 pub(crate) use measure::{measure_latency, measure_loads};

@@ -123,7 +123,7 @@ impl<M: Memory> HiMuon<M> {
     pub(super) fn check_not_captured(&self) -> Result<(), StepError> {
         match self.backend.is_capturing() {
             Ok(true) => Err(StepError::Recording {
-                reason: "the stream is being captured, and states are saved, loaded and counted outside of a capture; do so \
+                reason: "the stream is being captured, and states are saved, loaded, counted and checked outside of a capture; do so \
                          before it or after it"
                     .to_owned(),
             }),

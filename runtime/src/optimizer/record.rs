@@ -390,8 +390,9 @@ impl<M: Memory> HiMuon<M> {
     /// for the device.
     ///
     /// # Errors
-    /// The recording is past its end, or the device failed.
+    /// The recording is past its end, the stream is being captured, or the device failed.
     pub fn check_replays(&mut self) -> Result<(), Error> {
+        self.check_not_captured()?;
         if self.backend.replayed_past_end()? {
             return Err(refused(
                 "a graph was replayed past its recorded steps, which changed nothing; record again",

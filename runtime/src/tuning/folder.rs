@@ -52,7 +52,7 @@ impl LockedFolder {
             .write(true)
             .open(&path)
             .map_err(TuningError::io(&path))?;
-        lock.lock().map_err(TuningError::io(&path))?;
+        himuon_templates::files::lock(&lock).map_err(TuningError::io(&path))?;
         Ok(LockedFolder {
             tables,
             _lock: lock,

@@ -55,6 +55,7 @@ mod statistics;
 mod table;
 mod target;
 mod tuner;
+mod turn;
 mod union;
 mod verify;
 

@@ -14,8 +14,9 @@ use super::level::{Clock, Level};
 use super::table::TuningTable;
 use super::target::TuningTarget;
 use super::tuner::{TuneJob, TuneOptions, Tuner};
+use super::turn::Turn;
 
-/// How long a rank waits for an entry of rank 0, beyond the time that tuning may take.
+/// How long a rank waits for rank 0 to begin.
 const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(100);
 
@@ -60,8 +61,15 @@ pub(crate) fn tune_missing(
                  here; unset HIMUON_CACHE_READONLY and let HIMUON_CACHE_DIR name a folder, or tune before the job"
             );
         }
-        (Some(1..), Some(folder)) => wait(table, &missing, options.budget, folder),
-        (_, folder) => tune(&mut *target, options, &missing, folder).map(Some),
+        (Some(1..), Some(folder)) => wait(table, &missing, folder),
+        (Some(0), Some(folder)) => {
+            let turn = Turn::take(&table.path(folder));
+            if let Err(error) = &turn {
+                tracing::warn!("the other ranks are not told that this one tunes: {error}");
+            }
+            tune(&mut *target, options, &missing, Some(folder)).map(Some)
+        }
+        (None, folder) => tune(&mut *target, options, &missing, folder).map(Some),
     };
     match found {
         Ok(Some(found)) => table.merge(found),
@@ -82,29 +90,34 @@ fn tune(
     Ok(tuner.tune(jobs, folder, &mut quiet)?.table)
 }
 
-/// Reads the device's file until rank 0 has written every entry.
+/// Reads the device's file until rank 0 has written every entry, or does not tune, or no longer: then what there is.
 fn wait(
     table: &TuningTable,
     jobs: &[TuneJob],
-    budget: Duration,
     folder: &Path,
 ) -> Result<Option<TuningTable>, TuningError> {
-    let start = Instant::now();
-    let patience = 2 * budget * u32::try_from(jobs.len()).unwrap_or(u32::MAX) + PATIENCE;
+    let (path, start) = (table.path(folder), Instant::now());
+    let mut begun = false;
     loop {
+        // Asked first: what is written afterwards is read below.
+        let tunes = Turn::is_taken(&path).map_err(TuningError::io(&path))?;
         if let Some(found) = complete(folder, table, jobs)? {
             return Ok(Some(found));
         }
-        if start.elapsed() > patience {
-            return Err(TuningError::Measure {
-                spec: jobs[0].spec.to_string(),
-                reason: format!(
-                    "rank 0 has written no entry to {} in {} s",
-                    table.path(folder).display(),
-                    patience.as_secs()
-                ),
-            });
+        let waited = start.elapsed();
+        if !tunes && (begun || waited > PATIENCE) {
+            let found = table.stored(folder)?;
+            tracing::warn!(
+                "rank 0 {} without all of the {} specifications that are untuned here, as `{}`, in {}; default variants are \
+                 used for the rest, whose bits may differ from other ranks'",
+                if begun { "has tuned" } else { "does not tune" },
+                jobs.len(),
+                jobs[0].spec,
+                path.display(),
+            );
+            return Ok(found);
         }
+        begun |= tunes;
         std::thread::sleep(POLL);
     }
 }
@@ -142,5 +155,42 @@ pub(crate) fn hint<'a>(table: &TuningTable, specs: impl Iterator<Item = &'a Kern
             table.device.name,
             untuned.join(", ")
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tuning::{DeviceFingerprint, TuningEntry};
+
+    fn job(tile: u32) -> TuneJob {
+        TuneJob {
+            spec: KernelSpec::new(himuon_templates::Tile::square(tile)),
+            shapes: vec![(64, 64)],
+        }
+    }
+
+    /// Rank 0 tunes something else than this rank needs: it is waited for as long as it tunes, and what it has found is taken.
+    #[test]
+    fn what_rank_0_has_tuned_is_taken_though_it_is_not_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let (known, unknown) = (job(16), job(32));
+        let mut table = TuningTable::new(DeviceFingerprint::cpu());
+        let turn = Turn::take(&table.path(folder.path())).unwrap();
+        let held = Duration::from_millis(400);
+        let start = Instant::now();
+        let found = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(held);
+                let mut written = table.clone();
+                written.insert(&known.spec, known.class(), TuningEntry::chosen("any"));
+                written.save(folder.path()).unwrap();
+                drop(turn);
+            });
+            wait(&table, &[known.clone(), unknown.clone()], folder.path()).unwrap()
+        });
+        assert!(start.elapsed() >= held && start.elapsed() < PATIENCE);
+        table.merge(found.unwrap());
+        assert!(is_tuned(&table, &known) && !is_tuned(&table, &unknown));
     }
 }

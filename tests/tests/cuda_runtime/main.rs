@@ -8,6 +8,7 @@ mod coupling_figures;
 mod discovery;
 mod emulator;
 mod faults;
+mod foreign_errors;
 mod gpu;
 mod graph_states;
 mod graphs;

@@ -33,6 +33,9 @@
 //! `HiMuon` takes those on the CPU; with the feature `cuda`, `CudaHiMuon` takes those on a CUDA device, on candle's own
 //! stream and pointers.
 //!
+//! A step has the values of all variables at the same time. No other thread may run anything on them meanwhile, as a validation
+//! pass: candle locks one variable after the other, and the two would wait for each other.
+//!
 //! A checkpoint is the weights, which [`VarMap::save`](candle_nn::VarMap::save) writes, and the state:
 //!
 //! ```no_run

@@ -47,7 +47,8 @@ thread_local! {
 ///
 /// `log` is called in the middle of the call that a message is about, by whichever thread has something to say, one call at a
 /// time. It returns soon, waits for no thread that may be in a call of the library, and neither unwinds nor jumps out. What
-/// it calls of the library itself says nothing, and it sets no `log`. Once this function has returned, the former `log` is
+/// it calls of the library itself says nothing; it sets no `log`, and neither builds an optimizer nor takes a step, whose own
+/// threads would wait for it. Once this function has returned, the former `log` is
 /// called no more, and its `user_data` may go.
 ///
 /// # Safety

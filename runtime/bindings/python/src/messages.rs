@@ -1,7 +1,10 @@
 //! What the library says while it works, handed to Python's `logging` under the name `himuon`.
 
 use himuon::messages::{Level, LevelFilter, forward};
+use pyo3::exceptions::PyException;
+use pyo3::ffi::Py_AddPendingCall;
 use pyo3::prelude::*;
+use std::ffi::{c_int, c_void};
 
 /// Forwards messages for as long as the process runs; once it does, does nothing.
 ///
@@ -31,10 +34,32 @@ fn log(py: Python<'_>, level: Level, text: &str) {
         .import("logging")
         .and_then(|logging| logging.call_method1("getLogger", ("himuon",)))
         .and_then(|logger| logger.call_method1("log", (number(level), text)));
-    if let Err(error) = logged {
-        error.write_unraisable(py, None);
+    match logged {
+        // Ctrl-C, or what a handler of a signal has raised, came while Python ran for this message: it is not about it.
+        Err(error) if !error.is_instance_of::<PyException>(py) => raise_later(py, error),
+        Err(error) => error.write_unraisable(py, None),
+        Ok(_) => {}
     }
     if let Some(error) = pending {
         error.restore(py);
     }
+}
+
+/// Raises an exception in the main thread as soon as that runs Python again.
+fn raise_later(py: Python<'_>, error: PyErr) {
+    let kept = Box::into_raw(Box::new(error));
+    // SAFETY: `raise` gets the address once, or never where the interpreter has no room for it.
+    let added = unsafe { Py_AddPendingCall(Some(raise), kept.cast()) };
+    if added != 0 {
+        // SAFETY: nobody else has got the address.
+        unsafe { Box::from_raw(kept) }.write_unraisable(py, None);
+    }
+}
+
+/// Called by the interpreter, attached to it.
+extern "C" fn raise(error: *mut c_void) -> c_int {
+    // SAFETY: `raise_later` boxed it, and each call has its own.
+    let error = unsafe { Box::from_raw(error.cast::<PyErr>()) };
+    Python::attach(|py| error.restore(py));
+    -1
 }

@@ -2,7 +2,9 @@
 
 import ctypes
 import doctest
+import logging
 import os
+import signal
 import tempfile
 import threading
 import unittest
@@ -296,6 +298,20 @@ class Messages(unittest.TestCase):
                 pass  # This thread keeps the interpreter as long as it may.
             make.join()
         self.assertIn(made[0].warnings[0], [record.getMessage() for record in logs.records])
+
+    def test_an_interrupt_that_comes_meanwhile_is_not_lost(self):
+        class Interrupting(logging.Handler):
+            def emit(self, record):
+                signal.raise_signal(signal.SIGINT)
+
+        handler, logger = Interrupting(), logging.getLogger("himuon")
+        logger.addHandler(handler)
+        try:
+            with self.assertRaises(KeyboardInterrupt):
+                himuon.Optimizer(model(), threads=1)
+                self.assertTrue("the interrupt is raised where Python runs again")
+        finally:
+            logger.removeHandler(handler)
 
     def test_what_is_given_back_is_not_logged_too(self):
         optimizer = tiled(model())

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use cudarc::driver::sys;
 use cudarc::driver::{CudaStream, result};
 
+use super::enter;
 use crate::backend::BackendError;
 use crate::cuda::address::reads_pageable_memory;
 use crate::cuda::error::CudaError;
@@ -40,7 +41,7 @@ impl DeviceMemory {
                 },
                 other => other.into(),
             };
-        stream.context().bind_to_thread().map_err(refused)?;
+        enter(stream.context()).map_err(refused)?;
         // SAFETY: the size is not 0; the context is current.
         let pointer = unsafe { result::malloc_sync(bytes.max(1)) }.map_err(refused)?;
         let memory = DeviceMemory {
@@ -123,8 +124,7 @@ impl DeviceMemory {
     }
 
     fn bind(&self, action: &str) -> Result<(), CudaError> {
-        let context = self.stream.context();
-        context.bind_to_thread().map_err(CudaError::call(action))
+        enter(self.stream.context()).map_err(CudaError::call(action))
     }
 
     fn check(&self, offset: usize, bytes: usize) -> Result<(), CudaError> {
@@ -146,7 +146,7 @@ impl DeviceMemory {
 
 impl Drop for DeviceMemory {
     fn drop(&mut self) {
-        let freed = self.stream.context().bind_to_thread().and_then(|()| {
+        let freed = enter(self.stream.context()).and_then(|()| {
             // SAFETY: the pointer came from malloc and is freed once, here; cuMemFree waits for work that uses it.
             unsafe { result::free_sync(self.pointer) }
         });
@@ -169,8 +169,7 @@ pub(in crate::cuda) fn copy_on_device(
         return Ok(());
     }
     let action = "copying on the device";
-    let context = stream.context();
-    context.bind_to_thread().map_err(CudaError::call(action))?;
+    enter(stream.context()).map_err(CudaError::call(action))?;
     // SAFETY: see above; a range that is no allocation's is refused by the driver.
     unsafe { result::memcpy_dtod_async(to, from, bytes, stream.cu_stream()) }
         .map_err(CudaError::call(action))
@@ -198,8 +197,7 @@ pub(in crate::cuda) fn copy_rows_on_device(
         return Ok(());
     }
     let action = "copying rows on the device";
-    let context = stream.context();
-    context.bind_to_thread().map_err(CudaError::call(action))?;
+    enter(stream.context()).map_err(CudaError::call(action))?;
     let copy = description_of(from, to, width, height);
     // SAFETY: the description is of this frame and read before the call returns; for its places see above.
     match unsafe { sys::cuMemcpy2DAsync_v2(&copy, stream.cu_stream()) } {

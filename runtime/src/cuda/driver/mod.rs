@@ -7,7 +7,7 @@ mod memory;
 use std::ffi::{c_int, c_void};
 
 use cudarc::driver::sys::{self, CUdevice_attribute_enum as Attribute};
-use cudarc::driver::{CudaFunction, CudaStream, result};
+use cudarc::driver::{CudaContext, CudaFunction, CudaStream, DriverError, result};
 use libloading::Library;
 
 use super::error::CudaError;
@@ -132,9 +132,8 @@ pub(super) fn launch(
     shape: Shape,
     arguments: &[Argument],
 ) -> Result<(), CudaError> {
-    let context = stream.context();
     let action = "launching";
-    context.bind_to_thread().map_err(CudaError::call(action))?;
+    enter(stream.context()).map_err(CudaError::call(action))?;
     let mut pointers: Vec<*mut c_void> = arguments
         .iter()
         .map(|argument| match argument {
@@ -158,6 +157,16 @@ pub(super) fn launch(
         )
     }
     .map_err(CudaError::call(action))
+}
+
+/// Makes a context the calling thread's. Unlike cudarc's own way it does not return an error that another thread, or a `drop`,
+/// has left in the context: that one says nothing of the call that follows, and [`stream_state`] returns it before a step.
+fn enter(context: &CudaContext) -> Result<(), DriverError> {
+    if result::ctx::get_current()? == Some(context.cu_ctx()) {
+        return Ok(());
+    }
+    // SAFETY: the context is live as long as it is borrowed.
+    unsafe { result::ctx::set_current(context.cu_ctx()) }
 }
 
 /// Whether everything submitted to the stream has ended well so far; does not wait.

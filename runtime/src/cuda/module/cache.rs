@@ -99,7 +99,7 @@ impl ModuleCache {
             Err(TryLockError::WouldBlock) => {
                 let folder = self.folder.display();
                 tracing::info!("{folder}: this kernel is being compiled elsewhere and waited for");
-                file.lock()?;
+                himuon_templates::files::lock(&file)?;
             }
             Err(TryLockError::Error(error)) => return Err(error),
         }

@@ -209,6 +209,8 @@ class HiMuon(torch.optim.Optimizer):
         except (Error, TypeError, ValueError):
             # An option that the next step will refuse is no reason to lose the earlier ones.
             pass
+        # An interrupt may have come between a step and its count.
+        self._say_steps()
         with held_back(self, SAVED):
             packed = super().state_dict()
         named = self._named()
