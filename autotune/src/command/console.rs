@@ -95,15 +95,15 @@ impl Console {
         Progress::new(what, total, !self.arguments.quiet)
     }
 
-    /// Prints the result.
-    pub(super) fn outcome(&self, outcome: &Outcome) -> ExitCode {
+    /// Prints the result; with `--quiet` where it is the `product` that was asked for.
+    pub(super) fn outcome(&self, outcome: &Outcome, product: bool) -> ExitCode {
         let text = if self.arguments.json {
             let mut object = outcome.json.clone();
             if let Some(object) = object.as_object_mut() {
                 object.insert("warnings".to_owned(), json!(self.warnings.all()));
             }
             format!("{object:#}")
-        } else if self.arguments.quiet || outcome.text.is_empty() {
+        } else if (self.arguments.quiet && !product) || outcome.text.is_empty() {
             return ExitCode::SUCCESS;
         } else {
             outcome.text.clone()

@@ -94,12 +94,19 @@ impl CommandError {
     pub fn exit_code(&self) -> u8 {
         use crate::apply::ApplyError;
         use crate::diagnose::DiagnosisError;
+        use himuon_codegen::RenderError;
+        use himuon_codegen::pipeline::EmitError;
         match self {
             CommandError::Request(_)
             | CommandError::Spec(_)
             | CommandError::Parse(_)
             | CommandError::Workload(crate::workload::WorkloadError::UnknownModel { .. })
             | CommandError::Diagnose(DiagnosisError::Spec(_))
+            | CommandError::Optimizer(himuon::Error::Build(_))
+            | CommandError::Render(RenderError::Spec(_) | RenderError::Variant(_))
+            | CommandError::Emit(EmitError::Render(
+                RenderError::Spec(_) | RenderError::Variant(_),
+            ))
             | CommandError::Apply(ApplyError::SamePath { .. } | ApplyError::Spec(_)) => 2,
             _ => 1,
         }

@@ -23,7 +23,8 @@ use std::process::ExitCode;
     version,
     about = "Hierarchical Muon: map, explain, tune and measure",
     after_help = "Example:\n  himuon apply --in m.safetensors --out o.safetensors --tile 128\n\n\
-        HIMUON_LOG=off|error|warn|info|debug: what is printed of what the library says while it works"
+        HIMUON_LOG=off|error|warn|info|debug: what is printed of what the library says while it works\n\n\
+        The command ends with 0 when the work is done, 1 when it failed, 2 when the request is wrong."
 )]
 struct Command {
     #[command(flatten)]
@@ -39,7 +40,7 @@ struct OutputArguments {
     /// Print one JSON object on the standard output instead of text
     #[arg(long, global = true)]
     json: bool,
-    /// Print errors only
+    /// Print errors only, and what a verb is asked to print: a kernel's text, a path, a page
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     quiet: bool,
     /// Print more
@@ -61,6 +62,19 @@ enum Verb {
     Report(verbs::report::Arguments),
     Completions(verbs::completions::Arguments),
     Man(verbs::man::Arguments),
+}
+
+impl Verb {
+    /// Whether what is printed is what was asked for, not a word about it: `--quiet` leaves it.
+    fn prints_its_product(&self) -> bool {
+        match self {
+            Verb::Emit(arguments) => arguments.prints_text(),
+            Verb::Cache(arguments) => arguments.prints_path(),
+            Verb::Man(arguments) => arguments.prints_page(),
+            Verb::Completions(_) => true,
+            _ => false,
+        }
+    }
 }
 
 /// Runs the command with the arguments of the process.
@@ -90,7 +104,7 @@ pub fn run() -> ExitCode {
         Verb::Man(arguments) => verbs::man::run(arguments, <Command as CommandFactory>::command()),
     };
     match result {
-        Ok(outcome) => console.outcome(&outcome),
+        Ok(outcome) => console.outcome(&outcome, command.verb.prints_its_product()),
         Err(error) => console.error(&error),
     }
 }

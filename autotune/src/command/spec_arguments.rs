@@ -42,7 +42,8 @@ pub(super) struct SpecArguments {
     /// What the tiles add to a coarse part: projected, fused or none [default: fused]
     #[arg(long, value_name = "FORM")]
     fine: Option<Fine>,
-    /// The whole specification instead, as a kernel's head states it: 'tile=128 steps=5 ...'
+    /// The specification as text instead, with keys that have no option too: 'tile=128 operand=bf16 ...' (see
+    /// docs/specifications.md). Keys that are left out have their defaults
     #[arg(
         long,
         value_name = "TEXT",
@@ -104,6 +105,18 @@ impl SpecArguments {
         };
         spec.check()?;
         Ok(spec)
+    }
+
+    /// What a GPU multiplies.
+    pub(super) fn operand(&self) -> Result<Operand, CommandError> {
+        let fields = SpecFields {
+            tile: self.tile.or(Some(Tile::square(16))),
+            ..self.fields()
+        };
+        match &self.spec {
+            Some(spec) => Ok(spec.operand),
+            None => Ok(fields.resolve()?.operand),
+        }
     }
 
     /// The specification as the CPU computes it, of another tile than the stated one.

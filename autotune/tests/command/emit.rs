@@ -180,11 +180,15 @@ fn what_cannot_be_done_is_said() {
     let run = himuon([
         "emit", "--tile", "16", "--coarse", "8", "--power", "1/2", "--steps", "8",
     ]);
-    assert_eq!(run.code, 1);
+    assert_eq!(run.code, 2);
     assert!(run.err.contains("coarse"), "{}", run.err);
     let run = himuon(["emit"]);
     assert_eq!(run.code, 2);
-    assert!(run.err.contains("tile"), "{}", run.err);
+    assert!(
+        run.err.contains("--tile") && run.err.contains("--all"),
+        "{}",
+        run.err
+    );
 }
 
 #[test]

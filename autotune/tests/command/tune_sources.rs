@@ -219,6 +219,27 @@ fn tiles_are_advised_on_the_users_momentum_and_drawn() {
         "{}",
         predicted.err
     );
+    // A GPU multiplies as it is told.
+    let seconds = |element: &str| {
+        let arguments = [
+            "tune",
+            "--advise",
+            state,
+            "--arch",
+            "sm_80",
+            "--json",
+            "--element",
+            element,
+        ];
+        let run = himuon(arguments);
+        assert_eq!(run.code, 0, "{}", run.err);
+        let json = run.json();
+        assert_eq!(json["operand"], element);
+        let tiles = json["tiles"].as_array().unwrap().clone();
+        let point = tiles.iter().find(|point| point["tile"] == "64").unwrap();
+        point["seconds"].as_f64().unwrap()
+    };
+    assert!(seconds("bf16") < seconds("f32"));
     // The same points in the report, beside what was tuned.
     let cache = folder.path("cache");
     let tune = [
@@ -323,6 +344,11 @@ fn options_that_would_do_nothing_are_refused() {
         (&["--advise", file, "--budget", "1"], "--budget"),
         (&["--advise", file, "--no-save"], "--no-save"),
         (&["--advise", file, "--coarse", "8"], "tiles alone"),
+        (
+            &["--stock", "--level", "estimate", "--candidates", "3"],
+            "--candidates",
+        ),
+        (&["--stock", "--level", "estimate", "--again"], "--again"),
         (
             &["--stock", "--arch", "sm_80", "--threads", "1"],
             "--threads",

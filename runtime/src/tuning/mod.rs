@@ -13,9 +13,9 @@
 //! | `HIMUON_CACHE_DIR` | the cache folder |
 //! | `HIMUON_CACHE_READONLY` | tables are read, never written |
 //! | `HIMUON_DETERMINISTIC` | tables are not read: default variants everywhere |
-//! | `HIMUON_AUTOTUNE` | `measure` or `patient`: an optimizer tunes what the table lacks when it is built |
+//! | `HIMUON_AUTOTUNE` | `measure` or `patient`: an optimizer tunes what the table lacks when it is built; `estimate`: it takes the model's choice there |
 //!
-//! **Ranks.** With `HIMUON_AUTOTUNE` the process of rank 0 tunes and the others wait for its entries; everybody reads the
+//! **Ranks.** With `HIMUON_AUTOTUNE` the process of rank 0 tunes and the others wait as long as it does; everybody reads the
 //! same file. [`TuningTable::to_json`] and [`HiMuonBuilder::tuning`](crate::optimizer::HiMuonBuilder::tuning) hand a table
 //! to ranks that do not share a folder.
 //!

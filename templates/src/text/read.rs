@@ -164,19 +164,36 @@ fn flag(what: &'static str, text: &str) -> Result<bool, ParseError> {
     })
 }
 
+/// The parts between spaces that are in no brackets.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    let mut depth = 0_usize;
+    let ends = move |character: char| {
+        match character {
+            '(' | '[' => depth += 1,
+            ')' | ']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        depth == 0 && character.is_whitespace()
+    };
+    text.split(ends).filter(|word| !word.is_empty())
+}
+
 impl FromStr for KernelSpec {
     type Err = ParseError;
 
-    /// Reads the text form; fields that are left out have their defaults, `tile` is required.
+    /// Reads the text form; fields that are left out have their defaults, `tile` is required. Between brackets there may be spaces.
     ///
     /// ```
     /// use himuon_templates::KernelSpec;
     /// let spec: KernelSpec = "tile=64x256 coefficients=polar-express element=bf16".parse().unwrap();
     /// assert_eq!(spec, spec.to_string().parse().unwrap());
+    ///
+    /// let listed: KernelSpec = "tile=32 coefficients=[(3.4445, -4.775, 2.0315), (2, -1.5, 0.5)]".parse().unwrap();
+    /// assert_eq!(listed.steps, 2);
     /// ```
     fn from_str(text: &str) -> Result<Self, ParseError> {
         let mut fields = SpecFields::default();
-        for word in text.split_whitespace() {
+        for word in words(text) {
             let (key, value) = word.split_once('=').ok_or_else(|| ParseError::NoValue {
                 found: word.to_owned(),
             })?;

@@ -85,6 +85,13 @@ struct Written<'a> {
     companion: Option<EmittedCompanion>,
 }
 
+impl Arguments {
+    /// Whether the text of a kernel is printed.
+    pub(in super::super) fn prints_text(&self) -> bool {
+        self.out.is_none() && !self.explain
+    }
+}
+
 pub(in super::super) fn run(
     arguments: &Arguments,
     console: &Console,
@@ -106,6 +113,11 @@ pub(in super::super) fn run(
 
 fn wanted(arguments: &Arguments, class: Architecture) -> Result<Wanted, CommandError> {
     if !arguments.all {
+        if !arguments.spec.is_stated() {
+            return Err(CommandError::Request(
+                "nothing to emit: state a specification by --tile or --spec, or --all for the stock grid".to_owned(),
+            ));
+        }
         let spec = arguments.spec.resolve()?;
         let mut kernels = vec![kernel_of_tiles(&spec, class)];
         if arguments.row_normalised {

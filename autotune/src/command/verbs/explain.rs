@@ -18,7 +18,9 @@ use std::path::PathBuf;
 /// matrices, where an optimizer wants to be told by the view of their group, four for a convolution. Tensors without a
 /// number, or of a type that no optimizer takes, are skipped and listed with the reason.
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  himuon explain --in model.safetensors --tile 128 --budget 64")]
+#[command(
+    after_help = "Example:\n  himuon explain --in model.safetensors --tile 128 --memory-budget 64"
+)]
 pub(in super::super) struct Arguments {
     /// File with the parameters
     #[arg(long = "in", value_name = "FILE")]
@@ -30,7 +32,7 @@ pub(in super::super) struct Arguments {
     pattern: String,
     /// Cap of the workspace in MiB
     #[arg(long, value_name = "MIB")]
-    budget: Option<u64>,
+    memory_budget: Option<u64>,
     /// Threads; 0: all
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = arguments::threads)]
     threads: usize,
@@ -52,7 +54,7 @@ pub(in super::super) fn run(
             0 => builder,
             threads => builder.threads(threads),
         };
-        match arguments.budget {
+        match arguments.memory_budget {
             Some(mebibytes) => builder.memory_budget(mebibytes.saturating_mul(1 << 20)),
             None => builder,
         }

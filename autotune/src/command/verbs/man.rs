@@ -17,6 +17,13 @@ pub(in super::super) struct Arguments {
     out: Option<PathBuf>,
 }
 
+impl Arguments {
+    /// Whether the page is printed.
+    pub(in super::super) fn prints_page(&self) -> bool {
+        self.out.is_none()
+    }
+}
+
 pub(in super::super) fn run(
     arguments: &Arguments,
     command: Command,

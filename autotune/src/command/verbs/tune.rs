@@ -66,8 +66,9 @@ pub(in super::super) struct Arguments {
     #[arg(long, value_name = "SECONDS", value_parser = arguments::seconds)]
     budget: Option<f64>,
     /// How many times as fast as the winner so far, or the default, a variant must be to take its place
-    #[arg(long, value_name = "FACTOR", default_value_t = 1.02, value_parser = arguments::speedup)]
-    least_speedup: f64,
+    /// [default: 1.02]
+    #[arg(long, value_name = "FACTOR", value_parser = arguments::speedup)]
+    least_speedup: Option<f64>,
     /// The most variants that are measured, those that the model puts first [default: 16; patient: all, on a GPU 64]
     #[arg(long, value_name = "N")]
     candidates: Option<usize>,
@@ -81,7 +82,8 @@ pub(in super::super) struct Arguments {
     /// sm_100a or sm_120. Nothing is kept
     #[arg(long, value_name = "TARGET", conflicts_with_all = ["device", "level", "budget", "least_speedup", "candidates", "again", "no_save"])]
     arch: Option<String>,
-    /// Compare tiles on the matrices of this state file instead: time, workspace, closeness to whole-matrix Muon
+    /// Compare tiles on the matrices of this state file instead: time, workspace, closeness to whole-matrix Muon. Of a --spec
+    /// all but the tile counts
     #[arg(long, value_name = "FILE", conflicts_with_all = [
         "krate", "stock", "tile", "shapes", "model", "level", "budget", "least_speedup", "candidates", "again", "device", "compile", "no_save"
     ])]
@@ -114,6 +116,7 @@ pub(in super::super) fn run(
     console: &Console,
 ) -> Result<Outcome, CommandError> {
     refuse_idle_threads(arguments)?;
+    refuse_idle_measures(arguments)?;
     if let Some(file) = &arguments.advise {
         return advice::run(arguments, file, console);
     }
@@ -179,6 +182,25 @@ fn refuse_idle_threads(arguments: &Arguments) -> Result<(), CommandError> {
     }
 }
 
+/// Refuses what is about measuring where nothing runs.
+fn refuse_idle_measures(arguments: &Arguments) -> Result<(), CommandError> {
+    let stated = [
+        ("--budget", arguments.budget.is_some()),
+        ("--least-speedup", arguments.least_speedup.is_some()),
+        ("--candidates", arguments.candidates.is_some()),
+        ("--again", arguments.again),
+        ("--no-save", arguments.no_save),
+    ];
+    match stated.iter().find(|(_, stated)| *stated) {
+        Some((option, _)) if arguments.level == Level::Estimate => {
+            Err(CommandError::Request(format!(
+                "{option} is of what is measured: leave it out with --level estimate, which runs and keeps nothing"
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Where the variants run.
 fn target(arguments: &Arguments) -> Result<Box<dyn TuningTarget>, CommandError> {
     Ok(match arguments.device {
@@ -199,7 +221,9 @@ fn options(arguments: &Arguments) -> TuneOptions {
     TuneOptions {
         level: arguments.level,
         budget: Duration::from_secs_f64(budget),
-        least_speedup: arguments.least_speedup,
+        least_speedup: arguments
+            .least_speedup
+            .unwrap_or(TuneOptions::default().least_speedup),
         again: arguments.again,
         candidates: arguments.candidates,
     }

@@ -39,7 +39,7 @@ pub unsafe extern "C" fn himuon_builder_kernels(
 /// is submitted to the stream, in the order of whatever else is submitted there, and not waited for.
 ///
 /// Nothing of CUDA is needed before this call: the driver (12.0 or newer) is looked up here, NVRTC when a step needs a kernel
-/// that the cache does not hold. What the kernels of CUDA do not do, as criteria that look at whole matrices, is refused here.
+/// that the cache does not hold. What the kernels of CUDA do not do, as criteria that look at whole matrices and `min_gap`, is refused here.
 /// No call on an optimizer changes what context is current for the calling thread, and with it the device of CUDA's runtime.
 ///
 /// # Safety

@@ -50,6 +50,13 @@ enum Action {
     Clear,
 }
 
+impl Arguments {
+    /// Whether a path is printed.
+    pub(in super::super) fn prints_path(&self) -> bool {
+        matches!(self.action, Action::Path)
+    }
+}
+
 pub(in super::super) fn run(
     arguments: &Arguments,
     console: &Console,

@@ -4,10 +4,9 @@ use super::super::super::console::{Console, Outcome};
 use super::super::super::error::CommandError;
 use super::super::super::output::shown;
 use super::super::super::table::table;
-use super::Arguments;
+use super::{Arguments, architecture};
 use crate::advise::{Point, Predict, advise, momentum};
 use himuon::KernelSpec;
-use himuon::cuda::model::device::Device;
 use himuon::cuda::model::ranked;
 use himuon::templates::Tile;
 use himuon::tuning::{DeviceFingerprint, TuningTable};
@@ -39,12 +38,16 @@ pub(super) fn run(
     let specs = specs(arguments)?;
     let device = match &arguments.arch {
         None => None,
-        Some(target) => Some(Device::of(target).ok_or_else(|| {
-            CommandError::Request(format!("--arch {target}: not an architecture of the model"))
-        })?),
+        Some(target) => Some(architecture::device(target)?),
     };
+    // Closeness is measured on the CPU, which multiplies in f32; a GPU as it was stated.
+    let operand = arguments.spec.operand()?;
     let predicted = |spec: &KernelSpec, shapes: &[(usize, usize)]| {
-        let best = ranked(spec, device.as_ref()?, shapes, &|_| None);
+        let spec = KernelSpec {
+            operand,
+            ..spec.clone()
+        };
+        let best = ranked(&spec, device.as_ref()?, shapes, &|_| None);
         Some(best.first()?.seconds)
     };
     let mut bar = console.progress("comparing", specs.len() as u64);
@@ -59,7 +62,10 @@ pub(super) fn run(
     )?;
     bar.finish();
     let clock = match &device {
-        Some(device) => format!("predicted for {} ({})", device.target, device.name),
+        Some(device) => format!(
+            "predicted for {} ({}), products of {operand}",
+            device.target, device.name
+        ),
         None => "measured on this CPU".to_owned(),
     };
     Ok(Outcome {
@@ -80,6 +86,7 @@ pub(super) fn run(
             "matrices_in_file": momentum.found,
             "left_out": momentum.left_out,
             "clock": clock,
+            "operand": device.is_some().then(|| operand.to_string()),
             "tiles": points.iter().map(|point| json!({
                 "tile": point.spec.tile.to_string(),
                 "spec": point.spec.to_string(),

@@ -17,17 +17,22 @@ use std::collections::BTreeMap;
 /// The kernel whose registers count.
 const ENTRY: &str = "himuon_step";
 
+/// The representative card of an architecture.
+pub(super) fn device(target: &str) -> Result<Device, CommandError> {
+    Device::of(target).ok_or_else(|| {
+        CommandError::Request(format!(
+            "--arch {target}: accepted are {}",
+            DEVICES.map(|device| device.target).join(", ")
+        ))
+    })
+}
+
 pub(super) fn run(
     arguments: &Arguments,
     target: &str,
     console: &Console,
 ) -> Result<Outcome, CommandError> {
-    let device = Device::of(target).ok_or_else(|| {
-        CommandError::Request(format!(
-            "--arch {target}: accepted are {}",
-            DEVICES.map(|device| device.target).join(", ")
-        ))
-    })?;
+    let device = device(target)?;
     let jobs = jobs::jobs(arguments, console)?;
     let compiler = match arguments.compile {
         0 => None,

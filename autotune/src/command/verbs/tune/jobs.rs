@@ -72,6 +72,13 @@ fn specs(arguments: &Arguments, console: &Console) -> Result<Vec<KernelSpec>, Co
         };
     }
     // As it is declared: an optimizer looks for the entry by the text of its specification, operand included, on the CPU too.
+    if !stated {
+        return Err(CommandError::Request(
+            "nothing to tune: state --crate FOLDER (what its #[himuon] attributes declare), --stock, or a specification by --tile or \
+             --spec"
+                .to_owned(),
+        ));
+    }
     Ok(vec![arguments.spec.resolve()?])
 }
 

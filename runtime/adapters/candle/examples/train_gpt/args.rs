@@ -30,11 +30,11 @@ pub(crate) struct Args {
     pub(crate) tile: Option<Tile>,
 
     /// HiMuon's tiles over time: `0:full,50:64` changes at the named steps, `64+full/5` takes a full step every 5 steps,
-    /// `64+full/5*0.5` at half the learning rate.
+    /// `64+full/5*0.5` at half the learning rate. Uncoupled unless --coarse is given too.
     #[arg(long)]
     pub(crate) schedule: Option<ScheduleText>,
 
-    /// HiMuon's power p of U S^p V^T, as 1/2 or 0.5.
+    /// HiMuon's power p of U S^p V^T, as 1/2 or 0.5. Uncoupled unless --coarse is given too.
     #[arg(long)]
     pub(crate) power: Option<Power>,
 
@@ -80,7 +80,8 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) seeds: u64,
 
-    /// Learning rate of the chosen optimizer; by default the best of the committed sweep, of tiles alone Muon's. With `--experiment two-levels`
+    /// Learning rate of the chosen optimizer; by default the best of the committed sweep; tiles alone take Muon's,
+    /// and want about half of it. With `--experiment two-levels`
     /// that of every row, of which none is tried then.
     #[arg(long)]
     pub(crate) learning_rate: Option<f64>,
@@ -215,7 +216,7 @@ impl Args {
                 "--learning-rate belongs to --experiment two-levels alone: the other experiments have rates of their own"
             ),
             (_, None) => anyhow::ensure!(
-                self.optimizer != OptimizerChoice::All,
+                self.optimizer != OptimizerChoice::All || self.batch_sweep,
                 "--learning-rate needs one --optimizer: rates of different optimizers do not compare"
             ),
         }
@@ -231,6 +232,63 @@ impl Args {
                 "--learning-rate is {rate}, expected a finite number above 0"
             );
         }
+        self.check_idle()
+    }
+
+    /// Refuses options that would do nothing.
+    fn check_idle(&self) -> anyhow::Result<()> {
+        let tiles = [
+            ("--tile", self.tile.is_some()),
+            ("--schedule", self.schedule.is_some()),
+            ("--power", self.power.is_some()),
+            ("--coarse", self.coarse.is_some()),
+        ];
+        // A sweep of batches is Muon's unless it is told otherwise.
+        let tiled = match self.optimizer {
+            OptimizerChoice::Himuon => true,
+            OptimizerChoice::All => !self.batch_sweep,
+            OptimizerChoice::Muon | OptimizerChoice::Adamw => false,
+        };
+        if let Some((option, _)) = tiles.iter().find(|(_, stated)| *stated && !tiled) {
+            anyhow::bail!("{option} is HiMuon's: take --optimizer himuon, or leave it out");
+        }
+        anyhow::ensure!(
+            self.probe == 0 || self.optimizer != OptimizerChoice::Adamw,
+            "--probe measures what is mapped, and --optimizer adamw maps nothing: leave it out"
+        );
+        if self.batch_sweep {
+            let usual = Args::parse_from(["train_gpt"]);
+            let stated = [
+                ("--steps", self.steps != usual.steps),
+                ("--layers", self.layers != usual.layers),
+                ("--width", self.width != usual.width),
+                ("--heads", self.heads != usual.heads),
+                ("--context", self.context != usual.context),
+                ("--batch", self.batch != usual.batch),
+            ];
+            if let Some((option, _)) = stated.iter().find(|(_, stated)| *stated) {
+                anyhow::bail!(
+                    "--batch-sweep has a model, batches and lengths of its own: leave out {option}"
+                );
+            }
+        }
+        let rows = matches!(
+            self.experiment,
+            Some(Experiment::TwoLevels | Experiment::TwoLevelsTimes)
+        );
+        anyhow::ensure!(
+            rows || self.rows.is_empty(),
+            "--rows names rows of --experiment two-levels: leave it out"
+        );
+        let fine_tuning = self.experiment == Some(Experiment::FineTuning);
+        anyhow::ensure!(
+            fine_tuning || self.other.is_none(),
+            "--other is the second text of --experiment fine-tuning: leave it out"
+        );
+        anyhow::ensure!(
+            !fine_tuning || self.other.is_some(),
+            "--experiment fine-tuning goes on with a second text: name it by --other FILE"
+        );
         Ok(())
     }
 }
@@ -265,6 +323,29 @@ mod tests {
         assert!(two_levels.is_ok_and(|args| args.check().is_ok()));
         let decay = parse("--experiment decay --learning-rate 0.1");
         assert!(decay.is_ok_and(|args| args.check().is_err()));
+        for line in [
+            "--optimizer muon --tile 64",
+            "--optimizer adamw --coarse 32",
+            "--optimizer adamw --probe 5",
+            "--batch-sweep --tile 16",
+            "--batch-sweep --layers 2",
+            "--experiment tiles --rows x",
+            "--other x",
+            "--experiment fine-tuning",
+        ] {
+            assert!(
+                parse(line).is_ok_and(|args| args.check().is_err()),
+                "{line}"
+            );
+        }
+        for line in [
+            "--batch-sweep --learning-rate 0.02",
+            "--batch-sweep --optimizer himuon --tile 16",
+            "--experiment fine-tuning --other x",
+            "--coarse 16",
+        ] {
+            assert!(parse(line).is_ok_and(|args| args.check().is_ok()), "{line}");
+        }
         assert!(parse("--batch 16 --accumulate 5").is_ok_and(|args| args.check().is_err()));
         assert!(parse("--batch-sweep --sweep-lr").is_err());
         assert!(parse("--width 100 --heads 3").is_ok_and(|args| args.check().is_err()));

@@ -79,15 +79,29 @@ pub(crate) fn sweep(session: &mut Session) -> Result<Sweep> {
         optimizers.insert(kind, found);
     }
     Ok(Sweep {
-        command: format!(
-            "cargo run --release -p himuon-candle --example train_gpt -- --sweep-lr --steps {} --seed {}",
-            session.args.steps, session.args.seed
-        ),
+        command: command(std::env::args().skip(1)),
         text: session.corpus.description().to_owned(),
         steps: session.args.steps,
         seed: session.args.seed,
         optimizers,
     })
+}
+
+/// The command line of this run, for a shell.
+fn command(arguments: impl Iterator<Item = String>) -> String {
+    let plain = |argument: &str| {
+        let harmless = |c: char| c.is_ascii_alphanumeric() || "-_./=,:+".contains(c);
+        !argument.is_empty() && argument.chars().all(harmless)
+    };
+    let mut text = "cargo run --release -p himuon-candle --example train_gpt --".to_owned();
+    for argument in arguments {
+        text.push(' ');
+        match plain(&argument) {
+            true => text.push_str(&argument),
+            false => text.push_str(&format!("'{}'", argument.replace('\'', r"'\''"))),
+        }
+    }
+    text
 }
 
 fn sweep_one(
@@ -152,6 +166,16 @@ pub(crate) fn write(folder: &Path, sweep: &Sweep) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_command_is_that_of_the_run() {
+        let arguments = ["--sweep-lr", "--tile", "16", "--text", "my 'own' text"];
+        let text = command(arguments.iter().map(ToString::to_string));
+        assert!(
+            text.ends_with(r"train_gpt -- --sweep-lr --tile 16 --text 'my '\''own'\'' text'"),
+            "{text}"
+        );
+    }
 
     #[test]
     fn the_committed_rates_are_the_best_of_their_trials() -> Result<()> {

@@ -58,7 +58,8 @@ class HiMuon(torch.optim.Optimizer):
     Args:
         params: parameters, named parameters, or groups of either, as for any optimizer of torch.
         lr: learning rate.
-        spec: tile, steps and the rest as text, or one text per tile that ``schedule`` may use.
+        spec: tile, steps and the rest as text (``docs/specifications.md`` lists the keys), or one text per tile that ``schedule``
+            may use. ``"tile=64 coarse=32"`` couples the tiles; alone, as by default, they want half of the rate.
         momentum, nesterov, weight_decay: as in ``torch.optim.Muon``, with a heavy ball unless ``moving_average``.
         moving_average: whether ``buf = mu buf + (1 - mu) g``, as in ``torch.optim.Muon``.
         scale: ``exact`` (as large for every tile), ``paper``, ``original`` or ``match_rms_adamw`` (for whole matrices), or

@@ -45,7 +45,11 @@ pub(super) fn rows(session: &Session) -> Result<Vec<Row>> {
 }
 
 pub(super) fn train(session: &mut Session, settings: &RunSettings) -> Result<Vec<Figure>> {
-    let other = session.args.other.as_deref().context("--other")?;
+    let other = session
+        .args
+        .other
+        .as_deref()
+        .context("no second text: name it by --other FILE")?;
     let other = Corpus::of_file(other)?;
     let weights = trained(session, settings.seed)?;
     let shape = settings.batch_shape();
