@@ -300,8 +300,9 @@ enum himuon_status himuon_builder_group_of(struct himuon_builder *builder,
                                            const char *specifications,
                                            const struct himuon_muon_options *options);
 
-// The parameters whose name matches `pattern` are updated by AdamW. Parameters that no group takes are, with the default
-// options; null options are the default ones.
+// The parameters whose name matches `pattern` are updated by AdamW; null options are the default ones. So are those that no
+// group takes, and what a group of tiles leaves: vectors, embeddings and heads. Of the latter the first group of AdamW after
+// that one which matches has the options, else the default ones hold: the pattern `*` last gives all of them options.
 //
 // # Safety
 // `builder` is a builder, `pattern` ends with a zero, `options` is null or points to options.

@@ -50,6 +50,8 @@ class Refusals(unittest.TestCase):
         weight = torch.nn.Parameter(torch.zeros(4, 4))
         with self.assertRaisesRegex(ValueError, "use_muon=False has no lr"):
             HiMuon([{"params": [("w", weight)], "use_muon": False}])
+        with self.assertRaisesRegex(ValueError, "use_muon=False has no lr"):
+            HiMuon([("w", weight)], use_muon=False)
         HiMuon([("w", weight)], lr=1e-3, use_muon=False)
 
     def test_lazily_negated_parameters(self):

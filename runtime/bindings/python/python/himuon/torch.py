@@ -57,7 +57,7 @@ class HiMuon(torch.optim.Optimizer):
 
     Args:
         params: parameters, named parameters, or groups of either, as for any optimizer of torch.
-        lr: learning rate.
+        lr: learning rate; None: 0.02, which with ``use_muon=False`` has to be stated.
         spec: tile, steps and the rest as text (``docs/specifications.md`` lists the keys), or one text per tile that ``schedule``
             may use. ``"tile=64 coarse=32"`` couples the tiles; alone, as by default, they want half of the rate.
         momentum, nesterov, weight_decay: as in ``torch.optim.Muon``, with a heavy ball unless ``moving_average``.
@@ -81,7 +81,7 @@ class HiMuon(torch.optim.Optimizer):
     def __init__(
         self,
         params: ParamsT,
-        lr: float | torch.Tensor = 0.02,
+        lr: float | torch.Tensor | None = None,
         spec: str | list[str] = "tile=64",
         momentum: float = 0.95,
         nesterov: bool = True,
@@ -110,6 +110,10 @@ class HiMuon(torch.optim.Optimizer):
                 f'spec is {spec!r}, expected text as "tile=64 steps=5", or a list of such texts; what torch.optim.Muon takes in its '
                 "place goes by name here: weight_decay, momentum"
             )
+        if lr is None:
+            if not use_muon:
+                raise ValueError("use_muon=False has no lr, and the usual one is of tiles, far too large for AdamW: state one")
+            lr = 0.02
         self._native: Optimizer | Nothing | None = None
         self._maps_something = True
         # Of the parameters that had any; only counted where nothing of the parameter is here.
