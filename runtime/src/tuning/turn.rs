@@ -16,6 +16,10 @@ impl Turn {
         let file = open(table)?;
         match file.try_lock() {
             Ok(()) => {}
+            // Who only asks has the lock for a moment.
+            Err(TryLockError::WouldBlock) if !Self::is_taken(table)? => {
+                himuon_templates::files::lock(&file)?;
+            }
             Err(TryLockError::WouldBlock) => {
                 let table = table.display();
                 tracing::info!("another job tunes for {table}, and is waited for");

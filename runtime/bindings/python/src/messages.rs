@@ -35,14 +35,25 @@ fn log(py: Python<'_>, level: Level, text: &str) {
         .and_then(|logging| logging.call_method1("getLogger", ("himuon",)))
         .and_then(|logger| logger.call_method1("log", (number(level), text)));
     match logged {
-        // Ctrl-C, or what a handler of a signal has raised, came while Python ran for this message: it is not about it.
-        Err(error) if !error.is_instance_of::<PyException>(py) => raise_later(py, error),
+        // Ctrl-C, or what a handler of a signal has raised, came while Python ran for this message: it is not about it. Signals
+        // are the main thread's.
+        Err(error) if !error.is_instance_of::<PyException>(py) && is_main_thread(py) => {
+            raise_later(py, error);
+        }
         Err(error) => error.write_unraisable(py, None),
         Ok(_) => {}
     }
     if let Some(error) = pending {
         error.restore(py);
     }
+}
+
+fn is_main_thread(py: Python<'_>) -> bool {
+    let compared = py.import("threading").and_then(|threading| {
+        let main = threading.call_method0("main_thread")?;
+        Ok(threading.call_method0("current_thread")?.is(&main))
+    });
+    compared.unwrap_or(false)
 }
 
 /// Raises an exception in the main thread as soon as that runs Python again.
