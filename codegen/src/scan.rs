@@ -60,6 +60,15 @@ pub fn declared_layers(text: &str) -> Result<Vec<Result<DeclaredLayer, ScanError
     Ok(attributes.into_iter().map(Attribute::read).collect())
 }
 
+/// Whether anything in it is filled in later, as macros by example and `quote!` mark it.
+fn is_filled_in(tokens: TokenStream) -> bool {
+    tokens.into_iter().any(|token| match token {
+        TokenTree::Punct(punct) => ['$', '#'].contains(&punct.as_char()),
+        TokenTree::Group(group) => is_filled_in(group.stream()),
+        _ => false,
+    })
+}
+
 /// An attribute as it was found.
 struct Attribute {
     /// The struct that it stands on; empty where none follows.
@@ -69,9 +78,7 @@ struct Attribute {
 
 impl Attribute {
     fn read(self) -> Result<DeclaredLayer, ScanError> {
-        // As macros by example and `quote!` mark what they fill in.
-        let is_filled_in = |token| matches!(token, TokenTree::Punct(punct) if ['$', '#'].contains(&punct.as_char()));
-        if self.arguments.clone().into_iter().any(is_filled_in) {
+        if is_filled_in(self.arguments.clone()) {
             return Err(ScanError::InMacro { name: self.name });
         }
         let parsed = syn::parse2::<Entries>(self.arguments);
@@ -200,6 +207,9 @@ mod tests {
             refused(filled_in),
             ScanError::InMacro { name } if name == "Filled"
         ));
+        let within =
+            "macro_rules! m { ($t:expr) => { #[himuon(tiles = [8, $t])] struct Within; } }";
+        assert!(matches!(refused(within), ScanError::InMacro { .. }));
         let quoted = "quote! { #[himuon(tile = #tile)] struct Quoted; }";
         assert!(matches!(refused(quoted), ScanError::InMacro { .. }));
         // The name of one that a macro names is not that of the next.

@@ -260,6 +260,25 @@ fn extreme_sizes_and_what_cannot_be_measured() {
         refused(&[0.0; 6], 2, 3),
         DiagnoseError::Zero { .. }
     ));
+    let share = DiagnosisOptions {
+        coarse_share: 50.0,
+        ..options.clone()
+    };
+    assert!(matches!(
+        diagnose(&[1.0; 6], 2, 3, &share).unwrap_err(),
+        DiagnoseError::Share {
+            option: "coarse_share",
+            ..
+        }
+    ));
+    let threads = DiagnosisOptions {
+        threads: 100_000,
+        ..options.clone()
+    };
+    assert!(matches!(
+        diagnose(&[1.0; 6], 2, 3, &threads).unwrap_err(),
+        DiagnoseError::Threads(_)
+    ));
     let mut values = [1.0; 6];
     values[4] = f32::NAN;
     assert!(matches!(

@@ -43,10 +43,17 @@ fn kind(value: &Expr) -> &'static str {
     }
 }
 
-fn literal(value: &Expr) -> Option<&Lit> {
+/// A value that a fragment of a macro has brought comes in a group without brackets.
+fn bare(value: &Expr) -> &Expr {
     match value {
+        Expr::Group(group) => bare(&group.expr),
+        _ => value,
+    }
+}
+
+fn literal(value: &Expr) -> Option<&Lit> {
+    match bare(value) {
         Expr::Lit(ExprLit { lit, .. }) => Some(lit),
-        Expr::Group(group) => literal(&group.expr),
         _ => None,
     }
 }
@@ -101,7 +108,7 @@ pub(super) fn flag(key: &str, value: &Expr) -> syn::Result<bool> {
 
 /// A tile.
 pub(super) fn tile(key: &str, value: &Expr) -> syn::Result<Tile> {
-    match value {
+    match bare(value) {
         Expr::Tuple(tuple) => match tuple.elems.iter().collect::<Vec<_>>()[..] {
             [rows, columns] => Ok(Tile::Sized {
                 rows: count(key, rows, "(64, 256)")?,
@@ -128,7 +135,7 @@ pub(super) fn tile(key: &str, value: &Expr) -> syn::Result<Tile> {
 
 /// A list of tiles with their places, at least one, each once.
 pub(super) fn tiles(value: &Expr) -> syn::Result<Vec<(Tile, proc_macro2::Span)>> {
-    let Expr::Array(array) = value else {
+    let Expr::Array(array) = bare(value) else {
         return Err(wrong_type(
             "tiles",
             value,
@@ -174,7 +181,7 @@ pub(super) fn power(value: &Expr) -> syn::Result<Power> {
 
 /// A coefficient set by name, or a list of steps.
 pub(super) fn coefficients(value: &Expr) -> syn::Result<CoefficientSet> {
-    let Expr::Array(array) = value else {
+    let Expr::Array(array) = bare(value) else {
         return match literal(value) {
             Some(Lit::Str(string)) => string
                 .value()
@@ -192,7 +199,7 @@ pub(super) fn coefficients(value: &Expr) -> syn::Result<CoefficientSet> {
 }
 
 fn step(value: &Expr) -> syn::Result<[Finite; 3]> {
-    let Expr::Tuple(tuple) = value else {
+    let Expr::Tuple(tuple) = bare(value) else {
         return Err(wrong_type("coefficients", value, "a step (a, b, c)"));
     };
     match tuple.elems.iter().collect::<Vec<_>>()[..] {
@@ -213,7 +220,7 @@ fn number(value: &Expr) -> syn::Result<Finite> {
         op: UnOp::Neg(_),
         expr,
         ..
-    }) = value
+    }) = bare(value)
     {
         let positive = number(expr)?;
         return Ok(Finite::new(-positive.get()).unwrap_or(positive));

@@ -69,6 +69,7 @@ pub use finite::all_finite;
 pub use kernel::{ApplyScale, CpuKernel};
 pub use measure::{MapSpeed, measure_kernels, measure_maps, measure_peak};
 pub(crate) use measure::{measure_latency, measure_loads};
+pub(crate) use pool::MOST_THREADS;
 pub use pool::Pool;
 pub use product::Blocking;
 pub(crate) use product::pass_length;

@@ -5,7 +5,7 @@ use super::error::CpuError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// More than any machine has: a number by mistake is refused instead of bringing the machine down.
-const MOST_THREADS: usize = 4096;
+pub(crate) const MOST_THREADS: usize = 4096;
 
 /// Persistent worker threads. With one thread the caller's own is used and none is started.
 #[derive(Debug)]

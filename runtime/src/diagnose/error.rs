@@ -55,6 +55,14 @@ pub enum DiagnoseError {
     /// The kernel refused.
     #[error(transparent)]
     Kernel(CpuError),
+    /// A share or a cosine that is none.
+    #[error("{option} is {found}, expected a number from 0 to 1")]
+    Share {
+        /// The option.
+        option: &'static str,
+        /// What was given.
+        found: f64,
+    },
     /// Threads could not be started.
     #[error("threads cannot be started: {0}")]
     Threads(String),

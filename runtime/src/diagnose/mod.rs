@@ -55,6 +55,7 @@ pub use report::{Estimate, MapDiagnosis, MatrixDiagnosis, Method, TileDiagnosis}
 pub use spectrum::{Spectrum, Tail};
 pub use tile_statistics::{CriterionCount, Spread, TileGrid, TileStatistics};
 
+use crate::cpu::MOST_THREADS;
 use comparison::Comparison;
 use operator::Operator;
 use sampled::Sample;
@@ -63,7 +64,8 @@ use sampled::Sample;
 /// one is measured.
 ///
 /// # Errors
-/// An empty, wrongly sized, all-zero or non-finite matrix; tiles and powers that no kernel has.
+/// An empty, wrongly sized, all-zero or non-finite matrix; tiles and powers that no kernel has; shares outside of [0, 1]; more
+/// threads than a pool takes.
 pub fn diagnose(
     values: &[f32],
     rows: usize,
@@ -149,6 +151,20 @@ fn check(
 ) -> Result<(), DiagnoseError> {
     if options.tiles.is_empty() || options.powers.is_empty() {
         return Err(DiagnoseError::NothingAsked);
+    }
+    for (option, found) in [
+        ("cosine_floor", options.cosine_floor),
+        ("coarse_share", options.coarse_share),
+    ] {
+        if !(0.0..=1.0).contains(&found) {
+            return Err(DiagnoseError::Share { option, found });
+        }
+    }
+    if options.threads > MOST_THREADS {
+        return Err(DiagnoseError::Threads(format!(
+            "found {}, expected at most {MOST_THREADS}",
+            options.threads
+        )));
     }
     check_matrix(values, rows, columns)
 }

@@ -89,7 +89,7 @@ impl HiMuonBuilder {
     /// # Patterns
     /// A pattern that is the name of a parameter means that parameter alone. Otherwise `*` stands for any part of a name, dots
     /// included, `?` for one character, `[ab]` for one of several, `{q,k}` for one of several texts, and `\` before one
-    /// of these for the character itself. The text of the pattern is the group's name, by which it is explained
+    /// of these for the character itself. What is beyond ASCII is several characters for `?` and `[ab]`: `*` matches it. The text of the pattern is the group's name, by which it is explained
     /// and set ([`HiMuon::set_group_learning_rate`]).
     ///
     /// # What names say

@@ -3,8 +3,22 @@
 use super::HiMuon;
 use super::check::{check_adamw, check_decay, check_group_rate, check_muon};
 use super::error::BuildError;
-use super::group::{GroupOptions, LearningRate, MuonOptions};
+use super::group::{AdamWOptions, GroupOptions, LearningRate, MuonOptions};
 use crate::memory::Memory;
+
+fn of_tiles(options: &mut GroupOptions) -> Option<&mut MuonOptions> {
+    match options {
+        GroupOptions::Muon(options) => Some(options),
+        GroupOptions::AdamW(_) => None,
+    }
+}
+
+fn of_adamw(options: &mut GroupOptions) -> Option<&mut AdamWOptions> {
+    match options {
+        GroupOptions::AdamW(options) => Some(options),
+        GroupOptions::Muon(_) => None,
+    }
+}
 
 impl<M: Memory> HiMuon<M> {
     /// The learning rate that groups follow.
@@ -26,9 +40,11 @@ impl<M: Memory> HiMuon<M> {
     /// refuses one whose product with the learning rate passes 1.
     pub fn set_weight_decay(&mut self, group: &str, decay: f64) -> Result<(), BuildError> {
         check_decay(group, decay)?;
-        match self.options_of(group)? {
-            GroupOptions::Muon(options) => options.weight_decay = decay,
-            GroupOptions::AdamW(options) => options.weight_decay = decay,
+        for options in self.options_of(group)? {
+            match options {
+                GroupOptions::Muon(options) => options.weight_decay = decay,
+                GroupOptions::AdamW(options) => options.weight_decay = decay,
+            }
         }
         Ok(())
     }
@@ -44,9 +60,11 @@ impl<M: Memory> HiMuon<M> {
         rate: LearningRate,
     ) -> Result<(), BuildError> {
         check_group_rate(group, rate)?;
-        match self.options_of(group)? {
-            GroupOptions::Muon(options) => options.learning_rate = rate,
-            GroupOptions::AdamW(options) => options.learning_rate = rate,
+        for options in self.options_of(group)? {
+            match options {
+                GroupOptions::Muon(options) => options.learning_rate = rate,
+                GroupOptions::AdamW(options) => options.learning_rate = rate,
+            }
         }
         Ok(())
     }
@@ -59,7 +77,7 @@ impl<M: Memory> HiMuon<M> {
     /// [`BuildError::UnknownGroup`]; [`BuildError::NoTiles`] for a group of AdamW; [`BuildError::Option`] for a momentum
     /// outside of [0, 1), or one that the coarse part's own does not go with. Nothing has changed then.
     pub fn set_momentum(&mut self, group: &str, momentum: f64) -> Result<(), BuildError> {
-        let GroupOptions::Muon(options) = self.options_of(group)? else {
+        let Some(options) = self.options_of(group)?.find_map(of_tiles) else {
             return Err(BuildError::NoTiles {
                 group: group.to_owned(),
             });
@@ -80,7 +98,7 @@ impl<M: Memory> HiMuon<M> {
     /// [`BuildError::UnknownGroup`]; [`BuildError::NoMoments`] for a group of tiles; [`BuildError::Option`] for a decay
     /// outside of [0, 1). Nothing has changed then.
     pub fn set_betas(&mut self, group: &str, first: f64, second: f64) -> Result<(), BuildError> {
-        let GroupOptions::AdamW(options) = self.options_of(group)? else {
+        let Some(options) = self.options_of(group)?.find_map(of_adamw) else {
             return Err(BuildError::NoMoments {
                 group: group.to_owned(),
             });
@@ -91,16 +109,22 @@ impl<M: Memory> HiMuon<M> {
         Ok(())
     }
 
-    fn options_of(&mut self, group: &str) -> Result<&mut GroupOptions, BuildError> {
-        match self.groups.iter().position(|known| known.pattern == group) {
-            Some(index) => Ok(&mut self.groups[index].options),
-            None => {
-                let patterns: Vec<_> = self.groups.iter().map(|g| g.pattern.as_str()).collect();
-                Err(BuildError::UnknownGroup {
-                    found: group.to_owned(),
-                    groups: patterns.join(", "),
-                })
-            }
+    /// Of every group of this name: one of tiles and one of AdamW, which takes what the first leaves, may share a pattern.
+    fn options_of(
+        &mut self,
+        group: &str,
+    ) -> Result<impl Iterator<Item = &mut GroupOptions>, BuildError> {
+        if !self.groups.iter().any(|known| known.pattern == group) {
+            let patterns: Vec<_> = self.groups.iter().map(|g| g.pattern.as_str()).collect();
+            return Err(BuildError::UnknownGroup {
+                found: group.to_owned(),
+                groups: patterns.join(", "),
+            });
         }
+        let named = self
+            .groups
+            .iter_mut()
+            .filter(move |known| known.pattern == group);
+        Ok(named.map(|known| &mut known.options))
     }
 }

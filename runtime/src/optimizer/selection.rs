@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use globset::{GlobBuilder, GlobMatcher};
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::error::BuildError;
 
@@ -39,14 +39,15 @@ impl Selection {
                 Ok(Matcher::Name(pattern.clone()))
             }
             Selection::Pattern(pattern) => {
+                // A set of one: compiling it has an error where a matcher of its own would panic.
                 let glob = GlobBuilder::new(pattern)
                     .backslash_escape(true)
                     .build()
+                    .and_then(|glob| GlobSetBuilder::new().add(glob).build())
                     .map_err(|error| BuildError::Pattern {
                         pattern: pattern.clone(),
                         reason: error.kind().to_string(),
                     })?;
-                let glob = glob.compile_matcher();
                 match declared().any(|name| glob.is_match(name)) {
                     true => Ok(Matcher::Pattern(glob)),
                     false => Err(BuildError::Unmatched {
@@ -78,7 +79,7 @@ impl Selection {
 /// A selection that is known to select.
 pub(super) enum Matcher {
     Name(String),
-    Pattern(GlobMatcher),
+    Pattern(GlobSet),
     Names(BTreeSet<String>),
 }
 

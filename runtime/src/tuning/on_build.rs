@@ -69,12 +69,28 @@ pub(crate) fn tune_missing(
             }
             tune(&mut *target, options, &missing, Some(folder)).map(Some)
         }
-        (None, folder) => tune(&mut *target, options, &missing, folder).map(Some),
+        (None, folder) => {
+            let savable = |folder: &&Path| match table.check_savable(folder) {
+                Ok(()) => true,
+                Err(error) => {
+                    tracing::warn!("{error}; what is tuned is used and not kept");
+                    false
+                }
+            };
+            let folder = folder.filter(savable);
+            tune(&mut *target, options, &missing, folder).map(Some)
+        }
     };
     match found {
         Ok(Some(found)) => table.merge(found),
         Ok(None) => {}
-        Err(error) => tracing::warn!("{error}; default variants are used"),
+        Err(error) => {
+            tracing::warn!("{error}; default variants are used for what is not tuned yet");
+            // Specifications that were done before are kept.
+            if let Some(Ok(Some(kept))) = folder.map(|folder| table.stored(&folder)) {
+                table.merge(kept);
+            }
+        }
     }
 }
 

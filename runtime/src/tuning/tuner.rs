@@ -189,7 +189,10 @@ impl<'a, T: TuningTarget + ?Sized> Tuner<'a, T> {
                     done,
                     total,
                     elapsed: start.elapsed(),
-                    budget: self.options.budget * total as u32,
+                    budget: self
+                        .options
+                        .budget
+                        .saturating_mul(u32::try_from(total).unwrap_or(u32::MAX)),
                     fraction: (done as f64 + part.clamp(0.0, 1.0)) / total as f64,
                     stage,
                 });

@@ -35,6 +35,15 @@ struct Identity;
 #[himuon(tiles = ["full", 128, (64, 256)], steps = 3, coefficients = "minimax(1e-2)",)]
 struct Scheduled;
 
+/// Values that fragments of a macro bring.
+macro_rules! filled_in {
+    ($name:ident, $tile:expr, $coefficients:expr) => {
+        #[himuon(tile = $tile, coefficients = $coefficients)]
+        struct $name;
+    };
+}
+filled_in!(FilledIn, (64, 256), [(1.5, -0.5, 0.0)]);
+
 #[himuon(tile = 64, coefficients = [(1.5, -0.5, 0), (1.875, -1.25, 0.375)], coarse = 0)]
 struct Custom;
 
@@ -91,6 +100,7 @@ fn every_key_stands_for_its_value() {
         "tile=64x256 steps=3 coefficients=minimax(0.01)",
     ]);
     check::<Custom>(&["tile=64 coefficients=[(1.5,-0.5,0.0),(1.875,-1.25,0.375)]"]);
+    check::<FilledIn>(&["tile=64x256 coefficients=[(1.5,-0.5,0.0)]"]);
     check::<Masters>(&["tile=16 element=bf16 master_weights=true"]);
     check::<Criterion>(&[
         "tile=64 mode=reference element=bf16 criterion=effective_rank(0.1) otherwise=rms-matched",

@@ -210,6 +210,11 @@ fn declarations_that_cannot_be_met_are_refused() {
         build(&model, "w[", plain()),
         BuildError::Pattern { .. }
     ));
+    let deep = format!("{}w{}", "{".repeat(1000), "}".repeat(1000));
+    assert!(matches!(
+        build(&model, &deep, plain()),
+        BuildError::Pattern { .. } | BuildError::Unmatched { .. }
+    ));
     assert!(matches!(
         build(&model, "experts", plain()),
         BuildError::AmbiguousView { stack: 2, .. }

@@ -209,6 +209,31 @@ fn betas_change_between_steps() {
     assert!(text.contains("has no moments"), "{text}");
 }
 
+/// Tiles, and AdamW for what they leave, under one pattern.
+#[test]
+fn groups_of_one_pattern_are_set_together() {
+    let parameters: [(&str, &[usize]); 2] = [("w", &[8, 8]), ("norm", &[8])];
+    let building = |model: &Model, tiles: MuonOptions, adamw: AdamWOptions| {
+        let builder = model.builder().group_with("*", tiles);
+        builder.group_with("*", adamw).build().unwrap()
+    };
+    let adamw = |first, second| AdamWOptions::default().betas(first, second);
+    let tiles = || MuonOptions::specs([KernelSpec::new(Tile::square(4))]);
+
+    let mut rebuilt = Model::new(&parameters);
+    let (decaying, moments) = (tiles().weight_decay(0.25), adamw(0.8, 0.95));
+    let mut optimizer = building(&rebuilt, decaying.momentum(0.5), moments.weight_decay(0.25));
+    rebuilt.step(&mut optimizer);
+
+    let mut set = Model::new(&parameters);
+    let mut optimizer = building(&set, tiles(), adamw(0.9, 0.99));
+    optimizer.set_betas("*", 0.8, 0.95).unwrap();
+    optimizer.set_momentum("*", 0.5).unwrap();
+    optimizer.set_weight_decay("*", 0.25).unwrap();
+    set.step(&mut optimizer);
+    assert_eq!(set.bits(), rebuilt.bits());
+}
+
 #[test]
 fn groups_follow_the_optimizers_rate_unless_they_have_their_own() {
     let run = |rate: f64, a: LearningRate| {
