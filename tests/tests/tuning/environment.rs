@@ -125,6 +125,16 @@ fn ranks_that_cannot_share_a_table_all_run_the_default() {
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
+/// A folder that cannot be written, and nobody has said so.
+#[test]
+fn what_cannot_be_kept_is_tuned_and_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("no-folder");
+    std::fs::write(&file, "").unwrap();
+    let why = in_child(&file, "any", &[("HIMUON_AUTOTUNE", "measure")]);
+    assert!(why.contains("from the tuning table"), "{why}");
+}
+
 #[test]
 fn without_a_table_the_model_chooses_by_its_lead_unless_estimates_are_asked_for() {
     let folder = tempfile::tempdir().unwrap();
